@@ -1,0 +1,15 @@
+//! The generated messages and services of `proto/stockroom/v1`.
+//!
+//! Only the edge names them: `grpc/` on the server's side, `client.rs` and
+//! through it `cli/` on the caller's.
+#![expect(
+    unused_qualifications,
+    clippy::allow_attributes,
+    reason = "generated code; the comments are in proto/"
+)]
+
+include!(concat!(env!("OUT_DIR"), "/stockroom.v1.rs"));
+
+/// The compiled `proto/`, for server reflection.
+pub(crate) const FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/stockroom_descriptor.bin"));
