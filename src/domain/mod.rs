@@ -1,0 +1,30 @@
+//! The words of the shop: what stock, orders and movements are.
+//!
+//! Pure and synchronous: nothing here reads a clock, a socket or a database.
+//! Values are checked when they are made, so that the rest of the program
+//! never asks again.
+
+mod movement;
+mod order;
+mod quantity;
+mod request;
+mod sku;
+mod stock;
+mod time;
+mod writes;
+
+pub use movement::{Adjustment, Change, Movement, MovementKind};
+pub use order::{NewOrder, NewOrderLine, Order, OrderId, OrderLine, OrderState};
+pub use quantity::Quantity;
+pub use request::{Fingerprint, RequestId};
+pub use sku::{Location, Sku};
+pub use stock::{LevelKey, Product, StockLevel, Version};
+pub use time::Timestamp;
+pub use writes::{
+    LevelWrite, Loaded, LoadedLevel, RequestWrite, StoredAnswer, StoredRequest, Writes,
+};
+
+/// Why a value was refused: the bound it breaks, in words for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub(crate) String);

@@ -1,0 +1,110 @@
+//! Stock levels and products.
+
+use std::fmt;
+
+use super::{Location, Sku, Timestamp};
+
+/// The number of movements that made a stock level.
+///
+/// 0 means that there is no row yet, 1 is the first movement. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Version(i64);
+
+impl Version {
+    /// Before the first movement.
+    pub const NONE: Self = Self(0);
+
+    /// Wraps a number that is 0 or more.
+    pub fn new(number: i64) -> Self {
+        debug_assert!(number >= 0, "versions begin at 0");
+        Self(number)
+    }
+
+    /// The version that the next movement makes.
+    #[must_use]
+    pub fn next(self) -> Self {
+        // At a million movements a second this takes 292,000 years to overflow.
+        Self(self.0 + 1)
+    }
+
+    /// The number of movements.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names one stock level. Sorts as every lock is taken: by SKU, then location.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LevelKey {
+    /// What.
+    pub sku: Sku,
+    /// Where.
+    pub location: Location,
+}
+
+impl fmt::Display for LevelKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.sku, self.location)
+    }
+}
+
+/// How much of a SKU is at a location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StockLevel {
+    /// What and where.
+    pub key: LevelKey,
+    /// Units physically there, 0 to [`StockLevel::UNITS_MAX`].
+    pub on_hand: i64,
+    /// Units promised to orders on hold, 0 to `on_hand`.
+    pub reserved: i64,
+    /// How many movements made it.
+    pub version: Version,
+    /// The product's threshold as of `version`; 0 means never low.
+    pub low_stock_threshold: i64,
+    /// When the last movement happened; the epoch at version 0.
+    pub updated: Timestamp,
+}
+
+impl StockLevel {
+    /// Most units of one level. Leaves room for sums over a million levels in an `i64`.
+    pub const UNITS_MAX: i64 = 1_000_000_000_000;
+
+    /// A level that has had no movement.
+    pub fn none(key: LevelKey, low_stock_threshold: i64) -> Self {
+        Self {
+            key,
+            on_hand: 0,
+            reserved: 0,
+            version: Version::NONE,
+            low_stock_threshold,
+            updated: Timestamp::default(),
+        }
+    }
+
+    /// Units that an order can take.
+    pub fn available(&self) -> i64 {
+        self.on_hand - self.reserved
+    }
+
+    /// Whether the stock counts as low.
+    pub fn low_stock(&self) -> bool {
+        self.low_stock_threshold > 0 && self.available() <= self.low_stock_threshold
+    }
+}
+
+/// What a SKU is called and when its stock counts as low.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Product {
+    /// The SKU.
+    pub sku: Sku,
+    /// Its name for people; may be empty.
+    pub display_name: String,
+    /// Low at or below this many available units; 0 means never.
+    pub low_stock_threshold: i64,
+}

@@ -1,0 +1,80 @@
+//! What a commit reads before it plans and what it writes after.
+//!
+//! The engine plans from [`Loaded`] to [`Writes`]; storage fills the one and
+//! stores the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Fingerprint, LevelKey, Movement, Order, OrderId, RequestId, StockLevel, Version};
+
+/// What the store holds of the levels and requests that a batch names.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// One entry for each level asked for.
+    pub levels: HashMap<LevelKey, LoadedLevel>,
+    /// Only the requests that are stored.
+    pub requests: HashMap<RequestId, StoredRequest>,
+}
+
+/// A level as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedLevel {
+    /// The level; zeros at version 0 when there is no row.
+    pub level: StockLevel,
+    /// Whether the SKU is a product of the store.
+    pub sku_known: bool,
+}
+
+/// A request that has been answered before.
+#[derive(Debug, Clone)]
+pub struct StoredRequest {
+    /// Of the payload it was answered for.
+    pub fingerprint: Fingerprint,
+    /// What it made.
+    pub answer: StoredAnswer,
+}
+
+/// What a stored request made.
+#[derive(Debug, Clone)]
+pub enum StoredAnswer {
+    /// CreateOrder.
+    Order(Arc<Order>),
+    /// AdjustStock.
+    Movement(Arc<Movement>),
+}
+
+/// What one transaction writes, all of it or nothing.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// One for each accepted command.
+    pub requests: Vec<RequestWrite>,
+    /// New orders.
+    pub orders: Vec<Arc<Order>>,
+    /// New ledger rows; ascending versions within a level.
+    pub movements: Vec<Arc<Movement>>,
+    /// Changed levels in ascending order of their keys.
+    pub levels: Vec<LevelWrite>,
+}
+
+/// A request to remember.
+#[derive(Debug)]
+pub struct RequestWrite {
+    /// The caller's key.
+    pub request_id: RequestId,
+    /// Of its payload.
+    pub fingerprint: Fingerprint,
+    /// The order it made; none for an adjustment.
+    pub order_id: Option<OrderId>,
+    /// The movement it made; none for an order.
+    pub movement: Option<(LevelKey, Version)>,
+}
+
+/// A level's new values and the version they replace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LevelWrite {
+    /// The version that must still be stored; [`Version::NONE`] means no row.
+    pub expected: Version,
+    /// What to store.
+    pub level: StockLevel,
+}

@@ -1,0 +1,162 @@
+//! What can go wrong, as facts that a caller can act on.
+//!
+//! Knows no transport: `grpc/status.rs` turns these into status codes.
+
+use crate::domain::{LevelKey, RequestId, Sku, Version};
+use crate::storage::StorageError;
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Fields break their bounds; all of them are listed.
+    #[error("the request is invalid: {}", list(.0))]
+    InvalidRequest(Vec<Violation>),
+    /// The request id has been used with another payload.
+    #[error("request_id {0} was used with another payload")]
+    RequestIdReused(RequestId),
+    /// SKUs that are no products of the store.
+    #[error("unknown SKU: {}", list(.0))]
+    SkuNotFound(Vec<Sku>),
+    /// No order has this id, or no order was made by this request.
+    #[error("no order {0}")]
+    OrderNotFound(String),
+    /// Levels that have less than was asked for; all of them are listed.
+    #[error("not enough stock: {}", list(.0))]
+    InsufficientStock(Vec<Shortfall>),
+    /// The caller's own expected version was stale.
+    #[error("{key} is at version {actual}, not {expected}")]
+    VersionMismatch {
+        /// The level.
+        key: LevelKey,
+        /// What the caller expected.
+        expected: Version,
+        /// What the level is at.
+        actual: Version,
+    },
+    /// No source has the version that the caller asked for.
+    #[error("{key} is at version {actual}, below {wanted}")]
+    VersionNotReached {
+        /// The level.
+        key: LevelKey,
+        /// The lowest version that the caller accepts.
+        wanted: Version,
+        /// What the level is at.
+        actual: Version,
+    },
+    /// Other writers changed the same levels on every attempt.
+    #[error("the stock changed on each of {attempts} attempts")]
+    StockContention {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A queue of this instance is full.
+    #[error("the server is overloaded: {0}")]
+    Overloaded(&'static str),
+    /// The instance has its maximum of watch streams.
+    #[error("the server has its maximum of {limit} watch streams")]
+    TooManyWatches {
+        /// The maximum.
+        limit: usize,
+    },
+    /// The database did not answer.
+    #[error("the database is unavailable")]
+    StoreUnavailable(#[source] Option<StorageError>),
+    /// The instance shuts down.
+    #[error("the server is shutting down")]
+    Draining,
+    /// A fault of the program or of the database's contents.
+    #[error("internal error")]
+    Internal(#[source] StorageError),
+}
+
+/// A field that breaks its bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// The field's path in the request: `lines[2].quantity`.
+    pub field: String,
+    /// The bound, and what was given.
+    pub description: String,
+}
+
+/// A level that has less than was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortfall {
+    /// The level.
+    pub key: LevelKey,
+    /// Units asked for.
+    pub requested: i64,
+    /// Units to be had.
+    pub available: i64,
+}
+
+impl Error {
+    /// Whether the same request can succeed later without anybody changing it.
+    pub fn retryable(&self) -> bool {
+        match self {
+            Self::StockContention { .. }
+            | Self::Overloaded(_)
+            | Self::TooManyWatches { .. }
+            | Self::StoreUnavailable(_)
+            | Self::Draining => true,
+            Self::InvalidRequest(_)
+            | Self::RequestIdReused(_)
+            | Self::SkuNotFound(_)
+            | Self::OrderNotFound(_)
+            | Self::InsufficientStock(_)
+            | Self::VersionMismatch { .. }
+            | Self::VersionNotReached { .. }
+            | Self::Internal(_) => false,
+        }
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Conflict { .. } => Self::StockContention { attempts: 1 },
+            StorageError::Unavailable(_) | StorageError::CommitUnknown(_) => {
+                Self::StoreUnavailable(Some(error))
+            }
+            StorageError::Failed(_) => Self::Internal(error),
+        }
+    }
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.field, self.description)
+    }
+}
+
+impl std::fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} has {} available, {} requested",
+            self.key, self.available, self.requested
+        )
+    }
+}
+
+/// The first few, so that a message stays readable; the details carry all.
+fn list<T: ToString>(items: &[T]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = items.iter().take(SHOWN).map(ToString::to_string).collect();
+    let shown = shown.join("; ");
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
+}
+
+/// The whole chain of an error, for the log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,33 @@
+//! Stockroom: an inventory and order service.
+//!
+//! ```text
+//! client ─gRPC─▶ grpc ─▶ engine ─queue─▶ batch ─▶ plan ─▶ commit ─▶ storage
+//!    ▲                     └── reply after COMMIT ◀────────┘            │
+//! watchers ◀─── grpc::watch ◀── feed ◀── on_commit · re-read ◀──────────┘
+//! ```
+//!
+//! - One writer of stock: every change of a level goes through [`engine`].
+//! - `plan` is pure; time and ids enter it with what is planned.
+//! - `tonic` is named in `grpc`, `server` and `client` alone, `sea_orm` in `storage` alone.
+//! - Dependencies point one way: `grpc → engine, storage, feed`; `engine, feed → storage → domain`.
+//!   [`server`] ties them together.
+
+pub mod domain;
+
+mod clock;
+pub mod config;
+pub mod error;
+pub mod telemetry;
+
+pub mod storage;
+
+pub mod engine;
+
+pub mod feed;
+
+mod grpc;
+pub mod proto;
+pub mod server;
+
+pub mod cli;
+pub mod client;
