@@ -1,0 +1,145 @@
+//! Opening the store: pools, their settings, and SQLite's lock file.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+
+use super::{Access, Store};
+use crate::config::StoreConfig;
+
+/// Readers beside SQLite's one writer. Reads are short and the file is cached.
+const SQLITE_READERS_MAX: u32 = 4;
+
+/// How long SQLite waits for a lock. Only a reader that checkpoints can hold one.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Statements that SQLite keeps prepared for each connection; there are fewer.
+const STATEMENT_CACHE: usize = 64;
+
+impl Store {
+    /// Opens the store that `config.url` names. PostgreSQL is connected to when
+    /// it is first used, so that a server can start before its database.
+    ///
+    /// # Errors
+    /// The URL is of another kind, the SQLite file cannot be opened, or another
+    /// process has it open for writing.
+    pub async fn open(config: &StoreConfig, access: Access) -> anyhow::Result<Self> {
+        match path_of(&config.url) {
+            Some(path) => open_sqlite(config, &path, access).await,
+            None => open_postgres(config).await,
+        }
+    }
+}
+
+/// The file that a SQLite URL names; none for other URLs.
+fn path_of(url: &str) -> Option<PathBuf> {
+    let rest = url.strip_prefix("sqlite:")?;
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    Some(PathBuf::from(path.split('?').next().unwrap_or(path)))
+}
+
+async fn open_sqlite(config: &StoreConfig, path: &Path, access: Access) -> anyhow::Result<Store> {
+    let lock = match access {
+        Access::Write => Some(Arc::new(lock_beside(path)?)),
+        Access::Read => None,
+    };
+    let primary = sqlite_pool(config, 1, access)
+        .await
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    let readers = sqlite_pool(config, SQLITE_READERS_MAX, access)
+        .await
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    Ok(Store {
+        primary,
+        readers,
+        _lock: lock,
+    })
+}
+
+/// Two servers on one file would each believe to be its only writer.
+fn lock_beside(path: &Path) -> anyhow::Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let file = File::create(&name).with_context(|| format!("cannot create {}", name.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "another stockroom has {} open (it holds {}); SQLite serves one process, PostgreSQL many",
+            path.display(),
+            name.display()
+        ),
+        Err(TryLockError::Error(e)) => {
+            Err(e).with_context(|| format!("cannot lock {}", name.display()))
+        }
+    }
+}
+
+async fn sqlite_pool(
+    config: &StoreConfig,
+    connections_max: u32,
+    access: Access,
+) -> anyhow::Result<DatabaseConnection> {
+    let mut options = ConnectOptions::new(config.url.clone());
+    options
+        .max_connections(connections_max)
+        .min_connections(1)
+        .acquire_timeout(config.acquire_timeout())
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |options| {
+            let options = options
+                .busy_timeout(SQLITE_BUSY_TIMEOUT)
+                .statement_cache_capacity(STATEMENT_CACHE);
+            match access {
+                Access::Read => options.read_only(true),
+                Access::Write => options
+                    .create_if_missing(true)
+                    .journal_mode(SqliteJournalMode::Wal)
+                    // An OK means that the order is on disk, so every commit is flushed.
+                    .synchronous(SqliteSynchronous::Full),
+            }
+        });
+    Ok(Database::connect(options).await?)
+}
+
+async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
+    let statement_timeout_ms = config.statement_timeout_ms.to_string();
+    let mut options = ConnectOptions::new(config.url.clone());
+    options
+        .max_connections(config.pool_max)
+        .acquire_timeout(config.acquire_timeout())
+        .connect_lazy(true)
+        // A round trip for each acquire would be the dearest part of a short read.
+        .test_before_acquire(false)
+        .sqlx_logging(false)
+        .map_sqlx_postgres_opts(move |options| {
+            options
+                .application_name("stockroom")
+                .statement_cache_capacity(STATEMENT_CACHE)
+                .options([
+                    ("statement_timeout", statement_timeout_ms.as_str()),
+                    // A transaction of ours never waits for a caller, so one that idles
+                    // as long as a statement may run has lost its server.
+                    (
+                        "idle_in_transaction_session_timeout",
+                        statement_timeout_ms.as_str(),
+                    ),
+                ])
+        });
+    let primary = Database::connect(options)
+        .await
+        .context("store.url is no usable PostgreSQL URL")?;
+    Ok(Store {
+        readers: primary.clone(),
+        primary,
+        _lock: None,
+    })
+}

@@ -1,0 +1,35 @@
+//! Orders with their lines.
+
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "orders")]
+pub(in crate::storage) struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub order_id: Uuid,
+    pub request_id: String,
+    pub state: i16,
+    pub lines: Json,
+    pub customer_ref: Option<String>,
+    pub labels: Option<Json>,
+    pub created_us: i64,
+    pub updated_us: i64,
+    pub version: i64,
+}
+
+/// One element of `lines`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::storage) struct Line<'a> {
+    #[serde(borrow)]
+    pub sku: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    pub location: std::borrow::Cow<'a, str>,
+    pub quantity: i64,
+    pub version: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub(in crate::storage) enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

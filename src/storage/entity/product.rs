@@ -1,0 +1,26 @@
+//! What a SKU is called and when its stock counts as low.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "product")]
+pub(in crate::storage) struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub sku: String,
+    pub display_name: String,
+    pub low_stock_threshold: i64,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub(in crate::storage) enum Relation {
+    #[sea_orm(has_many = "super::stock_level::Entity")]
+    StockLevel,
+}
+
+impl Related<super::stock_level::Entity> for Entity {
+    fn to() -> RelationDef {
+        Relation::StockLevel.def()
+    }
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,116 @@
+//! What can go wrong in the database, as facts that the engine acts on.
+
+use sea_orm::{DbErr, RuntimeErr, SqlxError};
+
+use crate::domain::LevelKey;
+
+/// A failed read or transaction.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Rows changed since they were loaded; nothing was written.
+    #[error("rows changed since they were loaded")]
+    Conflict {
+        /// Levels that are not at the expected version any more. Empty when only
+        /// a request has been answered meanwhile, or when the database did not
+        /// say which level it was.
+        levels: Vec<LevelKey>,
+    },
+    /// The database could not be reached or could not take the work; nothing was written.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] DbErr),
+    /// The connection broke while COMMIT was under way: all was written or nothing.
+    #[error("the outcome of the commit is unknown")]
+    CommitUnknown(#[source] DbErr),
+    /// The database refused a statement or gave an answer that makes no sense; nothing was written.
+    #[error("the database refused a statement")]
+    Failed(#[source] DbErr),
+}
+
+impl StorageError {
+    /// An answer of the database that the schema rules out.
+    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Failed(DbErr::Custom(what.into()))
+    }
+
+    /// An error of COMMIT: definite only if the database itself said no.
+    pub(super) fn of_commit(error: DbErr) -> Self {
+        match sqlx_error(&error) {
+            Some(SqlxError::Database(_)) => error.into(),
+            _ => Self::CommitUnknown(error),
+        }
+    }
+}
+
+impl From<DbErr> for StorageError {
+    fn from(error: DbErr) -> Self {
+        match &error {
+            DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(error),
+            DbErr::Exec(_) | DbErr::Query(_) => match sqlx_error(&error).map(kind) {
+                Some(Kind::Conflict) => Self::Conflict { levels: Vec::new() },
+                Some(Kind::Unavailable) => Self::Unavailable(error),
+                Some(Kind::Failed) | None => Self::Failed(error),
+            },
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&SqlxError> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(e))
+        | DbErr::Exec(RuntimeErr::SqlxError(e))
+        | DbErr::Query(RuntimeErr::SqlxError(e)) => Some(e),
+        _ => None,
+    }
+}
+
+enum Kind {
+    Conflict,
+    Unavailable,
+    Failed,
+}
+
+fn kind(error: &SqlxError) -> Kind {
+    match error {
+        SqlxError::Database(e) => {
+            let code = e.code().unwrap_or_default();
+            // SQLite gives numbers (https://sqlite.org/rescode.html), PostgreSQL five
+            // characters (https://www.postgresql.org/docs/15/errcodes-appendix.html).
+            if code.len() == 5 {
+                postgres_kind(&code)
+            } else {
+                sqlite_kind(&code)
+            }
+        }
+        SqlxError::Io(_)
+        | SqlxError::Tls(_)
+        | SqlxError::Protocol(_)
+        | SqlxError::PoolTimedOut
+        | SqlxError::PoolClosed
+        | SqlxError::WorkerCrashed => Kind::Unavailable,
+        _ => Kind::Failed,
+    }
+}
+
+fn postgres_kind(code: &str) -> Kind {
+    match code {
+        // serialization_failure, deadlock_detected.
+        "40001" | "40P01" => Kind::Conflict,
+        // read_only_sql_transaction (a standby), idle_in_transaction_session_timeout,
+        // lock_not_available.
+        "25006" | "25P03" | "55P03" => Kind::Unavailable,
+        // connection exceptions, insufficient resources, operator intervention
+        // (shutdown, statement_timeout), system errors (I/O).
+        _ if ["08", "53", "57", "58"].contains(&&code[..2]) => Kind::Unavailable,
+        _ => Kind::Failed,
+    }
+}
+
+fn sqlite_kind(code: &str) -> Kind {
+    // Extended codes carry the primary one in their low byte.
+    match code.parse::<u32>().map(|code| code & 0xff) {
+        // BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
+        Ok(5 | 6 | 8 | 10 | 13 | 14) => Kind::Unavailable,
+        _ => Kind::Failed,
+    }
+}

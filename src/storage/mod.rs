@@ -1,0 +1,71 @@
+//! The database: what is durable.
+//!
+//! Owns every connection, every SQL text and the schema. Promises that a
+//! [`WriteTx`] stores all of its [`Writes`](crate::domain::Writes) or nothing, and only if every level is
+//! still at the version that it was planned on. Leaves all decisions to the
+//! engine. Nothing outside this module names `sea_orm`.
+
+mod books;
+mod commit;
+mod connect;
+mod entity;
+mod error;
+mod orders;
+mod products;
+mod rows;
+mod schema;
+mod stock;
+
+pub use books::{Books, Imbalance};
+pub use commit::WriteTx;
+pub use error::StorageError;
+pub use schema::SchemaState;
+pub use stock::StockPage;
+
+use std::fs::File;
+use std::sync::Arc;
+
+use sea_orm::{DatabaseConnection, DbBackend};
+
+/// A handle on the store; clones share the pools.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Takes the writes. On SQLite a single connection, since it has one writer.
+    primary: DatabaseConnection,
+    /// Takes the reads. On PostgreSQL the same pool.
+    readers: DatabaseConnection,
+    /// Keeps `<db>.lock` locked while any clone lives. None on PostgreSQL.
+    _lock: Option<Arc<File>>,
+}
+
+/// What a process opens a store for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To write. On SQLite one process at a time.
+    Write,
+    /// To look: beside a server, never in its way.
+    Read,
+}
+
+impl Store {
+    fn backend(&self) -> DbBackend {
+        self.primary.get_database_backend()
+    }
+
+    /// Whether other processes can write to the same database.
+    pub fn is_shared(&self) -> bool {
+        self.backend() == DbBackend::Postgres
+    }
+
+    /// How many transactions can commit at a time at best.
+    pub fn has_single_writer(&self) -> bool {
+        self.backend() == DbBackend::Sqlite
+    }
+
+    /// Closes the pools; waits for what is under way.
+    pub async fn close(self) {
+        // Errors here have no one to act on them: the process is ending.
+        let _ = self.readers.close().await;
+        let _ = self.primary.close().await;
+    }
+}

@@ -1,0 +1,129 @@
+//! The schema's steps and how far a database has come.
+
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
+use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait};
+use uuid::Uuid;
+
+use super::entity::store;
+use super::{StorageError, Store};
+
+/// "stockroom" in ASCII: the advisory lock that migrations hold on PostgreSQL.
+const MIGRATION_LOCK: i64 = 0x73746f636b726f6f;
+
+/// One step: its name and its SQL for each store.
+struct Step {
+    name: &'static str,
+    postgres: &'static str,
+    sqlite: &'static str,
+}
+
+macro_rules! step {
+    ($name:literal) => {
+        Step {
+            name: $name,
+            postgres: include_str!(concat!("../../migrations/postgres/", $name, ".sql")),
+            sqlite: include_str!(concat!("../../migrations/sqlite/", $name, ".sql")),
+        }
+    };
+}
+
+struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(step!("0001_initial"))]
+    }
+}
+
+impl MigrationName for Step {
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+#[async_trait::async_trait]
+impl MigrationTrait for Step {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), sea_orm::DbErr> {
+        let connection = manager.get_connection();
+        if manager.get_database_backend() == DbBackend::Postgres {
+            // A step over a large table may take longer than any statement of the service.
+            connection
+                .execute_unprepared("SET LOCAL statement_timeout = 0")
+                .await?;
+            connection.execute_unprepared(self.postgres).await?;
+        } else {
+            connection.execute_unprepared(self.sqlite).await?;
+        }
+        Ok(())
+    }
+
+    /// In one transaction on either store: a step is done or not begun.
+    fn use_transaction(&self) -> Option<bool> {
+        Some(true)
+    }
+}
+
+/// How far a database's schema is from what this program knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaState {
+    /// All steps are done.
+    Current,
+    /// This many steps are missing: `stockroom migrate` does them.
+    Behind(usize),
+    /// It has steps that this program does not know, so this program must not touch it.
+    Unknown(String),
+}
+
+impl Store {
+    /// How far the schema is. Needs no right to change it.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn schema_state(&self) -> Result<SchemaState, StorageError> {
+        match Migrator::get_pending_migrations_read_only(&self.primary).await {
+            Ok(pending) if pending.is_empty() => Ok(SchemaState::Current),
+            Ok(pending) => Ok(SchemaState::Behind(pending.len())),
+            Err(sea_orm::DbErr::Custom(unknown)) => Ok(SchemaState::Unknown(unknown)),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Does the missing steps and returns how many there were. Two that run at
+    /// once wait for each other.
+    ///
+    /// # Errors
+    /// The database cannot be reached or refuses a step.
+    pub async fn migrate(&self) -> Result<usize, StorageError> {
+        if self.backend() != DbBackend::Postgres {
+            // The lock file keeps every other process out.
+            return self.migrate_locked().await;
+        }
+        // The lock belongs to a transaction of its own: it ends with it, whatever happens.
+        let lock = self.begin_unmanaged().await?;
+        lock.execute_unprepared(&format!(
+            "SET LOCAL idle_in_transaction_session_timeout = 0; \
+             SET LOCAL statement_timeout = 0; \
+             SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+        ))
+        .await?;
+        let done = self.migrate_locked().await;
+        lock.rollback().await?;
+        done
+    }
+
+    async fn migrate_locked(&self) -> Result<usize, StorageError> {
+        let pending = Migrator::get_pending_migrations(&self.primary).await?.len();
+        Migrator::up(&self.primary, None).await?;
+        Ok(pending)
+    }
+
+    /// The store's id: a new one after a restore that lost commits.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn store_id(&self) -> Result<Uuid, StorageError> {
+        let row = store::Entity::find().one(&self.readers).await?;
+        row.map(|row| row.store_id)
+            .ok_or_else(|| StorageError::corrupt("table store is empty"))
+    }
+}

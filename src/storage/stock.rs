@@ -1,0 +1,212 @@
+//! Reading levels and movements.
+
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder,
+    QueryResult, QuerySelect, Statement,
+};
+
+use super::entity::{movement, stock_level};
+use super::rows::Rows;
+use super::{StorageError, Store};
+use crate::domain::{
+    LevelKey, LoadedLevel, Location, Movement, MovementKind, OrderId, RequestId, Sku, StockLevel,
+    Timestamp, Version,
+};
+
+/// `i` is the key's place in the question. The product is asked for only where
+/// there is no level: a level's SKU is known, and its row repeats the threshold.
+const READ_LEVELS_POSTGRES: &str = "\
+SELECT k.i - 1, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (sku, location, i)
+LEFT JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
+LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.sku";
+
+const READ_LEVELS_SQLITE: &str = "\
+SELECT k.key, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us
+FROM json_each($1) AS k
+LEFT JOIN stock_level AS l ON l.sku = k.value ->> 0 AND l.location = k.value ->> 1
+LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.value ->> 0";
+
+/// One page of levels in ascending (sku, location).
+#[derive(Debug)]
+pub struct StockPage {
+    /// The levels.
+    pub levels: Vec<StockLevel>,
+    /// Whether there are levels after the last one.
+    pub more: bool,
+}
+
+impl Store {
+    /// Reads levels, in the order of `keys`, at one moment. A level without a
+    /// row reads as zeros at version 0.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn read_levels(&self, keys: &[LevelKey]) -> Result<Vec<LoadedLevel>, StorageError> {
+        read_levels(&self.readers, keys).await
+    }
+
+    /// Reads the page of at most `limit` levels after `after` that fit the filters.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list_levels(
+        &self,
+        after: Option<&LevelKey>,
+        sku_prefix: &str,
+        low_only: bool,
+        limit: usize,
+    ) -> Result<StockPage, StorageError> {
+        use stock_level::Column;
+
+        let mut query = stock_level::Entity::find();
+        if let Some(after) = after {
+            let (sku, location) = (after.sku.as_str(), after.location.as_str());
+            query = query.filter(
+                Condition::any().add(Column::Sku.gt(sku)).add(
+                    Condition::all()
+                        .add(Column::Sku.eq(sku))
+                        .add(Column::Location.gt(location)),
+                ),
+            );
+        }
+        if let Some(end) = after_prefix(sku_prefix) {
+            query = query
+                .filter(Column::Sku.gte(sku_prefix))
+                .filter(Column::Sku.lt(end));
+        }
+        if low_only {
+            // StockLevel::low_stock, in SQL.
+            query = query.filter(Column::LowStockThreshold.gt(0)).filter(
+                sea_orm::sea_query::Expr::cust("on_hand - reserved <= low_stock_threshold"),
+            );
+        }
+        let rows = query
+            .order_by_asc(Column::Sku)
+            .order_by_asc(Column::Location)
+            .limit(limit as u64 + 1)
+            .all(&self.readers)
+            .await?;
+        let more = rows.len() > limit;
+        let levels = rows
+            .into_iter()
+            .take(limit)
+            .map(level)
+            .collect::<Result<_, _>>()?;
+        Ok(StockPage { levels, more })
+    }
+}
+
+/// The smallest text above every text that begins with `prefix`; none when all do.
+fn after_prefix(prefix: &str) -> Option<String> {
+    // SKUs are ASCII, so the last character has a successor.
+    let last = prefix.chars().last()?;
+    let next = char::from_u32(u32::from(last) + 1)?;
+    Some(format!(
+        "{}{next}",
+        &prefix[..prefix.len() - last.len_utf8()]
+    ))
+}
+
+pub(super) async fn read_levels(
+    connection: &impl ConnectionTrait,
+    keys: &[LevelKey],
+) -> Result<Vec<LoadedLevel>, StorageError> {
+    let backend = connection.get_database_backend();
+    let sql = match backend {
+        DbBackend::Postgres => READ_LEVELS_POSTGRES,
+        _ => READ_LEVELS_SQLITE,
+    };
+    let rows = Rows::default()
+        .text(keys.iter().map(|key| key.sku.as_str()))
+        .text(keys.iter().map(|key| key.location.as_str()));
+    let statement = Statement::from_sql_and_values(backend, sql, rows.bind(backend));
+    let mut levels: Vec<Option<LoadedLevel>> = vec![None; keys.len()];
+    for row in connection.query_all_raw(statement).await? {
+        let place = row.try_get_by_index::<i64>(0)?;
+        let (Some(slot), Some(key)) = (
+            usize::try_from(place).ok().and_then(|i| levels.get_mut(i)),
+            usize::try_from(place).ok().and_then(|i| keys.get(i)),
+        ) else {
+            return Err(StorageError::corrupt(format!(
+                "level {place} was not asked for"
+            )));
+        };
+        *slot = Some(loaded_level(key, &row)?);
+    }
+    levels
+        .into_iter()
+        .collect::<Option<_>>()
+        .ok_or_else(|| StorageError::corrupt("a level was asked for and not answered"))
+}
+
+fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, StorageError> {
+    let threshold: Option<i64> = row.try_get_by_index(4)?;
+    let level = match row.try_get_by_index::<Option<i64>>(3)? {
+        None => StockLevel::none(key.clone(), threshold.unwrap_or(0)),
+        Some(version) => StockLevel {
+            key: key.clone(),
+            on_hand: row.try_get_by_index(1)?,
+            reserved: row.try_get_by_index(2)?,
+            version: Version::new(version),
+            low_stock_threshold: threshold.unwrap_or(0),
+            updated: Timestamp::from_us(row.try_get_by_index(5)?),
+        },
+    };
+    Ok(LoadedLevel {
+        level,
+        sku_known: threshold.is_some(),
+    })
+}
+
+pub(super) async fn find_movement(
+    connection: &impl ConnectionTrait,
+    key: &LevelKey,
+    version: Version,
+) -> Result<Option<Movement>, StorageError> {
+    let id = (
+        key.sku.to_string(),
+        key.location.to_string(),
+        version.number(),
+    );
+    let row = movement::Entity::find_by_id(id).one(connection).await?;
+    row.map(movement_of).transpose()
+}
+
+fn movement_of(row: movement::Model) -> Result<Movement, StorageError> {
+    let request_id = row.request_id.map(RequestId::new).transpose();
+    Ok(Movement {
+        key: key(&row.sku, &row.location)?,
+        version: Version::new(row.version),
+        kind: MovementKind::from_number(row.kind.into())
+            .ok_or_else(|| StorageError::corrupt(format!("movement.kind is {}", row.kind)))?,
+        on_hand_delta: row.on_hand_delta,
+        reserved_delta: row.reserved_delta,
+        on_hand: row.on_hand,
+        reserved: row.reserved,
+        time: Timestamp::from_us(row.time_us),
+        order_id: row.order_id.map(OrderId),
+        request_id: request_id
+            .map_err(|e| StorageError::corrupt(format!("movement.request_id {e}")))?,
+        note: row.note.unwrap_or_default(),
+    })
+}
+
+pub(super) fn level(row: stock_level::Model) -> Result<StockLevel, StorageError> {
+    Ok(StockLevel {
+        key: key(&row.sku, &row.location)?,
+        on_hand: row.on_hand,
+        reserved: row.reserved,
+        version: Version::new(row.version),
+        low_stock_threshold: row.low_stock_threshold,
+        updated: Timestamp::from_us(row.updated_us),
+    })
+}
+
+pub(super) fn key(sku: &str, location: &str) -> Result<LevelKey, StorageError> {
+    let corrupt = |e| StorageError::corrupt(format!("{sku:?} at {location:?}: {e}"));
+    Ok(LevelKey {
+        sku: Sku::new(sku).map_err(corrupt)?,
+        location: Location::new(location).map_err(corrupt)?,
+    })
+}
