@@ -1,0 +1,292 @@
+//! The engine: the one writer of stock.
+//!
+//! Owns the queue of writes, the batches made of it, and the retries of an order
+//! that met a conflict. Promises that an answer leaves only after its commit and
+//! that an order is tried a bounded number of times in a bounded time. Leaves
+//! durability to `storage` and fan-out to whoever set `on_commit`.
+
+mod batch;
+mod commit;
+pub mod plan;
+mod products;
+
+pub use products::ProductsPut;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_retry::RetryIf;
+use tokio_retry::strategy::{ExponentialBackoff, jitter};
+use tokio_util::task::TaskTracker;
+
+use crate::config::EngineConfig;
+use crate::domain::{
+    Adjustment, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel,
+};
+use crate::error::Error;
+use crate::storage::Store;
+use crate::telemetry::Counters;
+
+/// A write to carry out.
+#[derive(Debug)]
+pub enum Command {
+    /// Take units from stock.
+    CreateOrder(NewOrder),
+    /// Change stock for another reason.
+    AdjustStock(Adjustment),
+}
+
+/// What a command did.
+#[derive(Debug, Clone)]
+pub enum Done {
+    /// CreateOrder made this order.
+    Order {
+        /// The order.
+        order: Arc<Order>,
+        /// Whether an earlier call made it.
+        replayed: bool,
+    },
+    /// AdjustStock made this movement.
+    Adjusted {
+        /// The movement.
+        movement: Arc<Movement>,
+        /// The level as the movement left it; when replayed, as it is now.
+        level: StockLevel,
+        /// Whether an earlier call made it.
+        replayed: bool,
+    },
+}
+
+/// A command with the fingerprint of what it asks for.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The command.
+    pub command: Command,
+    /// Of its payload.
+    pub fingerprint: Fingerprint,
+}
+
+impl Command {
+    /// The caller's key.
+    pub fn request_id(&self) -> &RequestId {
+        match self {
+            Self::CreateOrder(new) => &new.request_id,
+            Self::AdjustStock(adjustment) => &adjustment.request_id,
+        }
+    }
+
+    /// The levels that it names; one may come twice.
+    fn keys(&self) -> impl Iterator<Item = &LevelKey> {
+        let (lines, adjusted) = match self {
+            Self::CreateOrder(new) => (new.lines.as_slice(), None),
+            Self::AdjustStock(adjustment) => (&[][..], Some(&adjustment.key)),
+        };
+        lines.iter().map(|line| &line.key).chain(adjusted)
+    }
+
+    /// How much of the queue's and the batch's bound on lines it takes.
+    fn lines(&self) -> usize {
+        match self {
+            Self::CreateOrder(new) => new.lines.len(),
+            Self::AdjustStock(_) => 1,
+        }
+    }
+}
+
+impl From<Command> for Prepared {
+    fn from(command: Command) -> Self {
+        let fingerprint = match &command {
+            Command::CreateOrder(new) => new.fingerprint(),
+            Command::AdjustStock(adjustment) => adjustment.fingerprint(),
+        };
+        Self {
+            command,
+            fingerprint,
+        }
+    }
+}
+
+/// A command in the queue and the way its answer goes.
+struct Queued {
+    prepared: Arc<Prepared>,
+    reply: oneshot::Sender<Result<Done, Error>>,
+    /// Given back when the command leaves the queue.
+    _lines: QueuedLines,
+}
+
+/// A share of the queue's bound on lines.
+struct QueuedLines {
+    queued: Arc<AtomicUsize>,
+    lines: usize,
+}
+
+impl Drop for QueuedLines {
+    fn drop(&mut self) {
+        self.queued.fetch_sub(self.lines, Ordering::Relaxed);
+    }
+}
+
+/// What is told of every commit: the levels as they are now.
+type OnCommit = Box<dyn Fn(&[StockLevel]) + Send + Sync>;
+
+/// What every commit needs.
+struct Context {
+    store: Store,
+    config: EngineConfig,
+    counters: Arc<Counters>,
+    on_commit: OnCommit,
+    /// Commits that may be under way at once.
+    lanes: Arc<Semaphore>,
+    /// Runs the transactions: apart from the callers, which may hang up.
+    tasks: TaskTracker,
+}
+
+/// A handle on the engine; clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    queue: mpsc::Sender<Queued>,
+    queued_lines: Arc<AtomicUsize>,
+    products_waiting: Arc<Semaphore>,
+    context: Arc<Context>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts an engine on `store`. `pool_max` is the number of its connections.
+    /// `on_commit` is called once for each commit, before any of its answers
+    /// leaves, and must not block.
+    pub fn start(
+        store: Store,
+        config: EngineConfig,
+        pool_max: u32,
+        counters: Arc<Counters>,
+        on_commit: impl Fn(&[StockLevel]) + Send + Sync + 'static,
+    ) -> Self {
+        let lanes = lanes(&store, &config, pool_max);
+        let (queue, queued) = mpsc::channel(config.queue_orders_max);
+        let context = Arc::new(Context {
+            store,
+            config,
+            counters,
+            on_commit: Box::new(on_commit),
+            lanes: Arc::new(Semaphore::new(lanes)),
+            tasks: TaskTracker::new(),
+        });
+        context
+            .tasks
+            .spawn(batch::run(queued, Arc::clone(&context)));
+        Self {
+            queue,
+            queued_lines: Arc::default(),
+            products_waiting: Arc::new(Semaphore::new(products::WAITING_MAX)),
+            context,
+        }
+    }
+
+    /// Carries out `command`: queues it, and again after each conflict, with a
+    /// backoff of full jitter between the attempts.
+    ///
+    /// # Errors
+    /// [`Error::StockContention`] when the attempts or their time are spent,
+    /// [`Error::Overloaded`] when the queue is full, and whatever speaks against
+    /// the command itself.
+    pub async fn submit(&self, command: Command) -> Result<Done, Error> {
+        let prepared = Arc::new(Prepared::from(command));
+        self.with_retries(|| self.attempt(&prepared)).await
+    }
+
+    async fn attempt(&self, prepared: &Arc<Prepared>) -> Result<Done, Error> {
+        let (reply, answer) = oneshot::channel();
+        let queued = Queued {
+            prepared: Arc::clone(prepared),
+            reply,
+            _lines: self.claim_lines(prepared.command.lines())?,
+        };
+        self.queue.try_send(queued).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded("the queue of orders is full"),
+            mpsc::error::TrySendError::Closed(_) => Error::Draining,
+        })?;
+        // A commit task that vanishes has panicked; what it did is not known.
+        answer.await.unwrap_or(Err(Error::StoreUnavailable(None)))
+    }
+
+    fn claim_lines(&self, lines: usize) -> Result<QueuedLines, Error> {
+        let claim = QueuedLines {
+            queued: Arc::clone(&self.queued_lines),
+            lines,
+        };
+        let before = self.queued_lines.fetch_add(lines, Ordering::Relaxed);
+        if before + lines > self.context.config.queue_lines_max {
+            return Err(Error::Overloaded("the queue of order lines is full"));
+        }
+        Ok(claim)
+    }
+
+    /// Retries `attempt` while it meets conflicts, within the bounds of the configuration.
+    async fn with_retries<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let config = &self.context.config;
+        let deadline = Instant::now() + config.retry_total();
+        let mut attempts = 0;
+        let done = RetryIf::start(
+            backoff(config).take(config.retry_attempts_max.saturating_sub(1) as usize),
+            || {
+                attempts += 1;
+                attempt()
+            },
+            |e: &Error| matches!(e, Error::StockContention { .. }) && Instant::now() < deadline,
+        )
+        .await;
+        match done {
+            Err(Error::StockContention { .. }) => {
+                self.context.counters.contention_exhausted.add(1);
+                Err(Error::StockContention { attempts })
+            }
+            other => other,
+        }
+    }
+
+    /// Waits for the commits under way. To be called when nobody submits any more.
+    pub async fn drain(self) {
+        let Self { queue, context, .. } = self;
+        drop(queue);
+        context.tasks.close();
+        context.tasks.wait().await;
+    }
+}
+
+/// Delays that double from `retry_backoff_ms`, each shortened at random ("full
+/// jitter", <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter>),
+/// so that orders that met do not meet again.
+fn backoff(config: &EngineConfig) -> impl Iterator<Item = Duration> + use<> {
+    // The n-th delay is factor × 2^n, so the first is twice the factor.
+    ExponentialBackoff::from_millis(2)
+        .factor(config.retry_backoff_ms.div_ceil(2))
+        .max_delay(Duration::from_millis(config.retry_backoff_max_ms))
+        .map(jitter)
+}
+
+/// How many commits may be under way at once. One while batching: a second lane
+/// would conflict with the first on every hot level. Without batches the
+/// connections are what is shared.
+fn lanes(store: &Store, config: &EngineConfig, pool_max: u32) -> usize {
+    if store.has_single_writer() {
+        1
+    } else if config.commits_in_flight_max > 0 {
+        config.commits_in_flight_max
+    } else if config.batch_orders_max > 1 {
+        1
+    } else {
+        pool_max as usize
+    }
+}

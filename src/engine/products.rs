@@ -1,0 +1,112 @@
+//! PutProducts: products, and the levels that a changed threshold touches.
+//!
+//! It goes through the engine because a threshold is part of what a level shows:
+//! each change of it is a movement with a version of its own. It is rare, so it
+//! takes a commit of its own and no place in a batch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::plan::plan_thresholds;
+use super::{Context, Engine};
+use crate::clock;
+use crate::domain::{Product, Sku, StockLevel};
+use crate::error::Error;
+use crate::storage::{StorageError, WriteTx};
+
+/// PutProducts calls that may wait for a lane. Each holds up to 1,000 products.
+pub(super) const WAITING_MAX: usize = 32;
+
+/// What PutProducts did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProductsPut {
+    /// Products that did not exist before.
+    pub created: usize,
+    /// Products that existed and now differ.
+    pub updated: usize,
+}
+
+impl Engine {
+    /// Creates or replaces products, all of them or none.
+    ///
+    /// # Errors
+    /// [`Error::StockContention`] and [`Error::Overloaded`] as for
+    /// [`Engine::submit`], [`Error::StoreUnavailable`].
+    pub async fn put_products(&self, products: Vec<Product>) -> Result<ProductsPut, Error> {
+        let _place = self
+            .products_waiting
+            .try_acquire()
+            .map_err(|_| Error::Overloaded("too many PutProducts are waiting"))?;
+        let products: Arc<[Product]> = products.into();
+        self.with_retries(|| self.attempt_products(&products)).await
+    }
+
+    async fn attempt_products(&self, products: &Arc<[Product]>) -> Result<ProductsPut, Error> {
+        let lane = Arc::clone(&self.context.lanes)
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Draining)?;
+        let (context, products) = (Arc::clone(&self.context), Arc::clone(products));
+        let task = self.context.tasks.spawn(async move {
+            let put = commit(&context, &products).await;
+            drop(lane);
+            put
+        });
+        match task.await {
+            Ok(put) => Ok(put?),
+            // A panic: what it did is not known.
+            Err(_) => Err(Error::StoreUnavailable(None)),
+        }
+    }
+}
+
+async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, StorageError> {
+    let tx = context.store.begin().await?;
+    match write(&tx, products).await {
+        Ok((put, levels)) => {
+            tx.commit().await?;
+            if !levels.is_empty() {
+                (context.on_commit)(&levels);
+            }
+            Ok(put)
+        }
+        Err(error) => {
+            if matches!(error, StorageError::Conflict { .. }) {
+                context.counters.conflicts.add(1);
+            }
+            tx.rollback().await;
+            Err(error)
+        }
+    }
+}
+
+async fn write(
+    tx: &WriteTx,
+    products: &[Product],
+) -> Result<(ProductsPut, Vec<StockLevel>), StorageError> {
+    let stored = tx.stored_products(products).await?;
+    let stored: HashMap<&Sku, &Product> = stored.iter().map(|p| (&p.sku, p)).collect();
+    let changed: Vec<&Product> = products
+        .iter()
+        .filter(|product| stored.get(&product.sku) != Some(product))
+        .collect();
+    let updated = changed
+        .iter()
+        .filter(|p| stored.contains_key(&p.sku))
+        .count();
+    let put = ProductsPut {
+        created: changed.len() - updated,
+        updated,
+    };
+    if changed.is_empty() {
+        return Ok((put, Vec::new()));
+    }
+    tx.upsert_products(&changed).await?;
+    // Read after the products are locked, so that no level can be missed.
+    let levels = tx.levels_with_old_threshold(&changed).await?;
+    let writes = plan_thresholds(levels, &changed, clock::now());
+    if !writes.levels.is_empty() {
+        tx.write(&writes).await?;
+    }
+    Ok((put, writes.levels.into_iter().map(|w| w.level).collect()))
+}
