@@ -1,0 +1,104 @@
+//! The deadline of unary calls.
+//!
+//! tonic's own timeout answers CANCELLED, as if the caller had hung up; this
+//! answers DEADLINE_EXCEEDED, a little before it would. A commit that is under
+//! way goes on: the caller learns of it by sending its request_id again.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+/// How much earlier than the caller's own deadline the answer leaves, so that
+/// it is this layer's and not tonic's.
+const MARGIN: Duration = Duration::from_millis(2);
+
+/// Bounds every call but the streams.
+#[derive(Debug, Clone, Copy)]
+pub struct DeadlineLayer {
+    /// For callers that set no deadline, or a later one.
+    max: Duration,
+}
+
+impl DeadlineLayer {
+    pub(crate) fn new(max: Duration) -> Self {
+        Self { max }
+    }
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = Deadline<S>;
+
+    fn layer(&self, inner: S) -> Deadline<S> {
+        let max = self.max;
+        Deadline { inner, max }
+    }
+}
+
+/// A service under a [`DeadlineLayer`].
+#[derive(Debug, Clone)]
+pub struct Deadline<S> {
+    inner: S,
+    max: Duration,
+}
+
+impl<S> Service<http::Request<Body>> for Deadline<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if is_stream(request.uri().path()) {
+            return self.inner.call(request).boxed();
+        }
+        let timeout = caller_timeout(&request)
+            .map_or(self.max, |timeout| timeout.saturating_sub(MARGIN))
+            .min(self.max);
+        let answer = self.inner.call(request);
+        async move {
+            match tokio::time::timeout(timeout, answer).await {
+                Ok(answer) => answer,
+                Err(_) => Ok(Status::deadline_exceeded(
+                    "the deadline passed; send the same request_id again to learn the outcome",
+                )
+                .into_http()),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Streams live as long as their clients wish.
+fn is_stream(path: &str) -> bool {
+    path.ends_with("/WatchStock")
+        || path.ends_with("/Watch")
+        || path.ends_with("/ServerReflectionInfo")
+}
+
+/// `grpc-timeout`, as <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> has it.
+fn caller_timeout(request: &http::Request<Body>) -> Option<Duration> {
+    let text = request.headers().get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number.saturating_mul(3_600)),
+        "M" => Duration::from_secs(number.saturating_mul(60)),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}

@@ -1,0 +1,54 @@
+//! The gRPC edge: requests in, answers and watch streams out.
+//!
+//! Owns validation (a request that gets past `convert` fits every bound), the
+//! one mapping from errors to status codes, and the life of a watch stream.
+//! Decides nothing about stock.
+
+mod convert;
+mod layers;
+mod orders;
+mod status;
+mod stock;
+mod watch;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+pub use layers::DeadlineLayer;
+pub(crate) use orders::Orders;
+pub(crate) use stock::Inventory;
+pub(crate) use watch::Watching;
+
+use crate::error::Error;
+
+/// Whether this instance takes requests.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// Set once the schema is one that this program knows.
+    migrated: AtomicBool,
+    /// Cancelled when the instance begins to shut down.
+    pub(crate) draining: CancellationToken,
+}
+
+impl Gate {
+    /// Lets requests in.
+    pub(crate) fn open(&self) {
+        self.migrated.store(true, Ordering::Release);
+    }
+
+    /// Whether requests have been let in, drain or not.
+    pub(crate) fn is_open(&self) -> bool {
+        self.migrated.load(Ordering::Acquire)
+    }
+
+    fn pass(&self) -> Result<(), Error> {
+        if self.draining.is_cancelled() {
+            Err(Error::Draining)
+        } else if self.is_open() {
+            Ok(())
+        } else {
+            Err(Error::StoreUnavailable(None))
+        }
+    }
+}

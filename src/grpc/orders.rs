@@ -1,0 +1,82 @@
+//! OrderService.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+use tracing::{Instrument as _, info_span};
+
+use super::{Gate, convert};
+use crate::domain::Order;
+use crate::engine::{Command, Done, Engine};
+use crate::error::{Error, Violation};
+use crate::proto::order_service_server::OrderService;
+use crate::proto::{self, get_order_request::Key};
+use crate::storage::Store;
+
+/// Orders over gRPC.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    pub(crate) engine: Engine,
+    pub(crate) store: Store,
+    pub(crate) gate: Arc<Gate>,
+}
+
+#[tonic::async_trait]
+impl OrderService for Orders {
+    async fn create_order(
+        &self,
+        request: Request<proto::CreateOrderRequest>,
+    ) -> Result<Response<proto::CreateOrderResponse>, Status> {
+        self.gate.pass()?;
+        let new = convert::new_order(request.into_inner())?;
+        let span =
+            info_span!("create_order", request_id = %new.request_id, order_id = %new.order_id);
+        let done = self.engine.submit(Command::CreateOrder(new));
+        async move {
+            match done.await? {
+                Done::Order { order, replayed } => {
+                    let order = Some(proto::Order::from(&*order));
+                    Ok(Response::new(proto::CreateOrderResponse {
+                        order,
+                        replayed,
+                    }))
+                }
+                Done::Adjusted { .. } => unreachable!("plan answers each command in its kind"),
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn get_order(
+        &self,
+        request: Request<proto::GetOrderRequest>,
+    ) -> Result<Response<proto::GetOrderResponse>, Status> {
+        self.gate.pass()?;
+        let order = self.find(request.into_inner().key).await?;
+        let order = Some(proto::Order::from(&order));
+        Ok(Response::new(proto::GetOrderResponse { order }))
+    }
+}
+
+impl Orders {
+    async fn find(&self, key: Option<Key>) -> Result<Order, Error> {
+        let (found, text) = match key {
+            Some(Key::OrderId(text)) => {
+                let id = convert::order_id(&text)?;
+                (self.store.find_order(id).await?, text)
+            }
+            Some(Key::RequestId(text)) => {
+                let id = convert::request_id(&text)?;
+                (self.store.find_order_of(&id).await?, text)
+            }
+            None => {
+                return Err(Error::InvalidRequest(vec![Violation {
+                    field: "key".to_owned(),
+                    description: "must be order_id or request_id".to_owned(),
+                }]));
+            }
+        };
+        found.ok_or(Error::OrderNotFound(text))
+    }
+}

@@ -1,0 +1,156 @@
+//! The one place where errors become status codes.
+//!
+//! Every status carries `google.rpc.ErrorInfo` with the reason; the other
+//! details are those of the table in docs/architecture.md.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::error::{Error, chain};
+
+/// The domain of every `ErrorInfo`.
+const DOMAIN: &str = "stockroom.v1";
+
+/// Bytes of listed violations in one status. Details travel in the trailers,
+/// for which clients allow 8 KiB by default (base64 makes 4 bytes of 3). The
+/// metadata `total` of `ErrorInfo` counts those that did not fit.
+const LISTED_BYTES_MAX: usize = 4_500;
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        log(&error);
+        let (code, reason) = code_and_reason(&error);
+        let mut details = ErrorDetails::new();
+        let metadata = describe(&error, &mut details);
+        details.set_error_info(reason, DOMAIN, metadata);
+        let mut trailers = MetadataMap::new();
+        if error.retryable() {
+            let after = retry_after(&error);
+            details.set_retry_info(Some(after));
+            if code == Code::ResourceExhausted {
+                // Read by the retry policies of gRPC libraries (gRFC A6).
+                let after_ms = MetadataValue::from(after.as_millis() as u64);
+                trailers.insert("grpc-retry-pushback-ms", after_ms);
+            }
+        }
+        Status::with_error_details_and_metadata(code, error.to_string(), details, trailers)
+    }
+}
+
+fn code_and_reason(error: &Error) -> (Code, &'static str) {
+    match error {
+        Error::InvalidRequest(_) => (Code::InvalidArgument, "INVALID_REQUEST"),
+        Error::RequestIdReused(_) => (Code::InvalidArgument, "REQUEST_ID_REUSED"),
+        Error::SkuNotFound(_) => (Code::NotFound, "SKU_NOT_FOUND"),
+        Error::OrderNotFound(_) => (Code::NotFound, "ORDER_NOT_FOUND"),
+        Error::InsufficientStock(_) => (Code::FailedPrecondition, "INSUFFICIENT_STOCK"),
+        Error::VersionMismatch { .. } => (Code::Aborted, "VERSION_MISMATCH"),
+        Error::VersionNotReached { .. } => (Code::FailedPrecondition, "VERSION_NOT_REACHED"),
+        Error::StockContention { .. } => (Code::ResourceExhausted, "STOCK_CONTENTION"),
+        Error::Overloaded(_) => (Code::ResourceExhausted, "OVERLOADED"),
+        Error::TooManyWatches { .. } => (Code::ResourceExhausted, "TOO_MANY_WATCHES"),
+        Error::StoreUnavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE"),
+        Error::Draining => (Code::Unavailable, "DRAINING"),
+        Error::Internal(_) => (Code::Internal, "INTERNAL"),
+    }
+}
+
+/// How long a caller should wait. A queue empties in the time of a few commits;
+/// a database that is away or an instance that is full takes longer.
+fn retry_after(error: &Error) -> Duration {
+    Duration::from_millis(match error {
+        Error::StockContention { .. } | Error::Overloaded(_) | Error::Draining => 100,
+        Error::TooManyWatches { .. } => 5_000,
+        _ => 1_000,
+    })
+}
+
+/// Adds the details that go with the error, and returns `ErrorInfo`'s metadata.
+fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String> {
+    let mut metadata = HashMap::new();
+    let mut put = |key: &str, value: &dyn ToString| {
+        metadata.insert(key.to_owned(), value.to_string());
+    };
+    match error {
+        Error::InvalidRequest(violations) => {
+            for v in fitting(violations, |v| v.field.len() + v.description.len()) {
+                details.add_bad_request_violation(&v.field, &v.description);
+            }
+            put("total", &violations.len());
+        }
+        Error::RequestIdReused(id) => {
+            details.add_bad_request_violation("request_id", error.to_string());
+            put("request_id", id);
+        }
+        Error::SkuNotFound(skus) => {
+            let skus_that_fit = fitting(skus, |sku| sku.as_str().len());
+            let listed: Vec<&str> = skus_that_fit.iter().map(|sku| sku.as_str()).collect();
+            let first = listed.first().copied().unwrap_or_default();
+            details.set_resource_info("stockroom.v1.Product", first, "", "unknown SKU");
+            put("skus", &listed.join(","));
+            put("total", &skus.len());
+        }
+        Error::OrderNotFound(id) => {
+            details.set_resource_info("stockroom.v1.Order", id, "", "unknown order");
+        }
+        Error::InsufficientStock(short) => {
+            for s in fitting(short, |s| s.key.to_string().len() + 40) {
+                let description = format!("requested {}, available {}", s.requested, s.available);
+                let subject = s.key.to_string();
+                details.add_precondition_failure_violation("STOCK", subject, description);
+            }
+            put("total", &short.len());
+        }
+        Error::VersionMismatch {
+            expected, actual, ..
+        } => {
+            put("expected_version", expected);
+            put("version", actual);
+        }
+        Error::VersionNotReached { wanted, actual, .. } => {
+            put("min_version", wanted);
+            put("version", actual);
+        }
+        Error::TooManyWatches { limit } => {
+            let description = format!("at most {limit} streams");
+            details.add_quota_failure_violation("watch streams of this server", description);
+        }
+        Error::StockContention { attempts } => put("attempts", attempts),
+        Error::Overloaded(_)
+        | Error::StoreUnavailable(_)
+        | Error::Draining
+        | Error::Internal(_) => {}
+    }
+    metadata
+}
+
+/// The first of `items` that fit into [`LISTED_BYTES_MAX`].
+fn fitting<T>(items: &[T], bytes: impl Fn(&T) -> usize) -> &[T] {
+    /// Tags and lengths around the texts of one item.
+    const FRAME_BYTES: usize = 12;
+    let mut sum = 0;
+    let count = items
+        .iter()
+        .take_while(|item| {
+            sum += bytes(item) + FRAME_BYTES;
+            sum <= LISTED_BYTES_MAX
+        })
+        .count();
+    &items[..count]
+}
+
+/// Logs what the operator must know, once: here the error leaves the program,
+/// and the span around it says for which request.
+fn log(error: &Error) {
+    match error {
+        Error::Internal(source) => tracing::error!(error = chain(source), "internal error"),
+        Error::StoreUnavailable(Some(source)) => {
+            tracing::error!(error = chain(source), "the database is unavailable");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,93 @@
+//! What a watcher asks for.
+
+use std::collections::{BTreeSet, HashMap};
+
+use uuid::Uuid;
+
+use super::super::convert::Fields;
+use crate::domain::{Invalid, LevelKey, Version};
+use crate::error::Error;
+use crate::feed::Targets;
+use crate::proto::stock_selector::Selector;
+use crate::proto::{WatchDelivery, WatchStockRequest};
+
+const SELECTORS_MAX: usize = 10_000;
+const SEEN_LEVELS_MAX: usize = 100_000;
+
+/// A validated request.
+pub(super) struct WatchRequest {
+    /// The union of the selectors and of what was seen.
+    pub(super) targets: Targets,
+    /// The last versions that the caller saw.
+    pub(super) seen: HashMap<LevelKey, Version>,
+    /// The store they came from; none means this one.
+    pub(super) store_id: Option<Uuid>,
+}
+
+impl WatchRequest {
+    pub(super) fn parse(request: WatchStockRequest) -> Result<Self, Error> {
+        let mut fields = Fields::default();
+        let mut targets = Targets::default();
+        for (name, count, max) in [
+            ("selectors", request.selectors.len(), SELECTORS_MAX),
+            ("seen", request.seen.len(), SEEN_LEVELS_MAX),
+        ] {
+            if count > max {
+                let description = format!("must have at most {max} entries, has {count}");
+                fields.refuse(name, description);
+            }
+        }
+        if request.selectors.is_empty() && request.seen.is_empty() {
+            fields.refuse("selectors", "must have an entry when seen has none");
+        }
+        for (i, selector) in request.selectors.iter().take(SELECTORS_MAX).enumerate() {
+            match &selector.selector {
+                Some(Selector::Level(level)) => {
+                    let prefix = format!("selectors[{i}].level.");
+                    targets
+                        .keys
+                        .extend(fields.key(&prefix, &level.sku, &level.location));
+                }
+                Some(Selector::All(_)) => targets.all = true,
+                None => fields.refuse(format!("selectors[{i}]"), "must be level or all"),
+            }
+        }
+        let seen = parse_seen(&mut fields, &request, &mut targets.keys);
+        let store_id = match request.store_id.as_str() {
+            "" => None,
+            text => {
+                let id = Uuid::try_parse(text).map_err(|_| Invalid("must be a UUID".to_owned()));
+                fields.take("store_id", id)
+            }
+        };
+        if WatchDelivery::try_from(request.delivery).is_err() {
+            fields.refuse("delivery", "must be LATEST or absent");
+        }
+        fields.finish(Some(Self {
+            targets,
+            seen,
+            store_id,
+        }))
+    }
+}
+
+fn parse_seen(
+    fields: &mut Fields,
+    request: &WatchStockRequest,
+    keys: &mut BTreeSet<LevelKey>,
+) -> HashMap<LevelKey, Version> {
+    let mut seen = HashMap::with_capacity(request.seen.len().min(SEEN_LEVELS_MAX));
+    for (i, level) in request.seen.iter().take(SEEN_LEVELS_MAX).enumerate() {
+        let prefix = format!("seen[{i}].");
+        let key = fields.key(&prefix, &level.sku, &level.location);
+        let version = fields.version(format!("{prefix}version"), level.version);
+        let (Some(key), Some(version)) = (key, version) else {
+            continue;
+        };
+        keys.insert(key.clone());
+        if seen.insert(key, version).is_some() {
+            fields.refuse(format!("seen[{i}]"), "must name each level once");
+        }
+    }
+    seen
+}

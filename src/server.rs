@@ -1,0 +1,224 @@
+//! The server: all the wiring, and the only way to start it, tests included.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower::layer::util::{Identity, Stack};
+
+use crate::config::{Config, ServerConfig};
+use crate::engine::Engine;
+use crate::error::chain;
+use crate::feed::{Feed, reread_forever};
+pub use crate::grpc::DeadlineLayer;
+use crate::grpc::{Gate, Inventory, Orders, Watching};
+use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::inventory_service_server::InventoryServiceServer;
+use crate::proto::order_service_server::OrderServiceServer;
+use crate::storage::{Access, SchemaState, StorageError, Store};
+use crate::telemetry::Counters;
+
+/// What health is reported for: the server as a whole and each service.
+const HEALTH_NAMES: [&str; 3] = [
+    "",
+    "stockroom.v1.OrderService",
+    "stockroom.v1.InventoryService",
+];
+
+/// How often the database is asked whether it is there.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Flow-control windows. One order is a few hundred bytes, and a connection
+/// carries hundreds at a time; the default of 64 KiB would stall it.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// Streams that a peer may make the server reset before it is cut off
+/// (RUSTSEC-2024-0003).
+const LOCAL_RESETS_MAX: usize = 1_024;
+
+/// The sockets that a server listens on, bound by the caller.
+#[derive(Debug)]
+pub struct Listeners {
+    /// gRPC over plain HTTP/2.
+    pub grpc: TcpListener,
+}
+
+/// Serves until `shutdown` resolves, then drains within `server.drain_timeout_ms`:
+/// health says NOT_SERVING, watchers get their Goodbye, calls under way are
+/// answered, and commits under way end.
+///
+/// # Errors
+/// The store cannot be opened, its schema is unknown to this program, or the
+/// listener fails.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    counters: Arc<Counters>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let store = Store::open(&config.store, Access::Write).await?;
+    let feed = Feed::new(config.watch.streams_max);
+    let engine = Engine::start(
+        store.clone(),
+        config.engine.clone(),
+        config.store.pool_max,
+        Arc::clone(&counters),
+        {
+            let feed = feed.clone();
+            move |levels| feed.publish(levels)
+        },
+    );
+    let gate = Arc::new(Gate::default());
+    let (health, health_service) = tonic_health::server::health_reporter();
+    report(&health, ServingStatus::NotServing).await;
+
+    let watching = Watching {
+        feed: feed.clone(),
+        store: store.clone(),
+        config: config.watch.clone(),
+        counters,
+        gate: Arc::clone(&gate),
+        store_id: Arc::default(),
+    };
+    let orders = Orders {
+        engine: engine.clone(),
+        store: store.clone(),
+        gate: Arc::clone(&gate),
+    };
+    let inventory = Inventory {
+        engine: engine.clone(),
+        store: store.clone(),
+        watching,
+        gate: Arc::clone(&gate),
+    };
+    let bytes_max = config.server.message_bytes_max;
+    let router = transport(&config.server)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(OrderServiceServer::new(orders).max_decoding_message_size(bytes_max))
+        .add_service(InventoryServiceServer::new(inventory).max_decoding_message_size(bytes_max));
+    let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true));
+    let draining = gate.draining.clone();
+    let serving = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
+    let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
+
+    let _reread = store.is_shared().then(|| {
+        let every = config.watch.reread_interval();
+        AbortOnDropHandle::new(tokio::spawn(reread_forever(feed, store.clone(), every)))
+    });
+    let ended = tokio::select! {
+        () = shutdown => None,
+        failed = keep_ready(&config, &store, &gate, &health) => Some(failed.map(|never| match never {})),
+        ended = &mut serving => Some(ended.context("the server's task failed")?.context("the server failed")),
+    };
+    tracing::info!("draining");
+    gate.draining.cancel();
+    report(&health, ServingStatus::NotServing).await;
+    let deadline = Instant::now() + config.server.drain_timeout();
+    if ended.is_none() && timeout_at(deadline, &mut serving).await.is_err() {
+        tracing::warn!("connections were still open when the time to drain was over");
+    }
+    drop(serving);
+    // The commits under way are bounded by the statement timeout.
+    let grace = Duration::from_secs(1);
+    if timeout_at(deadline + grace, engine.drain()).await.is_err() {
+        tracing::warn!("commits were still under way when the time to drain was over");
+    }
+    let _ = timeout(grace, store.close()).await;
+    ended.unwrap_or(Ok(()))
+}
+
+/// The transport settings and layers that every Stockroom server has. Also what
+/// the bench's echo server stands on, so that the two can be compared.
+pub fn transport(config: &ServerConfig) -> Server<Stack<DeadlineLayer, Identity>> {
+    Server::builder()
+        .http2_keepalive_interval(Some(config.keepalive_interval()))
+        .http2_keepalive_timeout(Some(config.keepalive_timeout()))
+        .max_concurrent_streams(config.concurrent_streams_max)
+        .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .layer(DeadlineLayer::new(config.request_timeout()))
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // The details of errors, so that grpcurl can show them.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for name in HEALTH_NAMES {
+        health.set_service_status(name, status).await;
+    }
+}
+
+/// Never returned: [`keep_ready`] ends with an error or not at all.
+enum Never {}
+
+/// Brings the schema up where the configuration says so, waits for it where it
+/// does not, and then keeps the reported health true.
+async fn keep_ready(
+    config: &Config,
+    store: &Store,
+    gate: &Gate,
+    health: &HealthReporter,
+) -> anyhow::Result<Never> {
+    let mut last = None;
+    loop {
+        let state = ready(config, store, gate).await;
+        let is_ready = matches!(state, Ok(SchemaState::Current));
+        match state {
+            Ok(SchemaState::Unknown(why)) => {
+                anyhow::bail!("the database's schema is not one that this program knows: {why}")
+            }
+            Ok(SchemaState::Current) => gate.open(),
+            Ok(SchemaState::Behind(steps)) if last != Some(is_ready) => {
+                tracing::warn!(steps, "waiting for `stockroom migrate`");
+            }
+            Err(error) if last != Some(is_ready) => {
+                tracing::warn!(error = chain(&error), "the database is not reachable");
+            }
+            Ok(SchemaState::Behind(_)) | Err(_) => {}
+        }
+        if last != Some(is_ready) {
+            last = Some(is_ready);
+            let status = if is_ready {
+                tracing::info!("serving");
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            report(health, status).await;
+        }
+        tokio::time::sleep(HEALTH_INTERVAL).await;
+    }
+}
+
+async fn ready(config: &Config, store: &Store, gate: &Gate) -> Result<SchemaState, StorageError> {
+    if gate.is_open() {
+        // The schema has been seen; what can change now is that the database is away.
+        store.store_id().await?;
+        return Ok(SchemaState::Current);
+    }
+    match store.schema_state().await? {
+        SchemaState::Behind(_) if config.store.migrates_at_start() => {
+            let steps = store.migrate().await?;
+            tracing::info!(steps, "migrated");
+            Ok(SchemaState::Current)
+        }
+        state => Ok(state),
+    }
+}
