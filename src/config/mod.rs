@@ -1,0 +1,53 @@
+//! Configuration: defaults < TOML file < `STOCKROOM_…` environment < flags.
+//!
+//! Owns every key with its default, its bounds and the reason for both; each is
+//! written once, in [`sections`], and that serves the structs, the checks, what
+//! `stockroom config` prints and the README's table. Promises that a [`Config`]
+//! that was loaded is within all bounds, and that whatever is wrong with a
+//! configuration is reported at once. Touches no global state: the environment
+//! and the flags are handed in. Leaves what the values mean to those who use them.
+
+mod load;
+mod sections;
+mod show;
+mod sources;
+mod store_url;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use load::{ConfigErrors, Loaded, load};
+pub use sections::{
+    EngineConfig, LogConfig, LogFormat, MigrateAtStart, ServerConfig, StoreConfig, WatchConfig,
+};
+pub use show::markdown_table;
+pub use sources::{Flag, Sources};
+
+use serde::Deserialize;
+
+/// The file that is read from the working directory when no other is named.
+pub const DEFAULT_FILE: &str = "stockroom.toml";
+
+/// Everything that can be set, one field a section.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// How callers reach the service and how long it lets them wait.
+    pub server: ServerConfig,
+    /// Where stock is kept.
+    pub store: StoreConfig,
+    /// How writes queue, batch and retry.
+    pub engine: EngineConfig,
+    /// Streams of changes.
+    pub watch: WatchConfig,
+    /// What the program says about itself.
+    pub log: LogConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        load(&Sources::default())
+            .expect("no source is given, and a test checks the defaults")
+            .config
+    }
+}

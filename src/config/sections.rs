@@ -1,0 +1,313 @@
+//! Every key: what it means, its default and why, its bounds.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+
+use super::store_url::{is_store_url, without_password};
+use super::table::{Kind, Row, Section, section};
+use crate::domain::NewOrder;
+
+/// A queue or a batch smaller than the largest order could never take it.
+const LINES_MIN: u64 = NewOrder::LINES_MAX as u64;
+
+section! { "server"
+    /// How callers reach the service and how long it lets them wait.
+    #[derive(Debug)]
+    pub struct ServerConfig {
+        /// Address to serve gRPC on; port 0 lets the system choose.
+        ///
+        /// Loopback, because whoever reaches the port may change stock; 50051 is the port
+        /// that gRPC examples and tools use.
+        listen: String = Text {
+            default: "127.0.0.1:50051",
+            bound: "HOST:PORT",
+            accepts: is_address,
+            shown: str::to_owned,
+        },
+        /// Time that calls under way get to end after SIGTERM or SIGINT.
+        ///
+        /// As long as a call may take, and well inside the 30 s after which orchestrators kill.
+        drain_timeout_ms: u64 = Int { default: 10_000, min: 0, max: 600_000, unit: "ms" },
+        /// Time after which a call (not a watch) is answered `DEADLINE_EXCEEDED`.
+        ///
+        /// Retries of a contended order end after 3 s by default, so only a sick database gets here.
+        request_timeout_ms: u64 = Int { default: 10_000, min: 1, max: 600_000, unit: "ms" },
+        /// Calls and watches open at a time on one connection.
+        ///
+        /// HTTP/2 leaves it unbounded, which invites floods of streams; 1,024 calls in flight
+        /// are more than one connection can keep busy.
+        concurrent_streams_max: u32 = Int { default: 1_024, min: 1, max: 1_000_000, unit: "streams" },
+        /// Largest request.
+        ///
+        /// gRPC's customary limit; an order of 1,000 lines with the longest names takes 140 KiB.
+        message_bytes_max: usize = Int {
+            default: 4 * 1_024 * 1_024, min: 64 * 1_024, max: 256 * 1_024 * 1_024, unit: "bytes"
+        },
+        /// Silence on a connection after which it is pinged.
+        ///
+        /// Without pings a dead watcher would live until TCP gives up, a quarter of an hour.
+        keepalive_interval_ms: u64 = Int { default: 30_000, min: 100, max: 3_600_000, unit: "ms" },
+        /// Time in which a ping must be answered before the connection is closed.
+        ///
+        /// Long enough for a paused laptop or a slow mobile network.
+        keepalive_timeout_ms: u64 = Int { default: 10_000, min: 100, max: 600_000, unit: "ms" },
+    }
+}
+
+section! { "store"
+    /// Where stock is kept.
+    pub struct StoreConfig {
+        /// Database: `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.
+        ///
+        /// An embedded file, so that the first run needs nothing else.
+        url: String = Text {
+            default: "sqlite://stockroom.db",
+            bound: "sqlite://FILE or postgres://…",
+            accepts: is_store_url,
+            shown: without_password,
+        },
+        /// Most connections to PostgreSQL; SQLite has one writer and a few readers.
+        ///
+        /// Batches keep few connections busy, and on small machines more of them cost throughput.
+        pool_max: u32 = Int { default: 8, min: 1, max: 64, unit: "connections" },
+        /// Time to wait for a free connection before answering `STORE_UNAVAILABLE`.
+        ///
+        /// Short: callers can retry safely, and waiting calls only lengthen the queue.
+        acquire_timeout_ms: u64 = Int { default: 2_000, min: 10, max: 60_000, unit: "ms" },
+        /// Time after which PostgreSQL gives up on a statement, or on a transaction that idles.
+        ///
+        /// A batch takes milliseconds; this ends what hangs while its callers still wait.
+        statement_timeout_ms: u64 = Int { default: 5_000, min: 10, max: 600_000, unit: "ms" },
+        /// Whether `serve` migrates the schema first; `auto` does on SQLite and not on PostgreSQL.
+        ///
+        /// An embedded file has one program and should just work; a shared database is
+        /// changed when its operators say so, with `stockroom migrate`.
+        migrate_at_start: MigrateAtStart = Choice {
+            default: "auto", choices: &["auto", "true", "false"]
+        },
+    }
+}
+
+section! { "engine"
+    /// How writes queue, batch and retry.
+    #[derive(Debug)]
+    pub struct EngineConfig {
+        /// Writes that may wait; one more is answered `OVERLOADED`.
+        ///
+        /// A quarter of a second of work at 30,000 orders a second: a longer queue serves nobody sooner.
+        queue_orders_max: usize = Int { default: 8_192, min: 1, max: 1_000_000, unit: "orders" },
+        /// Order lines that may wait, which bounds memory when orders are wide.
+        ///
+        /// Eight lines for each order that may wait.
+        queue_lines_max: usize = Int {
+            default: 65_536, min: LINES_MIN, max: 10_000_000, unit: "lines"
+        },
+        /// Most writes of one commit; 1 switches batching off.
+        ///
+        /// Where the cost of a commit has been shared among enough orders to vanish.
+        batch_orders_max: usize = Int { default: 1_024, min: 1, max: 16_384, unit: "orders" },
+        /// Most order lines of one commit.
+        ///
+        /// Keeps a commit of wide orders as short as one of narrow ones.
+        batch_lines_max: usize = Int {
+            default: 8_192, min: LINES_MIN, max: 131_072, unit: "lines"
+        },
+        /// Commits under way at a time; 0 means 1 when batching, else `store.pool_max`, and 1 on SQLite.
+        ///
+        /// Two batches in flight conflict with each other on every product that both sell.
+        commits_in_flight_max: usize = Int { default: 0, min: 0, max: 64, unit: "commits" },
+        /// Times that an order is tried before it is answered `STOCK_CONTENTION`.
+        ///
+        /// With the backoff below this is reached only when other processes never pause.
+        retry_attempts_max: u32 = Int { default: 10, min: 1, max: 100, unit: "attempts" },
+        /// Upper end of the random wait before the first retry; it doubles with each.
+        ///
+        /// About one commit on a good disk.
+        retry_backoff_ms: u64 = Int { default: 2, min: 1, max: 10_000, unit: "ms" },
+        /// Upper end of the random wait before any retry.
+        ///
+        /// Ten attempts stay well within `engine.retry_total_ms`.
+        retry_backoff_max_ms: u64 = Int { default: 250, min: 1, max: 60_000, unit: "ms" },
+        /// Time after which an order is not tried again, whatever attempts it has left.
+        ///
+        /// Leaves a caller with a 5 s deadline the time to hear why.
+        retry_total_ms: u64 = Int { default: 3_000, min: 1, max: 60_000, unit: "ms" },
+    }
+}
+
+section! { "watch"
+    /// Streams of changes.
+    #[derive(Debug)]
+    pub struct WatchConfig {
+        /// Silence on a stream after which a heartbeat is sent.
+        ///
+        /// A quarter of the 60 s after which common proxies drop an idle stream.
+        heartbeat_ms: u64 = Int { default: 15_000, min: 100, max: 600_000, unit: "ms" },
+        /// Interval at which watched levels are read again, to see what other processes changed.
+        ///
+        /// Such a change arrives within a second, reading and sending included.
+        reread_interval_ms: u64 = Int { default: 500, min: 10, max: 60_000, unit: "ms" },
+        /// Most streams of this process; one more is answered `TOO_MANY_WATCHES`.
+        ///
+        /// Twice the ten thousand that are a normal load.
+        streams_max: usize = Int { default: 20_000, min: 1, max: 1_000_000, unit: "streams" },
+        /// Age, give or take a tenth, at which a stream is sent Goodbye and reconnects.
+        ///
+        /// Six hours: spreads watchers over new instances within a shift, and costs nothing.
+        age_max_ms: u64 = Int { default: 21_600_000, min: 1_000, max: 604_800_000, unit: "ms" },
+    }
+}
+
+section! { "log"
+    /// What the program says about itself, on stderr.
+    #[derive(Debug)]
+    pub struct LogConfig {
+        /// What is logged, such as `info,stockroom=debug`; commands other than `serve` start at `warn`.
+        ///
+        /// Starts, ends and failures, but no line for each request.
+        filter: String = Text {
+            default: "info",
+            bound: "a level or a list of TARGET=LEVEL",
+            accepts: is_log_filter,
+            shown: str::to_owned,
+        },
+        /// How it is written: for people, or one JSON object a line; `auto` asks whether stderr is a terminal.
+        ///
+        /// People read terminals, programs read the rest.
+        format: LogFormat = Choice { default: "auto", choices: &["auto", "pretty", "json"] },
+    }
+}
+
+/// Whether `serve` migrates the schema first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum MigrateAtStart {
+    /// On SQLite, not on PostgreSQL.
+    #[serde(rename = "auto")]
+    Auto,
+    /// On either.
+    #[serde(rename = "true")]
+    Always,
+    /// On neither.
+    #[serde(rename = "false")]
+    Never,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people on a terminal, as JSON elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+impl ServerConfig {
+    /// [`Self::drain_timeout_ms`].
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+
+    /// [`Self::request_timeout_ms`].
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// [`Self::keepalive_interval_ms`].
+    pub fn keepalive_interval(&self) -> Duration {
+        Duration::from_millis(self.keepalive_interval_ms)
+    }
+
+    /// [`Self::keepalive_timeout_ms`].
+    pub fn keepalive_timeout(&self) -> Duration {
+        Duration::from_millis(self.keepalive_timeout_ms)
+    }
+}
+
+impl StoreConfig {
+    /// Whether the store is an embedded file.
+    pub fn is_sqlite(&self) -> bool {
+        self.url.starts_with("sqlite:")
+    }
+
+    /// [`Self::migrate_at_start`], decided.
+    pub fn migrates_at_start(&self) -> bool {
+        match self.migrate_at_start {
+            MigrateAtStart::Auto => self.is_sqlite(),
+            MigrateAtStart::Always => true,
+            MigrateAtStart::Never => false,
+        }
+    }
+
+    /// [`Self::acquire_timeout_ms`].
+    pub fn acquire_timeout(&self) -> Duration {
+        Duration::from_millis(self.acquire_timeout_ms)
+    }
+
+    /// [`Self::statement_timeout_ms`].
+    pub fn statement_timeout(&self) -> Duration {
+        Duration::from_millis(self.statement_timeout_ms)
+    }
+}
+
+/// Hides the password, so that no log of a configuration can show it.
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreConfig")
+            .field("url", &without_password(&self.url))
+            .field("pool_max", &self.pool_max)
+            .field("acquire_timeout_ms", &self.acquire_timeout_ms)
+            .field("statement_timeout_ms", &self.statement_timeout_ms)
+            .field("migrate_at_start", &self.migrate_at_start)
+            .finish()
+    }
+}
+
+impl EngineConfig {
+    /// [`Self::retry_backoff_ms`].
+    pub fn retry_backoff(&self) -> Duration {
+        Duration::from_millis(self.retry_backoff_ms)
+    }
+
+    /// [`Self::retry_backoff_max_ms`].
+    pub fn retry_backoff_max(&self) -> Duration {
+        Duration::from_millis(self.retry_backoff_max_ms)
+    }
+
+    /// [`Self::retry_total_ms`].
+    pub fn retry_total(&self) -> Duration {
+        Duration::from_millis(self.retry_total_ms)
+    }
+}
+
+impl WatchConfig {
+    /// [`Self::heartbeat_ms`].
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
+    }
+
+    /// [`Self::reread_interval_ms`].
+    pub fn reread_interval(&self) -> Duration {
+        Duration::from_millis(self.reread_interval_ms)
+    }
+
+    /// [`Self::age_max_ms`], before the jitter.
+    pub fn age_max(&self) -> Duration {
+        Duration::from_millis(self.age_max_ms)
+    }
+}
+
+/// A host may be a name, which only the system can resolve.
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn is_log_filter(text: &str) -> bool {
+    !text.trim().is_empty() && EnvFilter::builder().parse(text).is_ok()
+}

@@ -1,0 +1,205 @@
+//! What a key is: its name, its bounds, its default and its meaning.
+
+use figment::value::Value;
+
+use super::sections::{EngineConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig};
+
+/// All sections, in the order in which they are shown.
+pub(super) const SECTIONS: [&Section; 5] = [
+    &ServerConfig::SECTION,
+    &StoreConfig::SECTION,
+    &EngineConfig::SECTION,
+    &WatchConfig::SECTION,
+    &LogConfig::SECTION,
+];
+
+/// The keys under one heading of the file.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) name: &'static str,
+    pub(super) rows: &'static [Row],
+}
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// The section's name.
+    pub(super) section: &'static str,
+    /// The key's name within the section.
+    pub(super) name: &'static str,
+    /// What it takes.
+    pub(super) kind: Kind,
+    /// The field's comment, line by line.
+    pub(super) doc: &'static [&'static str],
+}
+
+/// What a key takes, and its default.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// A whole number from `min` to `max`.
+    Int {
+        default: u64,
+        min: u64,
+        max: u64,
+        unit: &'static str,
+    },
+    /// A text that `accepts` says yes to; `bound` says the same in words.
+    /// `shown` is how it may be printed.
+    Text {
+        default: &'static str,
+        bound: &'static str,
+        accepts: fn(&str) -> bool,
+        shown: fn(&str) -> String,
+    },
+    /// One of `choices`. `true` and `false` may also be given as booleans.
+    Choice {
+        default: &'static str,
+        choices: &'static [&'static str],
+    },
+}
+
+/// The row of `section.name`.
+pub(super) fn row(path: &str) -> Option<&'static Row> {
+    let (section, name) = path.split_once('.')?;
+    section_named(section)?
+        .rows
+        .iter()
+        .find(|row| row.name == name)
+}
+
+/// The section of this name.
+pub(super) fn section_named(name: &str) -> Option<&'static Section> {
+    SECTIONS.into_iter().find(|section| section.name == name)
+}
+
+/// Every row, in the order in which they are shown.
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    SECTIONS.into_iter().flat_map(|section| section.rows)
+}
+
+impl Row {
+    /// `section.name`.
+    pub(super) fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// The first paragraph of the field's comment.
+    pub(super) fn summary(&self) -> String {
+        let lines = self.doc.iter().map(|line| line.trim());
+        let first: Vec<&str> = lines.take_while(|line| !line.is_empty()).collect();
+        first.join(" ")
+    }
+}
+
+impl Kind {
+    /// The default as a value.
+    pub(super) fn default_value(&self) -> Value {
+        match *self {
+            Self::Int { default, .. } => Value::from(default),
+            Self::Text { default, .. } | Self::Choice { default, .. } => Value::from(default),
+        }
+    }
+
+    /// What a variable or a flag says, which both are text. A number that is
+    /// none stays text, for `check` to refuse.
+    pub(super) fn parse(&self, text: &str) -> Value {
+        match self {
+            Self::Int { .. } => match text.trim().parse::<i128>() {
+                Ok(number) => Value::from(number),
+                Err(_) => Value::from(text),
+            },
+            Self::Text { .. } | Self::Choice { .. } => Value::from(text),
+        }
+    }
+
+    /// The value in the form that the structs are made from; none when it
+    /// breaks the bound.
+    pub(super) fn check(&self, given: &Value) -> Option<Value> {
+        match self {
+            Self::Int { min, max, .. } => {
+                let number = given.to_num()?.to_u128_lossy()?;
+                let number = u64::try_from(number).ok()?;
+                (min..=max).contains(&&number).then(|| Value::from(number))
+            }
+            Self::Text { accepts, .. } => {
+                let text = given.as_str()?;
+                accepts(text).then(|| Value::from(text))
+            }
+            Self::Choice { choices, .. } => {
+                let word = match given.to_bool() {
+                    Some(yes) => yes.to_string(),
+                    None => given.as_str()?.to_owned(),
+                };
+                choices.contains(&word.as_str()).then(|| Value::from(word))
+            }
+        }
+    }
+
+    /// The bound in words.
+    pub(super) fn bound(&self) -> String {
+        match self {
+            Self::Int { min, max, unit, .. } => format!("{min} to {max} {unit}"),
+            Self::Text { bound, .. } => (*bound).to_owned(),
+            Self::Choice { choices, .. } => choices.join(", "),
+        }
+    }
+
+    /// A value as TOML writes it, with what is secret hidden.
+    pub(super) fn show(&self, value: &Value) -> String {
+        use figment::error::Actual;
+        match (value.to_actual(), self) {
+            (Actual::Bool(yes), _) => yes.to_string(),
+            (Actual::Unsigned(number), _) => number.to_string(),
+            (Actual::Signed(number), _) => number.to_string(),
+            (Actual::Float(number), _) => number.to_string(),
+            (Actual::Str(text), Self::Text { shown, .. }) => quoted(shown(&text)),
+            (Actual::Str(text), _) => quoted(text),
+            (other, _) => format!("a {other}"),
+        }
+    }
+}
+
+fn quoted(text: String) -> String {
+    toml::Value::String(text).to_string()
+}
+
+/// Declares a section: a struct that serde fills, and the rows of its keys.
+///
+/// A field reads `name: type = Kind { default: …, bounds }`; its comment's
+/// first paragraph says what it means and is shown to users too, the rest
+/// says why the default is what it is.
+macro_rules! section {
+    (
+        $section:literal
+        $(#[$attribute:meta])*
+        pub struct $Struct:ident {$(
+            $(#[doc = $doc:literal])+
+            $name:ident: $Type:ty = $Kind:ident { $($bounds:tt)* },
+        )+}
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $Struct {$(
+            $(#[doc = $doc])+
+            #[doc = ""]
+            #[doc = concat!(
+                "`", $section, ".", stringify!($name), "`: `", stringify!($($bounds)*), "`",
+            )]
+            pub $name: $Type,
+        )+}
+
+        impl $Struct {
+            pub(super) const SECTION: Section = Section {
+                name: $section,
+                rows: &[$(Row {
+                    section: $section,
+                    name: stringify!($name),
+                    kind: Kind::$Kind { $($bounds)* },
+                    doc: &[$($doc),+],
+                }),+],
+            };
+        }
+    };
+}
+pub(super) use section;
