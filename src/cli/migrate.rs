@@ -1,0 +1,38 @@
+//! `stockroom migrate`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::config::Config;
+use crate::storage::{Access, Store};
+
+/// Bring the database's schema up to date
+///
+/// Takes the steps that the database is missing, each in a transaction of its
+/// own, and does nothing when there is none. Two that run at once wait for each
+/// other. `serve` refuses a schema that is behind or that it does not know; on
+/// SQLite it migrates by itself (store.migrate_at_start).
+///
+/// Examples:
+///
+///   # ./stockroom.db
+///   stockroom migrate
+///
+///   # PostgreSQL, with a role that may change the schema
+///   stockroom migrate --store-url postgres://owner:secret@db/stockroom
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct MigrateArgs {}
+
+pub(super) async fn run(_args: MigrateArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let store = Store::open(&config.store, Access::Write).await?;
+    let done = store.migrate().await.context("cannot migrate")?;
+    store.close().await;
+    match done {
+        0 => println!("the schema is up to date"),
+        1 => println!("the schema is up to date; 1 step was missing"),
+        _ => println!("the schema is up to date; {done} steps were missing"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,156 @@
+//! The command line: one file a command.
+//!
+//! Owns arguments, exit codes and what is printed. Commands that call a server
+//! go through [`crate::client`], as any other caller does.
+
+mod config;
+mod demo;
+mod load;
+mod migrate;
+mod replay;
+mod serve;
+mod watch;
+
+// What several of them share.
+mod address;
+mod latency;
+mod options;
+mod progress;
+mod shutdown;
+mod table;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::Loaded;
+use crate::telemetry;
+use options::ConfigOptions;
+
+/// An error in what the caller wrote: arguments (by clap) or configuration.
+const EXIT_USAGE: u8 = 2;
+
+/// What blocking work, such as a name look-up, may still take once a command is done.
+const LEFTOVERS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// An inventory and order service that never sells a unit twice.
+///
+/// `stockroom demo` shows it at work with nothing to set up; `stockroom serve`
+/// runs it. Every command has examples in its `--help`.
+#[derive(Debug, Parser)]
+#[command(name = "stockroom", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(flatten)]
+    options: ConfigOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+// Each command's help is the comment on its arguments.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    Migrate(migrate::MigrateArgs),
+    Demo(demo::DemoArgs),
+    Replay(replay::ReplayArgs),
+    Load(load::LoadArgs),
+    Watch(watch::WatchArgs),
+    Config(config::ConfigArgs),
+}
+
+/// Runs the command that the process was started with.
+///
+/// Exits 2 when the arguments or the configuration are wrong and 1 when the
+/// command fails, with the reason on stderr.
+pub fn run() -> ExitCode {
+    let Arguments { options, command } = Arguments::parse();
+    let loaded = match options.load(std::env::vars_os()) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            eprintln!("error: {errors}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match execute(command, loaded) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The error and its causes in one line. Some libraries repeat a cause in their
+/// own message, which is then left out.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+fn execute(command: Command, mut loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let serves = matches!(command, Command::Serve(_));
+    if !serves && loaded.is_default("log.filter") {
+        // What these commands have to say they print.
+        "warn".clone_into(&mut loaded.config.log.filter);
+    }
+    telemetry::init(&loaded.config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(Box::pin(dispatch(command, loaded)));
+    runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
+    result
+}
+
+async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let config = loaded.config.clone();
+    match command {
+        Command::Serve(args) => serve::run(args, config).await,
+        Command::Migrate(args) => migrate::run(args, config).await,
+        Command::Demo(args) => demo::run(args, config).await,
+        Command::Replay(args) => replay::run(args, config).await,
+        Command::Load(args) => load::run(args, config).await,
+        Command::Watch(args) => watch::run(args, config).await,
+        Command::Config(args) => config::run(&args, &loaded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Arguments, chain};
+
+    #[test]
+    fn an_error_shows_each_cause_once() {
+        let error = anyhow::anyhow!("refused")
+            .context("cannot connect: refused")
+            .context("cannot migrate");
+        assert_eq!(chain(&error), "cannot migrate: cannot connect: refused");
+    }
+
+    #[test]
+    fn the_arguments_of_all_commands_fit_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_with_an_example() {
+        for command in Arguments::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("stockroom "), "{}", command.get_name());
+            let example = format!("  stockroom {}", command.get_name());
+            assert!(help.contains(&example), "{help}");
+        }
+    }
+}
