@@ -18,7 +18,7 @@ SET display_name = excluded.display_name, low_stock_threshold = excluded.low_sto
 
 const UPSERT_SQLITE: &str = "\
 INSERT INTO product (sku, display_name, low_stock_threshold)
-SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1) WHERE true
+SELECT * FROM (VALUES {rows}) WHERE true
 ON CONFLICT (sku) DO UPDATE
 SET display_name = excluded.display_name, low_stock_threshold = excluded.low_stock_threshold";
 

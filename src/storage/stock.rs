@@ -13,11 +13,11 @@ use crate::domain::{
     Timestamp, Version,
 };
 
-/// `i` is the key's place in the question. The product is asked for only where
+/// `place` is the key's in the question. The product is asked for only where
 /// there is no level: a level's SKU is known, and its row repeats the threshold.
 const READ_LEVELS_POSTGRES: &str = "\
-SELECT k.i - 1, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (sku, location, i)
+SELECT k.place, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us
+FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
 LEFT JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
 LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.sku";
 
@@ -113,26 +113,36 @@ pub(super) async fn read_levels(
     keys: &[LevelKey],
 ) -> Result<Vec<LoadedLevel>, StorageError> {
     let backend = connection.get_database_backend();
-    let sql = match backend {
-        DbBackend::Postgres => READ_LEVELS_POSTGRES,
-        _ => READ_LEVELS_SQLITE,
+    let statement = match backend {
+        DbBackend::Postgres => {
+            let rows = Rows::default()
+                .int(0..keys.len() as i64)
+                .text(keys.iter().map(|key| key.sku.as_str()))
+                .text(keys.iter().map(|key| key.location.as_str()));
+            rows.statements(backend, READ_LEVELS_POSTGRES).pop()
+        }
+        _ => {
+            // JSON, because it takes any number of keys in one statement: one moment.
+            let names = keys.iter().map(|k| [k.sku.as_str(), k.location.as_str()]);
+            let json = serde_json::Value::from_iter(names.map(|name| name.to_vec()));
+            Some(Statement::from_sql_and_values(
+                backend,
+                READ_LEVELS_SQLITE,
+                [json.to_string().into()],
+            ))
+        }
     };
-    let rows = Rows::default()
-        .text(keys.iter().map(|key| key.sku.as_str()))
-        .text(keys.iter().map(|key| key.location.as_str()));
-    let statement = Statement::from_sql_and_values(backend, sql, rows.bind(backend));
+    let Some(statement) = statement else {
+        return Ok(Vec::new());
+    };
     let mut levels: Vec<Option<LoadedLevel>> = vec![None; keys.len()];
     for row in connection.query_all_raw(statement).await? {
         let place = row.try_get_by_index::<i64>(0)?;
-        let (Some(slot), Some(key)) = (
-            usize::try_from(place).ok().and_then(|i| levels.get_mut(i)),
-            usize::try_from(place).ok().and_then(|i| keys.get(i)),
-        ) else {
-            return Err(StorageError::corrupt(format!(
-                "level {place} was not asked for"
-            )));
-        };
-        *slot = Some(loaded_level(key, &row)?);
+        let place = usize::try_from(place)
+            .ok()
+            .filter(|place| *place < keys.len());
+        let place = place.ok_or_else(|| StorageError::corrupt("a level was not asked for"))?;
+        levels[place] = Some(loaded_level(&keys[place], &row)?);
     }
     levels
         .into_iter()

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, SqliteTransactionMode, Statement,
+    ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
 use uuid::Uuid;
@@ -72,8 +72,22 @@ impl WriteTx {
         }
     }
 
-    pub(super) fn statement(&self, sql: &'static str, rows: Rows) -> Statement {
-        Statement::from_sql_and_values(self.backend(), sql, rows.bind(self.backend()))
+    /// Runs a query over `rows`.
+    async fn query(&self, sql: &str, rows: Rows) -> Result<Vec<QueryResult>, StorageError> {
+        let mut found = Vec::new();
+        for statement in rows.statements(self.backend(), sql) {
+            found.extend(self.tx.query_all_raw(statement).await?);
+        }
+        Ok(found)
+    }
+
+    /// Runs a statement over `rows` and returns how many it affected.
+    pub(super) async fn execute(&self, sql: &str, rows: Rows) -> Result<u64, StorageError> {
+        let mut affected = 0;
+        for statement in rows.statements(self.backend(), sql) {
+            affected += self.tx.execute_raw(statement).await?.rows_affected();
+        }
+        Ok(affected)
     }
 
     /// Reads what a batch needs to be planned: one entry for each of `keys`, and
@@ -106,7 +120,7 @@ impl WriteTx {
         let rows = Rows::default().text(requests.iter().map(RequestId::as_str));
         let sql = self.pick(postgres::LOAD_REQUESTS, sqlite::LOAD_REQUESTS);
         let mut found = HashMap::new();
-        for row in self.tx.query_all_raw(self.statement(sql, rows)).await? {
+        for row in self.query(sql, rows).await? {
             let (request_id, stored) = self.stored_request(&row).await?;
             found.insert(request_id, stored);
         }
@@ -163,11 +177,6 @@ impl WriteTx {
             DbBackend::Postgres => postgres::write(self, writes).await,
             _ => sqlite::write(self, writes).await,
         }
-    }
-
-    pub(super) async fn execute(&self, sql: &'static str, rows: Rows) -> Result<u64, StorageError> {
-        let done = self.tx.execute_raw(self.statement(sql, rows)).await?;
-        Ok(done.rows_affected())
     }
 
     /// Gives up the transaction and its locks at once. A connection that fails

@@ -1,7 +1,5 @@
 //! The write statements on PostgreSQL. Two instances may run them at once.
 
-use sea_orm::ConnectionTrait;
-
 use super::super::{StorageError, stock};
 use super::{
     LevelWrite, WriteTx, Writes, level_rows, movement_rows, order_rows, request_rows, split_levels,
@@ -104,10 +102,7 @@ async fn guard(
     if levels.is_empty() {
         return Ok(());
     }
-    let written = tx
-        .tx
-        .query_all_raw(tx.statement(sql, level_rows(levels)))
-        .await?;
+    let written = tx.query(sql, level_rows(levels)).await?;
     if written.len() == levels.len() {
         return Ok(());
     }
