@@ -1,0 +1,38 @@
+# `make` lists the targets. Nothing here is needed to build or run Stockroom: that is cargo alone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# What scripts/setup-test-tools.sh found: stores, PostgreSQL's folder, grpcurl.
+WITH_TEST_TOOLS := . target/tools/test.env;
+
+.PHONY: help setup test demo bench bench-quick fmt lint
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## install what tests and benches need, if missing: PostgreSQL 15, grpcurl
+	@scripts/setup-test-tools.sh
+
+test: setup ## run every test on SQLite and PostgreSQL (STOCKROOM_TEST_SKIP=postgres: SQLite alone)
+	@$(WITH_TEST_TOOLS) echo "testing on: $$STOCKROOM_TEST_STORES"; cargo test --locked
+	@if [ "$${STOCKROOM_TEST_SKIP:-}" = postgres ]; then echo "SKIPPED: PostgreSQL. These tests ran on SQLite alone."; fi
+
+demo: ## real orders, 100 watchers and a flash sale against an embedded server
+	cargo run --release --locked -- demo
+
+bench: setup ## both benches in full: planning, and orders through a live server on each store
+	@$(WITH_TEST_TOOLS) cargo bench --locked --bench plan
+	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order
+
+bench-quick: setup ## orders through a live server, in under three minutes after the build
+	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order -- --quick
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## formatting, clippy, and cargo-deny where it is installed
+	cargo fmt --all --check
+	cargo clippy --all-targets --locked -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo "cargo-deny is not installed: dependencies were not checked"; fi
