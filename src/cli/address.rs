@@ -1,0 +1,39 @@
+//! Which server a command calls.
+
+use anyhow::Context;
+
+use crate::client::Client;
+use crate::config::Config;
+
+/// The flag that every command which calls a server takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Address {
+    /// Server to call [default: the one on server.listen, http://127.0.0.1:50051]
+    #[arg(long, value_name = "URL")]
+    addr: Option<String>,
+}
+
+impl Address {
+    /// The server's URL.
+    pub(super) fn url(&self, config: &Config) -> String {
+        match &self.addr {
+            Some(addr) => addr.clone(),
+            // A server that listens everywhere is here, too.
+            None => format!("http://{}", config.server.listen)
+                .replace("//0.0.0.0:", "//127.0.0.1:")
+                .replace("//[::]:", "//[::1]:"),
+        }
+    }
+
+    /// Connects to it.
+    pub(super) async fn connect(
+        &self,
+        config: &Config,
+        connections: usize,
+    ) -> anyhow::Result<Client> {
+        let url = self.url(config);
+        Client::connect(&url, connections)
+            .await
+            .with_context(|| format!("cannot reach {url} (is `stockroom serve` running there?)"))
+    }
+}

@@ -1,0 +1,223 @@
+//! Sends the orders of a load and takes their times.
+//!
+//! Every caller is a task with its own random numbers, its own counts and its
+//! own histogram, added up when all is over: nothing is shared on the way of a
+//! call but the schedule of an open loop, which is one counter.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rand::rngs::SmallRng;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
+
+use super::mix::Mix;
+use crate::cli::latency::Latencies;
+use crate::client::{Client, ClientError};
+
+/// The runtime's timer is this coarse. A caller that was ready in time may
+/// begin this much late without it counting as the server's latency.
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
+
+/// The least wait of a caller whose call got no answer from Stockroom, so that
+/// a server that is gone is not asked in a busy loop.
+const ERROR_PAUSE: Duration = Duration::from_millis(50);
+
+/// When calls are made.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// When the caller has the answer to the last one.
+    Closed,
+    /// When it is due, at so many a second.
+    Open(u32),
+}
+
+/// A load to run.
+#[derive(Debug)]
+pub(super) struct Drive {
+    pub(super) mix: Arc<Mix>,
+    pub(super) in_flight: usize,
+    pub(super) pace: Pace,
+    pub(super) warmup: Duration,
+    pub(super) measured: Duration,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(super) struct Tally {
+    /// Orders accepted while it was measured.
+    pub(super) accepted: u64,
+    /// Lines of these.
+    pub(super) lines: u64,
+    /// Latencies of these.
+    pub(super) latencies: Latencies,
+    /// Refusals and errors while it was measured, by reason.
+    pub(super) refused: BTreeMap<String, u64>,
+    /// Orders accepted from the first call to the last, warm-up included.
+    pub(super) accepted_total: u64,
+    /// Lines of these, one unit each.
+    pub(super) units_total: u64,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            accepted: 0,
+            lines: 0,
+            latencies: Latencies::new(),
+            refused: BTreeMap::new(),
+            accepted_total: 0,
+            units_total: 0,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.lines += other.lines;
+        self.latencies.add(&other.latencies);
+        for (reason, count) in other.refused {
+            *self.refused.entry(reason).or_default() += count;
+        }
+        self.accepted_total += other.accepted_total;
+        self.units_total += other.units_total;
+    }
+
+    fn refuse(&mut self, error: &ClientError) {
+        // A look before the insertion spares all but the first a new string.
+        match self.refused.get_mut(error.label()) {
+            Some(count) => *count += 1,
+            None => {
+                self.refused.insert(error.label().to_owned(), 1);
+            }
+        }
+    }
+}
+
+impl Drive {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// A caller panicked. What the server answers is counted, never an error.
+    pub(super) async fn run(&self, client: &Client) -> anyhow::Result<Tally> {
+        let start = Instant::now();
+        let clock = Arc::new(Clock {
+            start,
+            measure_from: start + self.warmup,
+            end: start + self.warmup + self.measured,
+            pace: self.pace,
+            next: AtomicU64::new(0),
+        });
+        let run = Uuid::now_v7().simple();
+        let mut callers = JoinSet::new();
+        for n in 0..self.in_flight {
+            let caller = Caller {
+                client: client.clone(),
+                mix: Arc::clone(&self.mix),
+                clock: Arc::clone(&clock),
+                ids: format!("load-{run}-{n}-"),
+                random: rand::make_rng(),
+                tally: Tally::new(),
+            };
+            callers.spawn(caller.call_until_the_end());
+        }
+        let mut tally = Tally::new();
+        while let Some(caller) = callers.join_next().await {
+            tally.add(caller?);
+        }
+        Ok(tally)
+    }
+}
+
+/// When calls begin and which of them are measured.
+struct Clock {
+    start: Instant,
+    measure_from: Instant,
+    end: Instant,
+    pace: Pace,
+    /// The number of the next call of an open loop.
+    next: AtomicU64,
+}
+
+impl Clock {
+    /// Waits for the next call's turn. Returns when its latency begins; None
+    /// when it is time to end.
+    async fn turn(&self) -> Option<Instant> {
+        let begin = match self.pace {
+            Pace::Closed => Instant::now(),
+            Pace::Open(rate) => {
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                let due = self.start + Duration::from_secs_f64(number as f64 / f64::from(rate));
+                if due >= self.end {
+                    return None;
+                }
+                sleep_until(due).await;
+                Instant::now().min(due + TIMER_GRAIN)
+            }
+        };
+        (Instant::now() < self.end).then_some(begin)
+    }
+
+    fn is_measured(&self, ended: Instant) -> bool {
+        (self.measure_from..self.end).contains(&ended)
+    }
+}
+
+/// One caller with one call under way.
+struct Caller {
+    client: Client,
+    mix: Arc<Mix>,
+    clock: Arc<Clock>,
+    /// What its request ids begin with.
+    ids: String,
+    random: SmallRng,
+    tally: Tally,
+}
+
+impl Caller {
+    async fn call_until_the_end(mut self) -> Tally {
+        let mut number = 0_u64;
+        while let Some(begun) = self.clock.turn().await {
+            number += 1;
+            let request_id = format!("{}{number}", self.ids);
+            let order = self.mix.order(request_id, &mut self.random);
+            let lines = order.lines.len() as u64;
+            let answer = self.client.create_order(order).await;
+            let ended = Instant::now();
+            let measured = self.clock.is_measured(ended);
+            match answer {
+                Ok(_) => {
+                    self.tally.accepted_total += 1;
+                    self.tally.units_total += lines;
+                    if measured {
+                        self.tally.accepted += 1;
+                        self.tally.lines += lines;
+                        self.tally.latencies.record(ended - begun);
+                    }
+                }
+                Err(error) => {
+                    if measured {
+                        self.tally.refuse(&error);
+                    }
+                    self.pause(&error).await;
+                }
+            }
+        }
+        self.tally
+    }
+
+    /// Does as the server asks: comes back when it said.
+    async fn pause(&self, error: &ClientError) {
+        let least = if error.reason.is_empty() {
+            ERROR_PAUSE
+        } else {
+            Duration::ZERO
+        };
+        let pause = error.retry_after.unwrap_or_default().max(least);
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+    }
+}

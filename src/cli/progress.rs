@@ -1,0 +1,83 @@
+//! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Lines in a log are for looking back, so there are few of them.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How far some work has come. Shared by the tasks that do it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    label: &'static str,
+    total: u64,
+    started: Instant,
+    done: AtomicU64,
+    look: Look,
+}
+
+#[derive(Debug)]
+enum Look {
+    Bar(ProgressBar),
+    /// When the next line is due.
+    Lines(Mutex<Instant>),
+}
+
+impl Progress {
+    /// Starts to show `total` pieces of work, called by what they are: "orders".
+    pub(super) fn start(label: &'static str, total: usize) -> Self {
+        let total = total as u64;
+        let started = Instant::now();
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let look = if bar.is_hidden() {
+            Look::Lines(Mutex::new(started + LINE_INTERVAL))
+        } else {
+            let template = "  {msg:<14} {wide_bar:.cyan/dim} {human_pos:>7} of {human_len} ";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar.set_message(label);
+            Look::Bar(bar)
+        };
+        Self {
+            label,
+            total,
+            started,
+            done: AtomicU64::new(0),
+            look,
+        }
+    }
+
+    /// So many more pieces are done.
+    pub(super) fn advance(&self, pieces: usize) {
+        let pieces = pieces as u64;
+        let done = self.done.fetch_add(pieces, Ordering::Relaxed) + pieces;
+        match &self.look {
+            Look::Bar(bar) => bar.inc(pieces),
+            Look::Lines(due) => {
+                // Whoever finds it locked need not wait: the line is being written.
+                let Ok(mut due) = due.try_lock() else { return };
+                if Instant::now() >= *due {
+                    eprintln!("  {}: {done} of {}", self.label, self.total);
+                    *due = Instant::now() + LINE_INTERVAL;
+                }
+            }
+        }
+    }
+
+    /// The work is over. Leaves one line behind.
+    pub(super) fn finish(&self) {
+        if let Look::Bar(bar) = &self.look {
+            bar.finish_and_clear();
+        }
+        eprintln!(
+            "  {:<14} {:>7} in {:.2} s",
+            self.label,
+            self.done.load(Ordering::Relaxed),
+            self.started.elapsed().as_secs_f64()
+        );
+    }
+}

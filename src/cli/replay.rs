@@ -1,0 +1,88 @@
+//! `stockroom replay`: real orders from a file, through the real API.
+
+mod retail;
+mod rows;
+mod send;
+mod summary;
+
+pub(super) use retail::Replay;
+pub(super) use send::{Options, Summary, run as send};
+pub(super) use summary::{file_line, tables};
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::builder::RangedU64ValueParser;
+
+use super::address::Address;
+use crate::config::Config;
+
+/// Connections that the clients share; more cost the server more than they gain.
+const CONNECTIONS_MAX: usize = 8;
+
+/// Send the orders of a real shop to a server
+///
+/// Reads a file in the Online Retail format (data/README.md describes it), puts
+/// its products, receives opening stock, and then sends every invoice from many
+/// clients at once: sales as CreateOrder with the invoice number as request_id,
+/// lines of returns (C…) as AdjustStock RETURNED, negative lines of other
+/// invoices as CORRECTION. Codes that are no goods, such as postage, are
+/// skipped and counted. Nothing is sent when a row cannot be understood.
+///
+/// Every request carries an id that follows from the file, so that a second
+/// replay of it changes nothing: it is answered from the first.
+///
+/// Examples:
+///
+///   # The sample in this repository: 512 invoices from five days in 2010
+///   stockroom replay data/online_retail_10k.csv
+///
+///   # With three percent too little stock, so that some orders are refused
+///   stockroom replay data/online_retail_10k.csv --stock 0.97
+///
+///   # Against a server elsewhere
+///   stockroom replay orders.csv --addr http://stock.example:50051 --clients 64
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct ReplayArgs {
+    /// The file to replay
+    #[arg(value_name = "FILE.csv")]
+    file: PathBuf,
+    #[command(flatten)]
+    address: Address,
+    /// Clients that send at the same time
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_024))]
+    clients: usize,
+    /// Opening stock, as a part of what the file sells and corrects away
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_stock)]
+    stock: f64,
+}
+
+/// Reads the factor of `--stock`.
+pub(super) fn parse_stock(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.0..=1_000.0).contains(&factor) => Ok(factor),
+        _ => Err("must be a number from 0 to 1000".to_owned()),
+    }
+}
+
+pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let name = args.file.display();
+    let file = File::open(&args.file).with_context(|| format!("cannot open {name}"))?;
+    let replay = Replay::from_csv(file).with_context(|| format!("cannot replay {name}"))?;
+    eprintln!("{name}: {}", file_line(&replay));
+
+    let connections = args.clients.min(CONNECTIONS_MAX);
+    let client = args.address.connect(&config, connections).await?;
+    let options = Options {
+        clients: args.clients,
+        stock: args.stock,
+    };
+    let summary = send(&client, &replay, options)
+        .await
+        .context("the replay is not complete; the same command goes on with it")?;
+    print!("\n{}", tables(&summary));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,238 @@
+//! Reading the Online Retail format.
+//!
+//! One row is one line of an invoice: `invoice_no, stock_code, description,
+//! quantity, invoice_date, unit_price, customer_id, country` (the names of the
+//! original data set are understood too). An invoice whose number begins with
+//! `C` is a return; a negative quantity on any other is a correction of the
+//! books. Some codes are postage, fees and the like.
+//!
+//! Promises that every row is understood or named: a file with one bad row
+//! gives no rows at all.
+
+use std::fmt;
+use std::io;
+
+use crate::domain::{Adjustment, RequestId, Sku};
+
+/// Codes of the data set that are no goods, in capitals.
+const NO_GOODS: [&str; 15] = [
+    "ADJUST",
+    "ADJUST2",
+    "AMAZONFEE",
+    "B",
+    "BANK CHARGES",
+    "C2",
+    "CRUK",
+    "D",
+    "DOT",
+    "M",
+    "PADS",
+    "POST",
+    "S",
+    "TEST001",
+    "TEST002",
+];
+
+/// The columns that matter, each with the names it goes by.
+const COLUMNS: [&[&str]; 5] = [
+    &["invoice_no", "InvoiceNo", "Invoice"],
+    &["stock_code", "StockCode"],
+    &["description", "Description"],
+    &["quantity", "Quantity"],
+    &["customer_id", "CustomerID", "Customer ID"],
+];
+
+/// One line of an invoice.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// The invoice's number; fit to be a `request_id`.
+    pub(super) invoice: String,
+    /// What it is about; fit to be a SKU unless it is no goods.
+    pub(super) code: String,
+    /// What goods they are, or what was wrong with them.
+    pub(super) description: String,
+    /// May be empty.
+    pub(super) customer: String,
+    /// What happened to them.
+    pub(super) event: Event,
+}
+
+/// What a row says; units are above 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Event {
+    /// Goods were sold.
+    Sold(i64),
+    /// A customer sent goods back.
+    Returned(i64),
+    /// Goods turned out not to be there.
+    Corrected(i64),
+    /// Postage, fees and the like.
+    NoGoods,
+}
+
+impl Row {
+    /// Whether its invoice is one of returns.
+    pub(super) fn is_of_return(&self) -> bool {
+        is_return(&self.invoice)
+    }
+
+    fn parse(
+        [invoice, code, description, quantity, customer]: [String; 5],
+    ) -> Result<Self, String> {
+        RequestId::new(invoice.as_str()).map_err(|why| format!("invoice {invoice:?} {why}"))?;
+        let event = if NO_GOODS.contains(&code.to_ascii_uppercase().as_str()) {
+            Event::NoGoods
+        } else {
+            Sku::new(code.as_str()).map_err(|why| format!("stock code {code:?} {why}"))?;
+            match units(&quantity)? {
+                units if units > 0 && is_return(&invoice) => {
+                    return Err(format!("a return of {units} units takes stock away"));
+                }
+                units if units > 0 => Event::Sold(units),
+                units if is_return(&invoice) => Event::Returned(-units),
+                units => Event::Corrected(-units),
+            }
+        };
+        Ok(Self {
+            invoice,
+            code,
+            description,
+            customer,
+            event,
+        })
+    }
+}
+
+fn is_return(invoice: &str) -> bool {
+    invoice.starts_with('C')
+}
+
+fn units(quantity: &str) -> Result<i64, String> {
+    let max = Adjustment::DELTA_MAX;
+    match quantity.parse::<i64>() {
+        Ok(0) => Err("the quantity is 0".to_owned()),
+        Ok(units) if (-max..=max).contains(&units) => Ok(units),
+        Ok(_) => Err(format!("the quantity {quantity} is beyond {max}")),
+        Err(_) => Err(format!("the quantity {quantity:?} is no whole number")),
+    }
+}
+
+/// Reads all rows of a file.
+///
+/// # Errors
+/// A column is missing, or [`BadRows`] with every row that cannot be understood.
+pub(super) fn read(file: impl io::Read) -> anyhow::Result<Vec<Row>> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+    let columns = Columns::find(reader.byte_headers()?)?;
+    let (mut rows, mut bad) = (Vec::new(), Vec::new());
+    for record in reader.into_byte_records() {
+        let record = record?;
+        match Row::parse(columns.of(&record)) {
+            Ok(row) => rows.push(row),
+            Err(why) => {
+                let line = record.position().map_or(0, csv::Position::line);
+                bad.push(BadRow { line, why });
+            }
+        }
+    }
+    if bad.is_empty() {
+        Ok(rows)
+    } else {
+        Err(BadRows(bad).into())
+    }
+}
+
+/// Where the columns are.
+struct Columns([usize; 5]);
+
+impl Columns {
+    fn find(header: &csv::ByteRecord) -> anyhow::Result<Self> {
+        let mut found = [0; 5];
+        for (place, names) in found.iter_mut().zip(COLUMNS) {
+            let is_column = |field: &[u8]| names.iter().any(|name| name.as_bytes() == field);
+            *place = header.iter().position(is_column).ok_or_else(|| {
+                anyhow::anyhow!("line 1: there is no column {} in the header", names[0])
+            })?;
+        }
+        Ok(Self(found))
+    }
+
+    /// The fields of a row, trimmed; those that it lacks are empty. Copies of
+    /// the data set are often in Latin-1, so foreign bytes are replaced.
+    fn of(&self, record: &csv::ByteRecord) -> [String; 5] {
+        self.0.map(|place| {
+            let bytes = record.get(place).unwrap_or_default();
+            String::from_utf8_lossy(bytes).trim().to_owned()
+        })
+    }
+}
+
+/// Rows that cannot be understood.
+#[derive(Debug)]
+pub(super) struct BadRows(Vec<BadRow>);
+
+#[derive(Debug)]
+struct BadRow {
+    /// The line of the file that the row begins on, from 1.
+    line: u64,
+    why: String,
+}
+
+impl std::error::Error for BadRows {}
+
+impl fmt::Display for BadRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 20;
+        write!(f, "{} rows cannot be understood:", self.0.len())?;
+        for row in self.0.iter().take(SHOWN) {
+            write!(f, "\n  line {}: {}", row.line, row.why)?;
+        }
+        match self.0.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_rows_are_all_named_by_their_line() {
+        let file = "invoice_no,stock_code,description,quantity,customer_id\n\
+            1,A,,two,\n\
+            1,A,,1,\n\
+            1,\"A\nB\",,1,\n\
+            ,A,,1,\n\
+            1,A,,0,\n\
+            C1,A,,5,\n\
+            1,A\n\
+            1,BANK CHARGES,,,\n";
+        let error = read(file.as_bytes()).expect_err("six bad rows").to_string();
+        let lines = error
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split(':').next());
+        let expected = [2, 4, 6, 7, 8, 9].map(|line| format!("  line {line}"));
+        assert_eq!(lines.collect::<Vec<_>>(), expected, "{error}");
+    }
+
+    #[test]
+    fn a_file_with_other_columns_is_refused() {
+        assert!(read(&b"a,b\n1,2\n"[..]).is_err());
+        assert!(read(&b""[..]).is_err());
+    }
+
+    #[test]
+    fn the_names_and_bytes_of_the_original_data_set_are_understood() {
+        let file = b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\r\n\
+            1,47503J ,\xa3 SIGN,6,,,7,\r\n";
+        let rows = read(&file[..]).expect("a good row");
+        let [row] = rows.as_slice() else {
+            panic!("{rows:?}")
+        };
+        assert_eq!((row.code.as_str(), row.customer.as_str()), ("47503J", "7"));
+        assert_eq!(row.event, Event::Sold(6));
+    }
+}

@@ -1,0 +1,182 @@
+//! Why a call failed, as a caller can act on it.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// A call that was not answered with OK.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}: {message}", self.label())]
+pub struct ClientError {
+    /// The gRPC code by its name: `RESOURCE_EXHAUSTED`.
+    pub code: &'static str,
+    /// The server's reason: `OVERLOADED`. Empty when the error did not come
+    /// from Stockroom but from the way to it.
+    pub reason: String,
+    /// What happened, in words.
+    pub message: String,
+    /// How long the server asked to wait before the next attempt.
+    pub retry_after: Option<Duration>,
+}
+
+impl ClientError {
+    /// Whether the same request, `request_id` included, can succeed later.
+    ///
+    /// An error with a reason is the server's word, and the reason decides. One
+    /// without comes from the connection, so the request had its effect once
+    /// or not at all; sending the same `request_id` again settles it.
+    pub fn retryable(&self) -> bool {
+        match self.reason.as_str() {
+            "STOCK_CONTENTION" | "OVERLOADED" | "TOO_MANY_WATCHES" | "STORE_UNAVAILABLE"
+            | "DRAINING" => true,
+            "" => matches!(
+                self.code,
+                "UNAVAILABLE"
+                    | "DEADLINE_EXCEEDED"
+                    | "CANCELLED"
+                    | "UNKNOWN"
+                    | "INTERNAL"
+                    | "RESOURCE_EXHAUSTED"
+            ),
+            _ => false,
+        }
+    }
+
+    /// Whether the error says for certain that nothing was changed.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self.code,
+            "INVALID_ARGUMENT"
+                | "NOT_FOUND"
+                | "FAILED_PRECONDITION"
+                | "ABORTED"
+                | "RESOURCE_EXHAUSTED"
+                | "PERMISSION_DENIED"
+                | "UNAUTHENTICATED"
+                | "UNIMPLEMENTED"
+        )
+    }
+
+    /// The reason, or the code when there is none: what to count errors by.
+    pub fn label(&self) -> &str {
+        if self.reason.is_empty() {
+            self.code
+        } else {
+            &self.reason
+        }
+    }
+
+    /// An error that this side found.
+    pub(super) fn local(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code: name(code),
+            reason: String::new(),
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+}
+
+impl From<Status> for ClientError {
+    fn from(status: Status) -> Self {
+        // Decoding costs more than the rest of a refusal, so it is done once
+        // and only when there is something to decode.
+        let (reason, retry_after) = if status.details().is_empty() {
+            (String::new(), None)
+        } else {
+            let details = status.get_error_details();
+            (
+                details
+                    .error_info()
+                    .map_or_else(String::new, |info| info.reason.clone()),
+                details.retry_info().and_then(|info| info.retry_delay),
+            )
+        };
+        Self {
+            code: name(status.code()),
+            reason,
+            message: with_sources(status.message(), status.source()),
+            retry_after,
+        }
+    }
+}
+
+impl From<tonic::transport::Error> for ClientError {
+    fn from(error: tonic::transport::Error) -> Self {
+        Self::local(
+            Code::Unavailable,
+            with_sources(&error.to_string(), error.source()),
+        )
+    }
+}
+
+/// The message with what lies beneath it: a bare "transport error" helps nobody.
+fn with_sources(message: &str, mut source: Option<&(dyn Error + 'static)>) -> String {
+    let mut text = message.to_owned();
+    while let Some(error) = source {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ": {words}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn the_reason_and_the_wait_come_from_the_details() {
+        let mut details = ErrorDetails::with_retry_info(Some(Duration::from_millis(40)));
+        details.set_error_info("OVERLOADED", "stockroom.v1", HashMap::new());
+        let status = Status::with_error_details(Code::ResourceExhausted, "full", details);
+        let error = ClientError::from(status);
+        assert_eq!(error.code, "RESOURCE_EXHAUSTED");
+        assert_eq!(error.reason, "OVERLOADED");
+        assert_eq!(error.retry_after, Some(Duration::from_millis(40)));
+        assert!(error.retryable());
+        assert_eq!(error.to_string(), "OVERLOADED: full");
+    }
+
+    #[test]
+    fn a_refusal_is_not_retried_and_a_lost_connection_is() {
+        let details =
+            ErrorDetails::with_error_info("INSUFFICIENT_STOCK", "stockroom.v1", HashMap::new());
+        let refused = Status::with_error_details(Code::FailedPrecondition, "no", details);
+        assert!(!ClientError::from(refused).retryable());
+        assert!(ClientError::from(Status::unknown("transport error")).retryable());
+        assert!(!ClientError::from(Status::unimplemented("no such method")).retryable());
+    }
+}

@@ -1,0 +1,150 @@
+//! The client that people use: typed calls, retries that are safe, a watch that resumes.
+//!
+//! Owns the connections. Promises that a call which [`Retrying`] repeats has
+//! its effect once, since every repeat carries the same `request_id`, and that
+//! a [`Watch`] never goes back to an old version. Choosing the `request_id` is
+//! left to the caller, who alone knows what is the same request.
+
+mod error;
+mod retry;
+mod seen;
+mod watch;
+
+pub use crate::proto;
+pub use error::ClientError;
+pub use retry::Retrying;
+pub use watch::{Watch, WatchEvent, WatchTargets};
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use proto::inventory_service_client::InventoryServiceClient;
+use proto::order_service_client::OrderServiceClient;
+use proto::{
+    AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
+    CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetStockRequest,
+    GetStockResponse, ListStockRequest, ListStockResponse, PutProductsRequest, PutProductsResponse,
+};
+use tonic::transport::{Channel, Endpoint};
+
+/// A server that does not answer a SYN within this is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that carries only quiet watches is probed this often, and given
+/// up when the probe is not answered: TCP alone would take many minutes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes that may be under way before the reader has taken them. HTTP/2's
+/// default of 64 KiB stalls a snapshot of many levels at every round trip.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// A handle on one server. Clones are cheap and share the connections; calls
+/// take turns on them, and a lost connection is made again by the next call.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Connections>);
+
+#[derive(Debug)]
+struct Connections {
+    lanes: Box<[Lane]>,
+    /// Counts calls, so that they take turns.
+    next: AtomicUsize,
+}
+
+/// One HTTP/2 connection and the services on it.
+#[derive(Debug)]
+struct Lane {
+    orders: OrderServiceClient<Channel>,
+    inventory: InventoryServiceClient<Channel>,
+}
+
+/// One method a call: sends it once, on the connection whose turn it is.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $service:ident.$name:ident($request:ty) -> $response:ty;)*) => {
+        impl Client {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// Those of the API, and those of the way to it. Sent once; see [`Client::retrying`].
+            pub async fn $name(&self, request: $request) -> Result<$response, ClientError> {
+                // tonic wants its client `&mut` for one call at a time; a clone is a few counters.
+                let mut service = self.lane().$service.clone();
+                Ok(service.$name(request).await?.into_inner())
+            }
+        )*}
+    };
+}
+
+calls! {
+    /// Takes every line of an order from stock, or none of them.
+    orders.create_order(CreateOrderRequest) -> CreateOrderResponse;
+    /// Reads one order.
+    orders.get_order(GetOrderRequest) -> GetOrderResponse;
+    /// Creates or replaces products.
+    inventory.put_products(PutProductsRequest) -> PutProductsResponse;
+    /// Changes `on_hand` of one level for a reason other than an order.
+    inventory.adjust_stock(AdjustStockRequest) -> AdjustStockResponse;
+    /// Reads one level.
+    inventory.get_stock(GetStockRequest) -> GetStockResponse;
+    /// Reads up to 1,000 levels.
+    inventory.batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse;
+    /// Reads one page of the levels that exist.
+    inventory.list_stock(ListStockRequest) -> ListStockResponse;
+}
+
+impl Client {
+    /// Opens `connections` (at least one) HTTP/2 connections to `addr`, like
+    /// `http://127.0.0.1:50051`; the scheme may be left out.
+    ///
+    /// # Errors
+    /// `addr` is no address, or nobody answers there.
+    pub async fn connect(addr: &str, connections: usize) -> Result<Self, ClientError> {
+        let endpoint = endpoint(addr)?;
+        let channels = try_join_all((0..connections.max(1)).map(|_| endpoint.connect())).await?;
+        let lanes = channels
+            .into_iter()
+            .map(|channel| Lane {
+                orders: OrderServiceClient::new(channel.clone()),
+                inventory: InventoryServiceClient::new(channel),
+            })
+            .collect();
+        Ok(Self(Arc::new(Connections {
+            lanes,
+            next: AtomicUsize::new(0),
+        })))
+    }
+
+    /// The same calls, repeated for as long as that can help.
+    pub fn retrying(&self) -> Retrying {
+        Retrying::new(self.clone())
+    }
+
+    /// Watches levels from now on, through lost connections and restarts.
+    pub fn watch(&self, targets: WatchTargets) -> Watch {
+        Watch::new(self.clone(), targets)
+    }
+
+    fn lane(&self) -> &Lane {
+        let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
+        &self.0.lanes[turn % self.0.lanes.len()]
+    }
+}
+
+fn endpoint(addr: &str) -> Result<Endpoint, ClientError> {
+    let addr = if addr.contains("://") {
+        addr.to_owned()
+    } else {
+        format!("http://{addr}")
+    };
+    Ok(Endpoint::from_shared(addr)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
+}

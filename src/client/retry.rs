@@ -1,0 +1,177 @@
+//! Calls that are repeated for as long as that can help.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use tokio_retry::strategy::{ExponentialBackoff, jitter};
+use tonic::Code;
+
+use super::proto::{
+    AdjustStockRequest, AdjustStockResponse, CreateOrderRequest, CreateOrderResponse,
+    PutProductsRequest, PutProductsResponse,
+};
+use super::{Client, ClientError};
+
+/// Most attempts of one call.
+const ATTEMPTS_MAX: usize = 12;
+
+/// An attempt without an answer is given up after this: what the server allows
+/// itself by default.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The last attempt begins before this, so that a caller is told at last.
+const TOTAL: Duration = Duration::from_secs(30);
+
+/// Waits of 10, 20, 40 … milliseconds up to this many, each cut by full jitter.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// A [`Client`] that repeats what failed for a passing reason.
+///
+/// Every attempt sends the same message, so the same `request_id`. Between two
+/// it waits what the server asked for, if anything, plus an exponential backoff
+/// with full jitter, so that callers refused together do not return together.
+#[derive(Clone, Debug)]
+pub struct Retrying {
+    client: Client,
+    /// Attempts after a first one, over all clones.
+    retries: Arc<AtomicU64>,
+}
+
+impl Retrying {
+    pub(super) fn new(client: Client) -> Self {
+        Self {
+            client,
+            retries: Arc::default(),
+        }
+    }
+
+    /// [`Client::create_order`], repeated.
+    ///
+    /// # Errors
+    /// The order cannot be made, or the last of the attempts failed.
+    pub async fn create_order(
+        &self,
+        request: &CreateOrderRequest,
+    ) -> Result<CreateOrderResponse, ClientError> {
+        repeat(&self.retries, || self.client.create_order(request.clone())).await
+    }
+
+    /// [`Client::adjust_stock`], repeated.
+    ///
+    /// # Errors
+    /// The change cannot be made, or the last of the attempts failed.
+    pub async fn adjust_stock(
+        &self,
+        request: &AdjustStockRequest,
+    ) -> Result<AdjustStockResponse, ClientError> {
+        repeat(&self.retries, || self.client.adjust_stock(request.clone())).await
+    }
+
+    /// [`Client::put_products`], repeated.
+    ///
+    /// # Errors
+    /// The products cannot be stored, or the last of the attempts failed.
+    pub async fn put_products(
+        &self,
+        request: &PutProductsRequest,
+    ) -> Result<PutProductsResponse, ClientError> {
+        repeat(&self.retries, || self.client.put_products(request.clone())).await
+    }
+
+    /// How many attempts after a first one were made through this handle and its clones.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+}
+
+/// Attempts until one succeeds, fails for good, or the bounds are met. Counts
+/// the attempts after the first in `retries`.
+async fn repeat<T, Attempt>(
+    retries: &AtomicU64,
+    attempt: impl Fn() -> Attempt,
+) -> Result<T, ClientError>
+where
+    Attempt: Future<Output = Result<T, ClientError>>,
+{
+    let deadline = Instant::now() + TOTAL;
+    let mut waits = backoff(BACKOFF_MAX).take(ATTEMPTS_MAX - 1);
+    loop {
+        let error = match timeout(ATTEMPT_TIMEOUT, attempt()).await {
+            Ok(Ok(response)) => return Ok(response),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let silence = format!("no answer within {ATTEMPT_TIMEOUT:?}");
+                ClientError::local(Code::DeadlineExceeded, silence)
+            }
+        };
+        if !error.retryable() {
+            return Err(error);
+        }
+        let Some(wait) = waits.next() else {
+            return Err(error);
+        };
+        let wait = error.retry_after.unwrap_or_default() + jitter(wait);
+        if Instant::now() + wait > deadline {
+            return Err(error);
+        }
+        sleep(wait).await;
+        retries.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// 10, 20, 40 … milliseconds up to `max`, without end and before jitter.
+pub(super) fn backoff(max: Duration) -> ExponentialBackoff {
+    // The crate's series is base^n × factor: 2 × 5, 4 × 5, …
+    ExponentialBackoff::from_millis(2).factor(5).max_delay(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails with `error` until the `successful` attempt, counted from 1.
+    async fn attempts_until(successful: u64, error: ClientError) -> (u64, Result<(), ClientError>) {
+        let (retries, attempts) = (AtomicU64::new(0), AtomicU64::new(0));
+        let result = repeat(&retries, async || {
+            if attempts.fetch_add(1, Ordering::Relaxed) + 1 == successful {
+                Ok(())
+            } else {
+                Err(error.clone())
+            }
+        })
+        .await;
+        let attempts = attempts.into_inner();
+        assert_eq!(retries.into_inner(), attempts - 1);
+        (attempts, result)
+    }
+
+    fn error(reason: &str, retry_after: Duration) -> ClientError {
+        ClientError {
+            reason: reason.to_owned(),
+            retry_after: Some(retry_after),
+            ..ClientError::local(Code::ResourceExhausted, "")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_passing_failure_is_retried_after_the_wait_that_the_server_asks_for() {
+        let begun = Instant::now();
+        let asked = Duration::from_millis(15);
+        let (attempts, result) = attempts_until(3, error("OVERLOADED", asked)).await;
+        assert_eq!(attempts, 3);
+        assert!(result.is_ok());
+        assert!(begun.elapsed() >= asked * 2);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_and_a_wait_that_is_too_long_end_the_attempts() {
+        let refusal = error("INSUFFICIENT_STOCK", Duration::ZERO);
+        let (attempts, result) = attempts_until(2, refusal).await;
+        assert_eq!((attempts, result.is_err()), (1, true));
+        let (attempts, result) = attempts_until(2, error("OVERLOADED", TOTAL)).await;
+        assert_eq!((attempts, result.is_err()), (1, true));
+    }
+}
