@@ -4,6 +4,7 @@
 //! answers DEADLINE_EXCEEDED, a little before it would. A commit that is under
 //! way goes on: the caller learns of it by sending its request_id again.
 
+use std::future::ready;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -66,18 +67,26 @@ where
         let timeout = caller_timeout(&request)
             .map_or(self.max, |timeout| timeout.saturating_sub(MARGIN))
             .min(self.max);
+        if timeout.is_zero() {
+            // Begun now, it would race with tonic's own timeout.
+            return ready(Ok(deadline_exceeded())).boxed();
+        }
         let answer = self.inner.call(request);
         async move {
             match tokio::time::timeout(timeout, answer).await {
                 Ok(answer) => answer,
-                Err(_) => Ok(Status::deadline_exceeded(
-                    "the deadline passed; send the same request_id again to learn the outcome",
-                )
-                .into_http()),
+                Err(_) => Ok(deadline_exceeded()),
             }
         }
         .boxed()
     }
+}
+
+fn deadline_exceeded() -> http::Response<Body> {
+    Status::deadline_exceeded(
+        "the deadline passed; send the same request_id again to learn the outcome",
+    )
+    .into_http()
 }
 
 /// Streams live as long as their clients wish.

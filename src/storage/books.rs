@@ -14,6 +14,8 @@ pub struct Books {
     pub movements: i64,
     /// Orders made.
     pub orders: i64,
+    /// Transactions that made them: everything in one transaction has one time.
+    pub order_commits: i64,
     /// Units that orders took.
     pub units_sold: i64,
     /// Every rule with the number of rows that break it.
@@ -131,6 +133,9 @@ impl Store {
         Ok(Books {
             movements: self.count("SELECT count(*) FROM movement").await?,
             orders: self.count("SELECT count(*) FROM orders").await?,
+            order_commits: self
+                .count("SELECT count(DISTINCT created_us) FROM orders")
+                .await?,
             units_sold: self
                 .count(
                     "SELECT CAST(coalesce(-sum(on_hand_delta), 0) AS bigint) FROM movement \

@@ -18,6 +18,21 @@ const SQLITE_READERS_MAX: u32 = 4;
 /// How long SQLite waits for a lock. Only a reader that checkpoints can hold one.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How PostgreSQL plans our statements: once, and always as look-ups in an index,
+/// which every one of them has. Left alone it would keep a plan that it made
+/// while a table was empty, and scan the table from end to end when it is not.
+const PLANNING: [(&str, &str); 5] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    // Compiling a plan takes longer than running any of them.
+    ("jit", "off"),
+];
+
+/// How long a PostgreSQL connection may lie unused before it is tested again.
+const IDLE_BEFORE_TEST: Duration = Duration::from_secs(1);
+
 /// What each SQLite connection may keep of the file in memory, as `cache_size` has it (negative: KiB).
 /// The default of 2 MiB reads index pages back from the file for every batch.
 const SQLITE_CACHE_KIB: &str = "-65536";
@@ -128,8 +143,9 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
         .max_connections(config.pool_max)
         .acquire_timeout(config.acquire_timeout())
         .connect_lazy(true)
-        // A round trip for each acquire would be the dearest part of a short read.
-        .test_before_acquire(false)
+        // A round trip for each acquire would be the dearest part of a short read. A
+        // busy connection proves itself; an idle one may have lost its server.
+        .test_before_acquire_if_idle_for(IDLE_BEFORE_TEST)
         .sqlx_logging(false)
         .map_sqlx_postgres_opts(move |options| {
             options
@@ -144,6 +160,7 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
                         statement_timeout_ms.as_str(),
                     ),
                 ])
+                .options(PLANNING)
         });
     let primary = Database::connect(options)
         .await
