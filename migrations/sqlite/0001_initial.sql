@@ -67,7 +67,7 @@ CREATE TABLE orders (
     updated_us   INTEGER NOT NULL,
     version      INTEGER NOT NULL,
     CONSTRAINT orders_pkey PRIMARY KEY (order_id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE request (
     request_id  TEXT NOT NULL,

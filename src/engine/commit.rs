@@ -14,7 +14,7 @@ use super::{Context, Prepared, Queued, backoff};
 use crate::clock;
 use crate::domain::{LevelKey, RequestId, StockLevel};
 use crate::error::{Error, chain};
-use crate::storage::{StorageError, WriteTx};
+use crate::storage::{StorageError, Verdict, WriteTx};
 
 /// How often the orders of a batch that touch no conflicted level are tried
 /// again at once. Each round needs another conflict, so this is reached only in
@@ -69,26 +69,21 @@ pub(super) async fn run(context: Arc<Context>, mut batch: Vec<Queued>) {
     }
 }
 
-/// One transaction over the whole batch.
+/// One transaction over the whole batch. Refusals and repeats alone leave nothing
+/// to commit.
 async fn attempt(context: &Context, batch: &[Queued]) -> Result<Plan, StorageError> {
-    let tx = context.store.begin().await?;
     let commands: Vec<&Prepared> = batch.iter().map(|queued| &*queued.prepared).collect();
-    match load_and_write(&tx, &commands).await {
-        Ok(plan) if plan.writes.requests.is_empty() => {
-            // Refusals and repeats alone: there is nothing to commit.
-            tx.rollback().await;
-            Ok(plan)
-        }
-        Ok(plan) => {
-            tx.commit().await?;
-            Ok(plan)
-        }
-        Err(error) => {
-            // At once, not when the connection is used next: its locks stand in others' way.
-            tx.rollback().await;
-            Err(error)
-        }
-    }
+    context
+        .store
+        .transaction(async |tx| {
+            let plan = load_and_write(tx, &commands).await?;
+            Ok(if plan.writes.requests.is_empty() {
+                Verdict::Leave(plan)
+            } else {
+                Verdict::Commit(plan)
+            })
+        })
+        .await
 }
 
 async fn load_and_write(tx: &WriteTx, commands: &[&Prepared]) -> Result<Plan, StorageError> {

@@ -12,7 +12,7 @@ use super::{Context, Engine};
 use crate::clock;
 use crate::domain::{Product, Sku, StockLevel};
 use crate::error::Error;
-use crate::storage::{StorageError, WriteTx};
+use crate::storage::{StorageError, Verdict, WriteTx};
 
 /// PutProducts calls that may wait for a lane. Each holds up to 1,000 products.
 pub(super) const WAITING_MAX: usize = 32;
@@ -61,23 +61,18 @@ impl Engine {
 }
 
 async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, StorageError> {
-    let tx = context.store.begin().await?;
-    match write(&tx, products).await {
-        Ok((put, levels)) => {
-            tx.commit().await?;
-            if !levels.is_empty() {
-                (context.on_commit)(&levels);
-            }
-            Ok(put)
-        }
-        Err(error) => {
-            if matches!(error, StorageError::Conflict { .. }) {
-                context.counters.conflicts.add(1);
-            }
-            tx.rollback().await;
-            Err(error)
-        }
+    let done = context
+        .store
+        .transaction(async |tx| Ok(Verdict::Commit(write(tx, products).await?)))
+        .await;
+    if matches!(done, Err(StorageError::Conflict { .. })) {
+        context.counters.conflicts.add(1);
     }
+    let (put, levels) = done?;
+    if !levels.is_empty() {
+        (context.on_commit)(&levels);
+    }
+    Ok(put)
 }
 
 async fn write(

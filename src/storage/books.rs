@@ -148,7 +148,7 @@ impl Store {
 
     async fn count(&self, sql: &str) -> Result<i64, StorageError> {
         let statement = Statement::from_string(self.backend(), sql);
-        let row = self.readers.query_one_raw(statement).await?;
+        let row = self.readers().query_one_raw(statement).await?;
         let row = row.ok_or_else(|| StorageError::corrupt("count(*) gave no row"))?;
         Ok(row.try_get_by_index(0)?)
     }

@@ -9,6 +9,7 @@ use anyhow::Context;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
+use super::pool::Pool;
 use super::{Access, Store};
 use crate::config::StoreConfig;
 
@@ -21,14 +22,19 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How PostgreSQL plans our statements: once, and always as look-ups in an index,
 /// which every one of them has. Left alone it would keep a plan that it made
 /// while a table was empty, and scan the table from end to end when it is not.
-const PLANNING: [(&str, &str); 5] = [
+const SESSION: [(&str, &str); 6] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     // Compiling a plan takes longer than running any of them.
     ("jit", "off"),
+    // Migrations ask for tables "if not exists", and are told when they do.
+    ("client_min_messages", "warning"),
 ];
+
+/// What PostgreSQL's own timeouts get before a silent network is suspected.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// How long a PostgreSQL connection may lie unused before it is tested again.
 const IDLE_BEFORE_TEST: Duration = Duration::from_secs(1);
@@ -79,8 +85,8 @@ async fn open_sqlite(config: &StoreConfig, path: &Path, access: Access) -> anyho
         .await
         .with_context(|| format!("cannot open {}", path.display()))?;
     Ok(Store {
-        primary,
-        readers,
+        primary: Pool::fixed(primary),
+        readers: Pool::fixed(readers),
         _lock: lock,
     })
 }
@@ -160,9 +166,11 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
                         statement_timeout_ms.as_str(),
                     ),
                 ])
-                .options(PLANNING)
+                .options(SESSION)
         });
-    let primary = Database::connect(options)
+    // A connection, its BEGIN and a statement may each take all of their time.
+    let patience = config.acquire_timeout() + config.statement_timeout() + MARGIN;
+    let primary = Pool::renewable(options, patience)
         .await
         .context("store.url is no usable PostgreSQL URL")?;
     Ok(Store {

@@ -11,13 +11,14 @@ mod connect;
 mod entity;
 mod error;
 mod orders;
+mod pool;
 mod products;
 mod rows;
 mod schema;
 mod stock;
 
 pub use books::{Books, Imbalance};
-pub use commit::WriteTx;
+pub use commit::{Verdict, WriteTx};
 pub use error::StorageError;
 pub use schema::SchemaState;
 pub use stock::StockPage;
@@ -27,13 +28,15 @@ use std::sync::Arc;
 
 use sea_orm::{DatabaseConnection, DbBackend};
 
+use self::pool::Pool;
+
 /// A handle on the store; clones share the pools.
 #[derive(Clone, Debug)]
 pub struct Store {
     /// Takes the writes. On SQLite a single connection, since it has one writer.
-    primary: DatabaseConnection,
+    primary: Pool,
     /// Takes the reads. On PostgreSQL the same pool.
-    readers: DatabaseConnection,
+    readers: Pool,
     /// Keeps `<db>.lock` locked while any clone lives. None on PostgreSQL.
     _lock: Option<Arc<File>>,
 }
@@ -49,7 +52,15 @@ pub enum Access {
 
 impl Store {
     fn backend(&self) -> DbBackend {
-        self.primary.get_database_backend()
+        self.primary().get_database_backend()
+    }
+
+    fn primary(&self) -> DatabaseConnection {
+        self.primary.connection()
+    }
+
+    fn readers(&self) -> DatabaseConnection {
+        self.readers.connection()
     }
 
     /// Whether other processes can write to the same database.
@@ -65,7 +76,7 @@ impl Store {
     /// Closes the pools; waits for what is under way.
     pub async fn close(self) {
         // Errors here have no one to act on them: the process is ending.
-        let _ = self.readers.close().await;
-        let _ = self.primary.close().await;
+        let _ = self.readers().close().await;
+        let _ = self.primary().close().await;
     }
 }

@@ -17,7 +17,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn find_order(&self, id: OrderId) -> Result<Option<Order>, StorageError> {
-        find(&self.readers, id.0).await
+        let read = async { find(&self.readers(), id.0).await };
+        self.readers.bounded(read).await
     }
 
     /// Finds the order that a request made. Reads the primary.
@@ -25,13 +26,17 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn find_order_of(&self, id: &RequestId) -> Result<Option<Order>, StorageError> {
-        let row = request::Entity::find_by_id(id.as_str())
-            .one(&self.readers)
-            .await?;
-        match row.and_then(|row| row.order_id) {
-            Some(order_id) => find(&self.readers, order_id).await,
-            None => Ok(None),
-        }
+        let read = async {
+            let readers = self.readers();
+            let row = request::Entity::find_by_id(id.as_str())
+                .one(&readers)
+                .await?;
+            match row.and_then(|row| row.order_id) {
+                Some(order_id) => find(&readers, order_id).await,
+                None => Ok(None),
+            }
+        };
+        self.readers.bounded(read).await
     }
 }
 

@@ -80,12 +80,15 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn schema_state(&self) -> Result<SchemaState, StorageError> {
-        match Migrator::get_pending_migrations_read_only(&self.primary).await {
-            Ok(pending) if pending.is_empty() => Ok(SchemaState::Current),
-            Ok(pending) => Ok(SchemaState::Behind(pending.len())),
-            Err(sea_orm::DbErr::Custom(unknown)) => Ok(SchemaState::Unknown(unknown)),
-            Err(other) => Err(other.into()),
-        }
+        let read = async {
+            match Migrator::get_pending_migrations_read_only(&self.primary()).await {
+                Ok(pending) if pending.is_empty() => Ok(SchemaState::Current),
+                Ok(pending) => Ok(SchemaState::Behind(pending.len())),
+                Err(sea_orm::DbErr::Custom(unknown)) => Ok(SchemaState::Unknown(unknown)),
+                Err(other) => Err(other.into()),
+            }
+        };
+        self.primary.bounded(read).await
     }
 
     /// Does the missing steps and returns how many there were. Two that run at
@@ -112,8 +115,9 @@ impl Store {
     }
 
     async fn migrate_locked(&self) -> Result<usize, StorageError> {
-        let pending = Migrator::get_pending_migrations(&self.primary).await?.len();
-        Migrator::up(&self.primary, None).await?;
+        let primary = self.primary();
+        let pending = Migrator::get_pending_migrations(&primary).await?.len();
+        Migrator::up(&primary, None).await?;
         Ok(pending)
     }
 
@@ -122,8 +126,11 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn store_id(&self) -> Result<Uuid, StorageError> {
-        let row = store::Entity::find().one(&self.readers).await?;
-        row.map(|row| row.store_id)
-            .ok_or_else(|| StorageError::corrupt("table store is empty"))
+        let read = async {
+            let row = store::Entity::find().one(&self.readers()).await?;
+            row.map(|row| row.store_id)
+                .ok_or_else(|| StorageError::corrupt("table store is empty"))
+        };
+        self.readers.bounded(read).await
     }
 }

@@ -43,7 +43,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn read_levels(&self, keys: &[LevelKey]) -> Result<Vec<LoadedLevel>, StorageError> {
-        read_levels(&self.readers, keys).await
+        let read = async { read_levels(&self.readers(), keys).await };
+        self.readers.bounded(read).await
     }
 
     /// Reads the page of at most `limit` levels after `after` that fit the filters.
@@ -81,12 +82,12 @@ impl Store {
                 sea_orm::sea_query::Expr::cust("on_hand - reserved <= low_stock_threshold"),
             );
         }
-        let rows = query
+        let query = query
             .order_by_asc(Column::Sku)
             .order_by_asc(Column::Location)
-            .limit(limit as u64 + 1)
-            .all(&self.readers)
-            .await?;
+            .limit(limit as u64 + 1);
+        let read = async { Ok(query.all(&self.readers()).await?) };
+        let rows = self.readers.bounded(read).await?;
         let more = rows.len() > limit;
         let levels = rows
             .into_iter()

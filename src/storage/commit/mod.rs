@@ -10,6 +10,7 @@ mod sqlite;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, SqliteTransactionMode,
@@ -25,23 +26,65 @@ use crate::domain::{
     Version, Writes,
 };
 
-/// An open write transaction. Dropped without [`WriteTx::commit`], it rolls back.
-///
-/// Must live in a task of its own: a caller that hangs up must not drop it half-way.
+/// An open write transaction; [`Store::transaction`] ends it.
 #[derive(Debug)]
 pub struct WriteTx {
     pub(super) tx: DatabaseTransaction,
 }
 
+/// How the work of a transaction ends when nothing failed.
+#[derive(Debug)]
+pub enum Verdict<T> {
+    /// Make the writes durable first.
+    Commit(T),
+    /// There are none: give the transaction up.
+    Leave(T),
+}
+
 impl Store {
-    /// Begins a write transaction.
+    /// Does `work` in one write transaction. Must run in a task of its own, so
+    /// that a caller that hangs up does not drop it half-way.
     ///
     /// # Errors
-    /// [`StorageError::Unavailable`] when no connection can be had in time.
-    pub async fn begin(&self) -> Result<WriteTx, StorageError> {
-        Ok(WriteTx {
-            tx: self.begin_unmanaged().await?,
-        })
+    /// Those of `work`, [`StorageError::Unavailable`] when no connection can be had
+    /// or the database falls silent, [`StorageError::CommitUnknown`] when it
+    /// breaks or falls silent during COMMIT.
+    pub async fn transaction<T>(
+        &self,
+        work: impl AsyncFnOnce(&WriteTx) -> Result<Verdict<T>, StorageError>,
+    ) -> Result<T, StorageError> {
+        let committing = AtomicBool::new(false);
+        let transaction = async {
+            let tx = self.begin().await?;
+            match work(&tx).await {
+                Ok(Verdict::Commit(done)) => {
+                    committing.store(true, Ordering::Relaxed);
+                    tx.tx.commit().await.map_err(StorageError::of_commit)?;
+                    Ok(done)
+                }
+                Ok(Verdict::Leave(done)) => {
+                    tx.rollback().await;
+                    Ok(done)
+                }
+                Err(error) => {
+                    // At once, not when the connection is used next: its locks
+                    // stand in others' way.
+                    tx.rollback().await;
+                    Err(error)
+                }
+            }
+        };
+        match self.primary.bounded(transaction).await {
+            Err(StorageError::Unavailable(error)) if committing.load(Ordering::Relaxed) => {
+                Err(StorageError::CommitUnknown(error))
+            }
+            other => other,
+        }
+    }
+
+    async fn begin(&self) -> Result<WriteTx, StorageError> {
+        let tx = self.begin_unmanaged().await?;
+        Ok(WriteTx { tx })
     }
 
     /// A bare transaction that may write from its first statement on.
@@ -55,7 +98,7 @@ impl Store {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Ok(self.primary.begin_with_options(options).await?)
+        Ok(self.primary().begin_with_options(options).await?)
     }
 }
 
@@ -179,20 +222,11 @@ impl WriteTx {
         }
     }
 
-    /// Gives up the transaction and its locks at once. A connection that fails
-    /// here has lost its transaction anyway.
-    pub async fn rollback(self) {
+    /// A connection that fails here has lost its transaction anyway.
+    async fn rollback(self) {
         if let Err(error) = self.tx.rollback().await {
             tracing::debug!(%error, "rollback failed");
         }
-    }
-
-    /// Makes the writes durable.
-    ///
-    /// # Errors
-    /// [`StorageError::CommitUnknown`] when the connection broke on the way.
-    pub async fn commit(self) -> Result<(), StorageError> {
-        self.tx.commit().await.map_err(StorageError::of_commit)
     }
 }
 

@@ -1,0 +1,108 @@
+//! A pool that can be replaced.
+//!
+//! When a network swallows packets in silence, a connection waits for an answer
+//! for ever, and sqlx 0.9 counts it as taken even after its user has given up
+//! (<https://github.com/launchbadge/sqlx/issues/4349>). So whoever waited longer
+//! than the database itself would let a statement run replaces the whole pool;
+//! the old one is left to the operating system's own timeouts.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
+use tokio::time::timeout;
+
+use super::StorageError;
+
+/// A handle on a pool; clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Pool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    current: RwLock<Current>,
+    /// How to connect anew, and how long to wait before; none where nothing but
+    /// the disk can be slow.
+    renewal: Option<(ConnectOptions, Duration)>,
+}
+
+#[derive(Clone, Debug)]
+struct Current {
+    /// Counts the replacements, so that many who gave up replace it once.
+    generation: u64,
+    connection: DatabaseConnection,
+}
+
+impl Pool {
+    /// A pool of files, which never fall silent.
+    pub(super) fn fixed(connection: DatabaseConnection) -> Self {
+        Self::new(connection, None)
+    }
+
+    /// A pool over a network. `patience` is longer than any work on it may take.
+    pub(super) async fn renewable(
+        options: ConnectOptions,
+        patience: Duration,
+    ) -> Result<Self, DbErr> {
+        let connection = Database::connect(options.clone()).await?;
+        Ok(Self::new(connection, Some((options, patience))))
+    }
+
+    fn new(connection: DatabaseConnection, renewal: Option<(ConnectOptions, Duration)>) -> Self {
+        let current = RwLock::new(Current {
+            generation: 0,
+            connection,
+        });
+        Self {
+            shared: Arc::new(Shared { current, renewal }),
+        }
+    }
+
+    /// What to work with now.
+    pub(super) fn connection(&self) -> DatabaseConnection {
+        self.current().connection
+    }
+
+    fn current(&self) -> Current {
+        let current = self.shared.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Does `work`, which takes its connection from this pool, and gives up and
+    /// replaces the pool when it takes longer than any work may.
+    pub(super) async fn bounded<T>(
+        &self,
+        work: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let Some((options, patience)) = &self.shared.renewal else {
+            return work.await;
+        };
+        let generation = self.current().generation;
+        match timeout(*patience, work).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.renew(generation, options).await?;
+                let silent = format!("no answer in {} ms", patience.as_millis());
+                Err(DbErr::Conn(RuntimeErr::Internal(silent)).into())
+            }
+        }
+    }
+
+    /// Replaces the pool unless somebody has done so since `generation`. The new
+    /// one connects when it is used.
+    async fn renew(&self, generation: u64, options: &ConnectOptions) -> Result<(), StorageError> {
+        let connection = Database::connect(options.clone()).await?;
+        let current = self.shared.current.write();
+        let mut current = current.unwrap_or_else(PoisonError::into_inner);
+        if current.generation == generation {
+            tracing::warn!("the database is silent; connecting anew");
+            *current = Current {
+                generation: generation + 1,
+                connection,
+            };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! The books themselves: what every test ends with does see what is wrong.
+
+use crate::api::{order, stock};
+use crate::fixture::{Stockroom, StoreKind};
+
+on_postgres! {
+    tampering_with_any_table_breaks_the_books,
+}
+
+/// What is done behind the program's back, how it is undone, and a word of the
+/// rule that must see it.
+const TAMPERINGS: [(&str, &str, &str); 6] = [
+    (
+        "UPDATE stock_level SET on_hand = on_hand + 1",
+        "UPDATE stock_level SET on_hand = on_hand - 1",
+        "movements sum to levels",
+    ),
+    (
+        "UPDATE stock_level SET version = version + 1",
+        "UPDATE stock_level SET version = version - 1",
+        "versions count movements",
+    ),
+    (
+        "UPDATE stock_level SET reserved = 1",
+        "UPDATE stock_level SET reserved = 0",
+        "no unit is reserved without a hold",
+    ),
+    (
+        "UPDATE movement SET on_hand = on_hand + 1 WHERE version = 1",
+        "UPDATE movement SET on_hand = on_hand - 1 WHERE version = 1",
+        "each movement follows",
+    ),
+    (
+        "UPDATE orders SET lines = jsonb_set(lines, '{0,quantity}', '2')",
+        "UPDATE orders SET lines = jsonb_set(lines, '{0,quantity}', '3')",
+        "order lines sum to the movements",
+    ),
+    (
+        "UPDATE request SET request_id = 'other' WHERE request_id = 'sale'",
+        "UPDATE request SET request_id = 'sale' WHERE request_id = 'other'",
+        "each order was made by one request",
+    ),
+];
+
+async fn tampering_with_any_table_breaks_the_books(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 10).await;
+    let sale = order("sale", &[("a", 3)]);
+    server.client.create_order(sale).await.unwrap();
+    for (tamper, undo, rule) in TAMPERINGS {
+        server.home.sql(tamper);
+        let books = server.home.books();
+        let broken = books.rules.iter().filter(|rule| rule.broken_by > 0);
+        let broken: Vec<_> = broken.map(|rule| rule.rule).collect();
+        assert!(
+            broken.iter().any(|name| name.contains(rule)),
+            "{tamper}: {broken:?}"
+        );
+        assert!(!books.balanced());
+        server.home.sql(undo);
+    }
+}

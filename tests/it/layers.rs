@@ -1,0 +1,187 @@
+//! Who may name what: the rules of src/lib.rs, checked on the source.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A name, and where it may be written: files and folders under src/.
+struct Rule {
+    name: &'static str,
+    /// Tells the name from words that contain it.
+    used: fn(&str, &str) -> bool,
+    only_in: &'static [&'static str],
+}
+
+/// `name::…`, as a path begins; generated code's attributes are not in src/.
+fn as_crate(line: &str, name: &str) -> bool {
+    line.match_indices(name).any(|(i, _)| {
+        let before = line[..i].chars().next_back();
+        let after = &line[i + name.len()..];
+        let begins = !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':');
+        begins && after.starts_with("::")
+    })
+}
+
+/// `crate::name`, as a path to a module of ours; in a visibility it is none.
+fn as_module(line: &str, name: &str) -> bool {
+    line.match_indices(&format!("crate::{name}"))
+        .any(|(i, found)| {
+            let after = line[i + found.len()..].chars().next();
+            let ends = !after.is_some_and(|c| c.is_alphanumeric() || c == '_');
+            ends && !line[..i].ends_with("pub(in ")
+        })
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        name: "tonic",
+        used: as_crate,
+        only_in: &["grpc", "server.rs", "client"],
+    },
+    Rule {
+        name: "tonic_types",
+        used: as_crate,
+        only_in: &["grpc", "server.rs", "client"],
+    },
+    Rule {
+        name: "sea_orm",
+        used: as_crate,
+        only_in: &["storage"],
+    },
+    Rule {
+        name: "sea_orm_migration",
+        used: as_crate,
+        only_in: &["storage"],
+    },
+    Rule {
+        name: "sqlx",
+        used: as_crate,
+        only_in: &["storage"],
+    },
+    // Generated messages stay at the edge.
+    Rule {
+        name: "proto",
+        used: as_module,
+        only_in: &["grpc", "server.rs", "client"],
+    },
+    // grpc → engine, storage, feed; engine, feed → storage → domain; nothing points back.
+    Rule {
+        name: "grpc",
+        used: as_module,
+        only_in: &["server.rs"],
+    },
+    Rule {
+        name: "server",
+        used: as_module,
+        only_in: &["cli"],
+    },
+    Rule {
+        name: "engine",
+        used: as_module,
+        only_in: &["grpc", "server.rs"],
+    },
+    Rule {
+        name: "feed",
+        used: as_module,
+        only_in: &["grpc", "server.rs"],
+    },
+    Rule {
+        name: "client",
+        used: as_module,
+        only_in: &["cli"],
+    },
+    Rule {
+        name: "cli",
+        used: as_module,
+        only_in: &["cli"],
+    },
+    Rule {
+        name: "storage",
+        used: as_module,
+        // error.rs: a failure of the store is one of the facts a caller is told.
+        only_in: &["grpc", "server.rs", "engine", "feed", "error.rs", "cli"],
+    },
+];
+
+#[test]
+fn every_name_stays_in_its_layer() {
+    let mut broken = Vec::new();
+    for_each_line(|file, number, line| {
+        for rule in RULES {
+            let allowed = || rule.only_in.iter().any(|place| is_in(file, place));
+            if (rule.used)(line, rule.name) && !allowed() {
+                broken.push(format!(
+                    "src/{}:{number} names {}: {line}",
+                    file.display(),
+                    rule.name
+                ));
+            }
+        }
+    });
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn the_domain_depends_on_nothing_of_ours_and_reads_no_clock() {
+    let mut broken = Vec::new();
+    for_each_line(|file, number, line| {
+        let depends = ["crate::", "tokio", "SystemTime", "Instant", "async "];
+        let depends = depends.iter().any(|name| line.contains(name));
+        // A visibility is no dependency.
+        let line_is_visibility = line.contains("pub(crate)");
+        if is_in(file, "domain") && depends && !line_is_visibility {
+            broken.push(format!("src/{}:{number}: {line}", file.display()));
+        }
+    });
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn plan_is_pure() {
+    for_each_line(|file, number, line| {
+        if file == Path::new("engine/plan.rs") {
+            for name in [
+                "async",
+                ".await",
+                "clock::",
+                "tokio",
+                "rand::",
+                "now_v7",
+                "storage::",
+            ] {
+                assert!(
+                    !line.contains(name),
+                    "src/engine/plan.rs:{number} names {name}: {line}"
+                );
+            }
+        }
+    });
+}
+
+/// Whether a path under src/ is `place` or lies in it.
+fn is_in(file: &Path, place: &str) -> bool {
+    file.starts_with(place) || file == Path::new(&format!("{place}.rs"))
+}
+
+/// Visits every line of code under src/, comments left out.
+fn for_each_line(mut visit: impl FnMut(&Path, usize, &str)) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = 0;
+    let mut folders: Vec<PathBuf> = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            files += 1;
+            let file = path.strip_prefix(&root).unwrap();
+            for (i, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+                if !line.trim_start().starts_with("//") {
+                    visit(file, i + 1, line);
+                }
+            }
+        }
+    }
+    assert!(files > 20, "the source was not found");
+}

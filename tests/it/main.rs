@@ -1,0 +1,33 @@
+//! The tests: one binary, a module for each behaviour, names that are claims.
+//!
+//! `cargo test` runs them on SQLite; with `STOCKROOM_TEST_STORES=sqlite,postgres`
+//! they run on a private PostgreSQL as well, which `make test` sets up.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+// What the tests stand on.
+#[macro_use]
+mod fixture;
+mod api;
+mod postgres;
+mod process;
+mod proxy;
+mod watching;
+
+// What they claim.
+mod books;
+mod cli;
+mod crash;
+mod deadlines;
+mod errors;
+mod instances;
+mod layers;
+mod lifecycle;
+mod orders;
+mod outage;
+mod plan_model;
+mod pressure;
+mod readme;
+mod reads;
+mod requests;
+mod stock;
+mod watch;

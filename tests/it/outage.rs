@@ -1,0 +1,246 @@
+//! The database goes away and comes back.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use stockroom::client::proto::{GetStockRequest, GoodbyeReason};
+use stockroom::client::{WatchEvent, WatchTargets};
+use tonic::Code;
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use crate::api::{Refusal, level, order, refusal, stock};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::proxy::{Line, Proxy};
+use crate::watching::{Watcher, everything, watch_of};
+
+on_postgres! {
+    a_database_that_is_away_is_store_unavailable_until_it_is_back,
+    a_server_can_start_before_its_database,
+    connections_cut_under_load_lose_no_acknowledged_order,
+    a_database_that_falls_silent_does_not_wedge_the_server,
+    a_watch_outlives_a_database_that_is_away,
+}
+
+mod of_the_network {
+    use super::*;
+
+    on_each_store! { a_client_watches_through_cut_connections_to_the_truth }
+
+    async fn a_client_watches_through_cut_connections_to_the_truth(store: StoreKind) {
+        const ORDERS: i64 = 200;
+        let server = Stockroom::start(store).await;
+        stock(&server.client, "a", 1_000).await;
+        let proxy = Proxy::before(server.addr).await;
+        let url = format!("http://{}", proxy.addr);
+        let client = stockroom::client::Client::connect(&url, 1).await.unwrap();
+        let mut watch = client.watch(WatchTargets::all());
+        let selling = async {
+            for i in 0..ORDERS {
+                server
+                    .client
+                    .create_order(order(&format!("o-{i}"), &[("a", 1)]))
+                    .await
+                    .unwrap();
+                if i % 40 == 39 {
+                    proxy.cut();
+                }
+            }
+        };
+        let watching = async {
+            let (mut last, mut interruptions) = (0, 0);
+            while last < ORDERS + 1 {
+                match watch.next().await.unwrap() {
+                    WatchEvent::Changes { levels, reset } => {
+                        assert!(!reset);
+                        for level in levels {
+                            assert!(level.version > last);
+                            last = level.version;
+                        }
+                    }
+                    WatchEvent::Interrupted { .. } => interruptions += 1,
+                    _ => {}
+                }
+            }
+            interruptions
+        };
+        let (interruptions, ()) = tokio::join!(watching, selling);
+        assert!(interruptions > 0, "no stream was cut");
+        assert_eq!(watch.repeats(), 0, "the server sent something twice");
+    }
+}
+
+/// A server that reaches its database through a proxy.
+async fn behind_proxy(store: StoreKind) -> (Stockroom, Proxy) {
+    let home = Home::new(store);
+    let proxy = Proxy::before(address_of(&home)).await;
+    let url = through(&home, &proxy);
+    let server = Stockroom::on(home, |config| {
+        config.store.url = url;
+        config.store.acquire_timeout_ms = 500;
+        config.store.statement_timeout_ms = 1_000;
+    })
+    .await;
+    (server, proxy)
+}
+
+fn address_of(home: &Home) -> SocketAddr {
+    let url = home.url();
+    let (_, place) = url.split_once('@').unwrap();
+    place.split('/').next().unwrap().parse().unwrap()
+}
+
+fn through(home: &Home, proxy: &Proxy) -> String {
+    home.url()
+        .replace(&address_of(home).to_string(), &proxy.addr.to_string())
+}
+
+async fn a_database_that_is_away_is_store_unavailable_until_it_is_back(store: StoreKind) {
+    let (server, proxy) = behind_proxy(store).await;
+    stock(&server.client, "a", 10).await;
+    proxy.set(Line::Down);
+    let request = order("persistent", &[("a", 1)]);
+    let read = GetStockRequest {
+        sku: "a".to_owned(),
+        ..GetStockRequest::default()
+    };
+    let refusals: [Refusal; 2] = [
+        refusal(server.orders().create_order(request.clone()).await),
+        refusal(server.inventory().get_stock(read).await),
+    ];
+    for refused in &refusals {
+        refused.is(Code::Unavailable, "STORE_UNAVAILABLE");
+        assert_eq!(refused.retry_delay(), Duration::from_secs(1));
+        assert!(
+            !refused.message.contains("127.0.0.1"),
+            "internals leak: {}",
+            refused.message
+        );
+    }
+    server.wait_for_health(ServingStatus::NotServing).await;
+    proxy.set(Line::Up);
+    server.wait_for_health(ServingStatus::Serving).await;
+    server
+        .client
+        .retrying()
+        .create_order(&request)
+        .await
+        .unwrap();
+    assert_eq!(level(&server.client, "a").await.on_hand, 9);
+}
+
+async fn a_server_can_start_before_its_database(store: StoreKind) {
+    let home = Home::new(store);
+    let proxy = Proxy::before(address_of(&home)).await;
+    proxy.set(Line::Down);
+    let url = through(&home, &proxy);
+    let server = Stockroom::not_ready(home, |config| {
+        config.store.url = url;
+        config.store.acquire_timeout_ms = 200;
+    })
+    .await;
+    let refused = refusal(
+        server
+            .orders()
+            .create_order(order("early", &[("a", 1)]))
+            .await,
+    );
+    refused.is(Code::Unavailable, "STORE_UNAVAILABLE");
+    assert_eq!(server.health().await, ServingStatus::NotServing);
+    proxy.set(Line::Up);
+    server.wait_for_health(ServingStatus::Serving).await;
+    stock(&server.client, "a", 1).await;
+}
+
+async fn connections_cut_under_load_lose_no_acknowledged_order(store: StoreKind) {
+    const ORDERS: usize = 400;
+    let (server, proxy) = behind_proxy(store).await;
+    stock(&server.client, "a", 10_000).await;
+    let retrying = server.client.retrying();
+    let ordering = join_all((0..8).map(|caller| {
+        let retrying = &retrying;
+        async move {
+            let mut made = Vec::new();
+            for i in (caller..ORDERS).step_by(8) {
+                let request = order(&format!("o-{i}"), &[("a", 1)]);
+                made.push(
+                    retrying
+                        .create_order(&request)
+                        .await
+                        .unwrap()
+                        .order
+                        .unwrap(),
+                );
+            }
+            made
+        }
+    }));
+    let cutting = async {
+        for share in 1..10 {
+            let enough = (ORDERS * share / 10) as u64;
+            eventually("orders run", async || {
+                server.counters.orders_committed.get() >= enough
+            })
+            .await;
+            proxy.cut();
+        }
+    };
+    let (made, ()) = tokio::join!(ordering, cutting);
+    for order_made in made.concat() {
+        let request = order(&order_made.request_id, &[("a", 1)]);
+        let again = retrying.create_order(&request).await.unwrap();
+        assert_eq!((again.replayed, again.order), (true, Some(order_made)));
+    }
+    assert_eq!(server.home.books().orders, ORDERS as i64);
+    assert!(retrying.retries() > 0, "no call met a cut connection");
+}
+
+async fn a_database_that_falls_silent_does_not_wedge_the_server(store: StoreKind) {
+    let (server, proxy) = behind_proxy(store).await;
+    stock(&server.client, "a", 100).await;
+    proxy.set(Line::Silent);
+    let request = order("unheard", &[("a", 1)]);
+    let began = Instant::now();
+    let answer = server.client.create_order(request.clone()).await;
+    assert!(answer.is_err(), "nobody can have heard it");
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "took {:?}",
+        began.elapsed()
+    );
+    // The cable is back; what had been connected stays silent.
+    proxy.set(Line::Up);
+    let began = Instant::now();
+    server
+        .client
+        .retrying()
+        .create_order(&request)
+        .await
+        .unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "took {:?}",
+        began.elapsed()
+    );
+    server.wait_for_health(ServingStatus::Serving).await;
+}
+
+async fn a_watch_outlives_a_database_that_is_away(store: StoreKind) {
+    let (server, proxy) = behind_proxy(store).await;
+    stock(&server.client, "a", 100).await;
+    let mut watcher = Watcher::synced(&server, watch_of(vec![everything()])).await;
+    proxy.set(Line::Down);
+    // Who comes now cannot be given a snapshot, and is told to come back.
+    let mut turned_away = Watcher::open(&server, watch_of(vec![everything()])).await;
+    let (reason, status) = turned_away.until_goodbye().await;
+    assert_eq!(reason, GoodbyeReason::StoreUnavailable);
+    Refusal::of(&status).is(Code::Unavailable, "STORE_UNAVAILABLE");
+    proxy.set(Line::Up);
+    server
+        .client
+        .retrying()
+        .create_order(&order("after", &[("a", 1)]))
+        .await
+        .unwrap();
+    watcher.until("a", 2).await;
+}

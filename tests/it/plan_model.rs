@@ -1,0 +1,311 @@
+//! `plan` equals carrying out the commands one by one.
+//!
+//! The model below does that as plainly as possible, on its own data. Random
+//! commands are planned in random batches; after each batch its writes are
+//! stored as a database would store them, and the next one is loaded from
+//! there. Answers and stored levels must be the model's.
+
+mod model;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use stockroom::domain::{
+    Adjustment, Change, LevelKey, Loaded, LoadedLevel, Location, MovementKind, NewOrder,
+    NewOrderLine, OrderId, Quantity, RequestId, Sku, StockLevel, StoredAnswer, StoredRequest,
+    Timestamp, Version,
+};
+use stockroom::engine::plan::{Plan, plan};
+use stockroom::engine::{Command, Done, Prepared};
+use stockroom::error::Error;
+
+use model::{Model, Outcome};
+
+/// The first two are products with stock, the third never had any, and the
+/// last is no product.
+const SKUS: [&str; 4] = ["B", "a", "bare", "unknown"];
+const LOCATIONS: [&str; 2] = ["main", "york"];
+
+/// What a test command asks for, before it gets its ids.
+#[derive(Debug, Clone)]
+enum Ask {
+    Order(Vec<(usize, usize, i64)>),
+    Adjust {
+        sku: usize,
+        location: usize,
+        change: Change,
+        expected: Option<i64>,
+    },
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    let line = (0..SKUS.len(), 0..LOCATIONS.len(), 1..6_i64);
+    // Unknown SKUs are rarer than in a fair draw, so that most orders can fit.
+    let line = (line, 0..4).prop_map(|((sku, location, units), rare)| {
+        let sku = if SKUS[sku] == "unknown" && rare > 0 {
+            0
+        } else {
+            sku
+        };
+        (sku, location, units)
+    });
+    let change = prop_oneof![
+        (-9..15_i64)
+            .prop_filter("0 is invalid", |d| *d != 0)
+            .prop_map(Change::Delta),
+        (0..12_i64).prop_map(Change::SetOnHand),
+        Just(Change::Delta(StockLevel::UNITS_MAX)),
+    ];
+    let expected = prop_oneof![3 => Just(None), 1 => (0..6_i64).prop_map(Some)];
+    prop_oneof![
+        3 => prop::collection::vec(line, 1..5).prop_map(Ask::Order),
+        2 => (0..SKUS.len(), 0..LOCATIONS.len(), change, expected).prop_map(
+            |(sku, location, change, expected)| Ask::Adjust { sku, location, change, expected }
+        ),
+    ]
+}
+
+/// Batches of (request id, ask). A repeat sends an earlier command again; other
+/// commands may take the same id for something else.
+fn batches() -> impl Strategy<Value = Vec<Vec<(usize, Ask)>>> {
+    let command = (
+        0..30_usize,
+        ask(),
+        prop::option::weighted(0.25, any::<Index>()),
+    );
+    let batch = prop::collection::vec(command, 1..12);
+    prop::collection::vec(batch, 1..4).prop_map(|batches| {
+        let mut earlier: Vec<(usize, Ask)> = Vec::new();
+        let mut repeated = |(id, ask, repeat): (usize, Ask, Option<Index>)| {
+            let command = match repeat {
+                Some(index) if !earlier.is_empty() => index.get(&earlier).clone(),
+                _ => (id, ask),
+            };
+            earlier.push(command.clone());
+            command
+        };
+        let batches = batches.into_iter();
+        batches
+            .map(|batch| batch.into_iter().map(&mut repeated).collect())
+            .collect()
+    })
+}
+
+fn key(sku: usize, location: usize) -> LevelKey {
+    LevelKey {
+        sku: Sku::new(SKUS[sku]).unwrap(),
+        location: Location::new(LOCATIONS[location]).unwrap(),
+    }
+}
+
+fn prepared(number: u128, id: usize, ask: &Ask) -> Prepared {
+    let request_id = RequestId::new(format!("request-{id}")).unwrap();
+    Prepared::from(match ask {
+        Ask::Order(lines) => Command::CreateOrder(NewOrder {
+            order_id: OrderId(uuid::Uuid::from_u128(number)),
+            request_id,
+            lines: lines
+                .iter()
+                .map(|&(sku, location, units)| NewOrderLine {
+                    key: key(sku, location),
+                    quantity: Quantity::new(units).unwrap(),
+                })
+                .collect(),
+            customer_ref: String::new(),
+            labels: BTreeMap::new(),
+        }),
+        Ask::Adjust {
+            sku,
+            location,
+            change,
+            expected,
+        } => Command::AdjustStock(Adjustment {
+            request_id,
+            key: key(*sku, *location),
+            change: *change,
+            kind: MovementKind::Correction,
+            note: String::new(),
+            expected_version: expected.map(Version::new),
+        }),
+    })
+}
+
+/// What a database would hold.
+#[derive(Default)]
+struct Stored {
+    levels: BTreeMap<LevelKey, StockLevel>,
+    requests: HashMap<RequestId, StoredRequest>,
+}
+
+impl Stored {
+    /// Levels with 10 and 8 units, of which one has some reserved.
+    fn opening() -> Self {
+        let mut this = Self::default();
+        for (sku, on_hand, reserved, version) in [(0, 10, 0, 1), (1, 8, 3, 4)] {
+            let key = key(sku, 0);
+            let level = StockLevel {
+                on_hand,
+                reserved,
+                version: Version::new(version),
+                ..StockLevel::none(key.clone(), 0)
+            };
+            this.levels.insert(key, level);
+        }
+        this
+    }
+
+    fn load(&self) -> Loaded {
+        let mut loaded = Loaded::default();
+        for (sku, location) in (0..SKUS.len()).flat_map(|sku| [(sku, 0), (sku, 1)]) {
+            let key = key(sku, location);
+            let level = self.levels.get(&key).cloned();
+            let level = level.unwrap_or_else(|| StockLevel::none(key.clone(), 0));
+            let sku_known = SKUS[sku] != "unknown";
+            loaded.levels.insert(key, LoadedLevel { level, sku_known });
+        }
+        loaded.requests.clone_from(&self.requests);
+        loaded
+    }
+
+    /// Stores the writes as the guard and the constraints would allow them.
+    fn store(&mut self, plan: &Plan) {
+        let mut versions: HashMap<&LevelKey, Version> = HashMap::new();
+        let mut made_by_order = HashSet::new();
+        for movement in &plan.writes.movements {
+            let level = self.levels.get(&movement.key);
+            let before = versions.get(&movement.key).copied();
+            let before = before.or(level.map(|l| l.version)).unwrap_or_default();
+            assert_eq!(movement.version, before.next(), "the ledger has no gap");
+            versions.insert(&movement.key, movement.version);
+            if let Some(order_id) = movement.order_id {
+                let first = made_by_order.insert((order_id, &movement.key));
+                assert!(first, "one movement for each order and level");
+            }
+        }
+        let keys: Vec<_> = plan.writes.levels.iter().map(|w| &w.level.key).collect();
+        assert!(keys.is_sorted(), "locks are taken in one order");
+        for write in &plan.writes.levels {
+            let level = &write.level;
+            let stored = self
+                .levels
+                .get(&level.key)
+                .map_or(Version::NONE, |l| l.version);
+            assert_eq!(write.expected, stored, "the guard holds");
+            assert_eq!(versions.remove(&level.key), Some(level.version));
+            self.levels.insert(level.key.clone(), level.clone());
+        }
+        assert!(versions.is_empty(), "each movement changes a level");
+        for write in &plan.writes.requests {
+            let order = plan
+                .writes
+                .orders
+                .iter()
+                .find(|o| Some(o.order_id) == write.order_id);
+            let movement = plan.writes.movements.iter().find(|m| {
+                write
+                    .movement
+                    .as_ref()
+                    .is_some_and(|(k, v)| (k, v) == (&m.key, &m.version))
+            });
+            let answer = match (order, movement) {
+                (Some(order), None) => StoredAnswer::Order(order.clone()),
+                (None, Some(movement)) => StoredAnswer::Movement(movement.clone()),
+                other => panic!("a request made one thing, not {other:?}"),
+            };
+            let stored = StoredRequest {
+                fingerprint: write.fingerprint,
+                answer,
+            };
+            let earlier = self.requests.insert(write.request_id.clone(), stored);
+            assert!(earlier.is_none(), "{} is stored once", write.request_id);
+        }
+    }
+}
+
+/// An answer in the model's terms.
+fn outcome(answer: &Result<Done, Error>) -> Outcome {
+    match answer {
+        Ok(Done::Order { order, replayed }) => Outcome::Ordered {
+            order_id: order.order_id,
+            versions: order
+                .lines
+                .iter()
+                .map(|line| line.version.number())
+                .collect(),
+            replayed: *replayed,
+        },
+        Ok(Done::Adjusted {
+            movement,
+            level,
+            replayed,
+        }) => Outcome::Adjusted {
+            movement: (
+                movement.version.number(),
+                movement.on_hand_delta,
+                movement.on_hand,
+            ),
+            level: (level.version.number(), level.on_hand),
+            replayed: *replayed,
+        },
+        Err(Error::RequestIdReused(_)) => Outcome::Reused,
+        Err(Error::SkuNotFound(skus)) => {
+            Outcome::Unknown(skus.iter().map(ToString::to_string).collect())
+        }
+        Err(Error::InsufficientStock(short)) => Outcome::Short(
+            short
+                .iter()
+                .map(|s| (s.key.clone(), s.requested, s.available))
+                .collect(),
+        ),
+        Err(Error::VersionMismatch { actual, .. }) => Outcome::Mismatch(actual.number()),
+        Err(Error::InvalidRequest(_)) => Outcome::TooMuch,
+        Err(other) => panic!("plan cannot answer {other:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_equals_carrying_out_its_commands_one_by_one(batches in batches()) {
+        let mut stored = Stored::opening();
+        let mut model = Model::new(&stored.levels);
+        let mut numbers = 1_u128..;
+        for batch in &batches {
+            let commands: Vec<Prepared> = batch
+                .iter()
+                .map(|(id, ask)| prepared(numbers.next().unwrap(), *id, ask))
+                .collect();
+            let loaded = stored.load();
+            let commands: Vec<&Prepared> = commands.iter().collect();
+            let plan = plan(&loaded, &commands, Timestamp::from_us(1));
+            for ((prepared, answer), command) in commands.iter().zip(&plan.outcomes).zip(batch) {
+                let expected = model.run(&prepared.command);
+                prop_assert_eq!(outcome(answer), expected, "{:?}", command);
+            }
+            stored.store(&plan);
+            let kept = Model::new(&stored.levels);
+            prop_assert_eq!(model.levels(), kept.levels());
+        }
+    }
+}
+
+#[test]
+fn an_order_whose_commit_was_settled_is_not_a_replay_of_itself() {
+    let mut stored = Stored::opening();
+    let first = prepared(1, 1, &Ask::Order(vec![(0, 0, 2)]));
+    let loaded = stored.load();
+    stored.store(&plan(&loaded, &[&first], Timestamp::from_us(1)));
+    // The answer of its COMMIT was lost, so the same command is planned again.
+    let again = stored.load();
+    let settled = plan(&again, &[&first], Timestamp::from_us(2));
+    assert!(settled.writes.requests.is_empty());
+    assert!(matches!(
+        settled.outcomes[0],
+        Ok(Done::Order {
+            replayed: false,
+            ..
+        })
+    ));
+}

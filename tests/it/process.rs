@@ -1,0 +1,188 @@
+//! The real binary as a process of its own, to be killed, signalled and asked.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use stockroom::client::Client;
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::fixture::{DEADLINE, Home, eventually};
+
+/// `stockroom` with these arguments, in an empty environment of its own and in
+/// `folder`, where no configuration file of somebody else lies.
+pub(crate) fn stockroom(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stockroom"));
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("STOCKROOM_")) {
+        command.env_remove(name);
+    }
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs `stockroom` to its end.
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Output {
+    stockroom(folder, arguments).output().unwrap()
+}
+
+/// What a process printed on stdout, when it succeeded.
+#[track_caller]
+pub(crate) fn stdout(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {said}", output.status);
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// A `stockroom serve`. Dropped, it is sent SIGTERM, must end well, and leaves
+/// books that balance.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+    home: Arc<Home>,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+    folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts it on a port of its own and waits until it serves.
+    pub(crate) async fn start(home: Arc<Home>) -> Self {
+        let server = Self::spawn(home, &["--set", "store.migrate_at_start=true"]);
+        let channel = Channel::from_shared(server.url.clone())
+            .unwrap()
+            .connect_lazy();
+        let health = HealthClient::new(channel);
+        eventually("the process serves", async || {
+            let answer = health.clone().check(HealthCheckRequest::default()).await;
+            answer.is_ok_and(|answer| answer.get_ref().status() == ServingStatus::Serving)
+        })
+        .await;
+        server
+    }
+
+    /// Starts it and waits until it listens.
+    pub(crate) fn spawn(home: Arc<Home>, options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = stockroom(folder.path(), &["serve", "--listen", "127.0.0.1:0"])
+            .args(["--store-url", &home.url(), "--set", "log.format=json"])
+            .args(options)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        let address = loop {
+            let line = lines.next().and_then(Result::ok);
+            let line = line.unwrap_or_else(|| panic!("it ended: {}", log.lock().unwrap()));
+            *log.lock().unwrap() += &format!("{line}\n");
+            match serde_json::from_str::<serde_json::Value>(&line) {
+                Ok(event) if event["message"] == "listening" => {
+                    break event["address"].as_str().unwrap().to_owned();
+                }
+                _ => {}
+            }
+        };
+        // Read on, so that the process never waits for its own log.
+        let reader = std::thread::spawn({
+            let log = Arc::clone(&log);
+            move || {
+                for line in lines.map_while(Result::ok) {
+                    *log.lock().unwrap() += &format!("{line}\n");
+                }
+            }
+        });
+        Self {
+            child,
+            url: format!("http://{address}"),
+            home,
+            log,
+            reader: Some(reader),
+            folder,
+        }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.url, 1).await.unwrap()
+    }
+
+    /// `stockroom` with these arguments against this server, to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        run(
+            self.folder.path(),
+            &[arguments, &["--addr", &self.url]].concat(),
+        )
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// `kill -9`: no destructor runs, nothing is flushed.
+    pub(crate) fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        assert!(!self.wait().success());
+    }
+
+    /// Waits for its end, within the deadline.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                if let Some(reader) = self.reader.take() {
+                    reader.join().unwrap();
+                }
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it does not end:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Memory that it holds, in bytes.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
+        pages * 4_096
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Whoever failed may want to know what this process had to say.
+            eprintln!("log of {}:\n{}", self.url, self.log());
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+            return;
+        }
+        if self.reader.is_some() {
+            self.home.check_no_idle_transaction();
+            self.signal(Signal::SIGTERM);
+            let status = self.wait();
+            assert!(status.success(), "{status}:\n{}", self.log());
+        }
+        self.home.check_books();
+    }
+}

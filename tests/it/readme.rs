@@ -1,0 +1,99 @@
+//! The README's grpcurl lines work: each is run as it stands there.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::fixture::{Home, StoreKind, run_on};
+use crate::process::{Server, stockroom};
+
+/// A README with fewer lines than this has lost its examples.
+const LINES_MIN: usize = 5;
+
+/// The address that the README tells people to use.
+const ADDRESS: &str = "localhost:50051";
+
+#[test]
+fn every_grpcurl_line_of_the_readme_succeeds() {
+    let Some(grpcurl) = std::env::var_os("STOCKROOM_TEST_GRPCURL").map(PathBuf::from) else {
+        use std::io::Write as _;
+        let what =
+            "the README's grpcurl lines: STOCKROOM_TEST_GRPCURL is not set; `make test` sets it";
+        let _ = writeln!(std::io::stderr(), "\nNOT RUN: {what}\n");
+        return;
+    };
+    assert!(grpcurl.exists(), "{} is missing", grpcurl.display());
+    run_on(StoreKind::Sqlite, async |store| {
+        let server = Server::start(Home::new(store)).await;
+        let address = server.url.strip_prefix("http://").unwrap();
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let commands = grpcurl_commands(&std::fs::read_to_string(readme).unwrap());
+        assert!(
+            commands.len() >= LINES_MIN,
+            "only {} grpcurl lines",
+            commands.len()
+        );
+        for command in commands {
+            assert!(command.contains(ADDRESS), "{command} calls another address");
+            let output = Command::new("sh")
+                .args(["-euc", &command.replace(ADDRESS, address)])
+                .env("PATH", path_with(&grpcurl))
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{command}\n{said}");
+        }
+    });
+}
+
+#[test]
+fn the_configuration_table_of_the_readme_is_the_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = stockroom(folder.path(), &["config", "--markdown"])
+        .output()
+        .unwrap();
+    let table = crate::process::stdout(&printed);
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    assert!(
+        readme.contains(table.trim()),
+        "put what `stockroom config --markdown` prints into README.md"
+    );
+}
+
+/// The commands in blocks of ```sh that begin with `grpcurl`, in their order;
+/// lines that end in a backslash go on.
+fn grpcurl_commands(readme: &str) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    let (mut in_block, mut goes_on) = (false, false);
+    for line in readme.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = line.trim() == "```sh";
+            goes_on = false;
+        } else if goes_on || in_block && line.starts_with("grpcurl ") {
+            if !goes_on {
+                commands.push(String::new());
+            }
+            let command = commands.last_mut().unwrap();
+            command.push_str(line);
+            command.push('\n');
+            // A text in quotes may go on as well, without a backslash.
+            goes_on = line.ends_with('\\') || command.matches('\'').count() % 2 == 1;
+        }
+    }
+    commands
+}
+
+fn path_with(grpcurl: &Path) -> String {
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{}:{path}", grpcurl.parent().unwrap().display())
+}
+
+#[test]
+fn commands_are_found_as_people_copy_them() {
+    let readme =
+        "```sh\ngrpcurl a \\\n  -d x\ncargo run\ngrpcurl -d '{\n}' b\n```\n```\ngrpcurl c\n```";
+    assert_eq!(
+        grpcurl_commands(readme),
+        ["grpcurl a \\\n  -d x\n", "grpcurl -d '{\n}' b\n"]
+    );
+}
