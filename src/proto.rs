@@ -5,6 +5,7 @@
 #![expect(
     unused_qualifications,
     clippy::allow_attributes,
+    clippy::too_many_lines,
     reason = "generated code; the comments are in proto/"
 )]
 

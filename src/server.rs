@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower::layer::util::{Identity, Stack};
@@ -45,6 +45,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// (RUSTSEC-2024-0003).
 const LOCAL_RESETS_MAX: usize = 1_024;
 
+/// What lies between the transport and every service.
+type Layers = Stack<DeadlineLayer, Identity>;
+
 /// The sockets that a server listens on, bound by the caller.
 #[derive(Debug)]
 pub struct Listeners {
@@ -76,7 +79,8 @@ pub async fn run(
             let feed = feed.clone();
             move |levels| feed.publish(levels)
         },
-    );
+    )
+    .context("cannot start the engine")?;
     let gate = Arc::new(Gate::default());
     let (health, health_service) = tonic_health::server::health_reporter();
     report(&health, ServingStatus::NotServing).await;
@@ -89,24 +93,8 @@ pub async fn run(
         gate: Arc::clone(&gate),
         store_id: Arc::default(),
     };
-    let orders = Orders {
-        engine: engine.clone(),
-        store: store.clone(),
-        gate: Arc::clone(&gate),
-    };
-    let inventory = Inventory {
-        engine: engine.clone(),
-        store: store.clone(),
-        watching,
-        gate: Arc::clone(&gate),
-    };
-    let bytes_max = config.server.message_bytes_max;
-    let router = transport(&config.server)
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .add_service(OrderServiceServer::new(orders).max_decoding_message_size(bytes_max))
-        .add_service(InventoryServiceServer::new(inventory).max_decoding_message_size(bytes_max));
+    let router = transport(&config.server).add_service(health_service);
+    let router = add_services(router, &config.server, &engine, &store, watching)?;
     let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true));
     let draining = gate.draining.clone();
     let serving = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
@@ -138,9 +126,36 @@ pub async fn run(
     ended.unwrap_or(Ok(()))
 }
 
+/// Orders, inventory and what describes them.
+fn add_services(
+    router: Router<Layers>,
+    config: &ServerConfig,
+    engine: &Engine,
+    store: &Store,
+    watching: Watching,
+) -> anyhow::Result<Router<Layers>> {
+    let orders = Orders {
+        engine: engine.clone(),
+        store: store.clone(),
+        gate: Arc::clone(&watching.gate),
+    };
+    let inventory = Inventory {
+        engine: engine.clone(),
+        store: store.clone(),
+        gate: Arc::clone(&watching.gate),
+        watching,
+    };
+    let bytes_max = config.message_bytes_max;
+    Ok(router
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(OrderServiceServer::new(orders).max_decoding_message_size(bytes_max))
+        .add_service(InventoryServiceServer::new(inventory).max_decoding_message_size(bytes_max)))
+}
+
 /// The transport settings and layers that every Stockroom server has. Also what
 /// the bench's echo server stands on, so that the two can be compared.
-pub fn transport(config: &ServerConfig) -> Server<Stack<DeadlineLayer, Identity>> {
+pub fn transport(config: &ServerConfig) -> Server<Layers> {
     Server::builder()
         .http2_keepalive_interval(Some(config.keepalive_interval()))
         .http2_keepalive_timeout(Some(config.keepalive_timeout()))

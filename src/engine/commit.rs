@@ -5,14 +5,14 @@
 //! once. A commit whose outcome is unknown is settled by submitting the same ids
 //! again: the unique index on request_id says which it was.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::plan::{Plan, plan};
 use super::{Context, Prepared, Queued, backoff};
 use crate::clock;
-use crate::domain::{LevelKey, RequestId, StockLevel};
+use crate::domain::{LevelKey, Loaded, RequestId, StockLevel};
 use crate::error::{Error, chain};
 use crate::storage::{StorageError, Verdict, WriteTx};
 
@@ -27,13 +27,17 @@ pub(super) async fn run(context: Arc<Context>, mut batch: Vec<Queued>) {
     batch.retain(|queued| !queued.reply.is_closed());
     let mut rounds = 0;
     while !batch.is_empty() {
-        let error = match attempt(&context, &batch).await {
+        let remembered = plan_from_memory(&context, &batch);
+        let from_memory = remembered.is_some();
+        let error = match attempt(&context, &batch, remembered).await {
             Ok(plan) => return answer(&context, batch, plan),
             Err(error) => error,
         };
         match error {
+            // Nobody's fault but the memory's, which is empty now.
+            StorageError::Conflict { .. } if from_memory => context.conflicted(),
             StorageError::Conflict { levels } => {
-                context.counters.conflicts.add(1);
+                context.conflicted();
                 rounds += 1;
                 let all = rounds > IMMEDIATE_ROUNDS_MAX;
                 batch = send_back_conflicted(batch, &levels, all);
@@ -69,14 +73,44 @@ pub(super) async fn run(context: Arc<Context>, mut batch: Vec<Queued>) {
     }
 }
 
-/// One transaction over the whole batch. Refusals and repeats alone leave nothing
-/// to commit.
-async fn attempt(context: &Context, batch: &[Queued]) -> Result<Plan, StorageError> {
-    let commands: Vec<&Prepared> = batch.iter().map(|queued| &*queued.prepared).collect();
+/// A plan on remembered levels, if it accepts every command: only then is there
+/// a guard on each of them that proves it right.
+fn plan_from_memory(context: &Context, batch: &[Queued]) -> Option<Plan> {
+    let commands = commands(batch);
+    let loaded = Loaded {
+        levels: context.memory.recall(&keys(&commands))?,
+        requests: HashMap::new(),
+    };
+    let plan = plan(&loaded, &commands, clock::now());
+    plan.outcomes.iter().all(Result::is_ok).then_some(plan)
+}
+
+fn commands(batch: &[Queued]) -> Vec<&Prepared> {
+    batch.iter().map(|queued| &*queued.prepared).collect()
+}
+
+/// The levels that `commands` name, in the order in which all locks are taken.
+fn keys<'a>(commands: &[&'a Prepared]) -> BTreeSet<&'a LevelKey> {
+    commands.iter().flat_map(|c| c.command.keys()).collect()
+}
+
+/// One transaction over the whole batch, on a plan from memory or on one that it
+/// makes of what it loads. Refusals and repeats alone leave nothing to commit.
+async fn attempt(
+    context: &Context,
+    batch: &[Queued],
+    remembered: Option<Plan>,
+) -> Result<Plan, StorageError> {
     context
         .store
         .transaction(async |tx| {
-            let plan = load_and_write(tx, &commands).await?;
+            let plan = match remembered {
+                Some(plan) => plan,
+                None => load_and_plan(tx, &commands(batch)).await?,
+            };
+            if !plan.writes.requests.is_empty() {
+                tx.write(&plan.writes).await?;
+            }
             Ok(if plan.writes.requests.is_empty() {
                 Verdict::Leave(plan)
             } else {
@@ -86,17 +120,12 @@ async fn attempt(context: &Context, batch: &[Queued]) -> Result<Plan, StorageErr
         .await
 }
 
-async fn load_and_write(tx: &WriteTx, commands: &[&Prepared]) -> Result<Plan, StorageError> {
-    let keys: BTreeSet<&LevelKey> = commands.iter().flat_map(|c| c.command.keys()).collect();
-    let keys = keys.into_iter().cloned().collect();
+async fn load_and_plan(tx: &WriteTx, commands: &[&Prepared]) -> Result<Plan, StorageError> {
+    let keys = keys(commands).into_iter().cloned().collect();
     let requests: HashSet<&RequestId> = commands.iter().map(|c| c.command.request_id()).collect();
     let requests: Vec<RequestId> = requests.into_iter().cloned().collect();
     let loaded = tx.load(keys, &requests).await?;
-    let plan = plan(&loaded, commands, clock::now());
-    if !plan.writes.requests.is_empty() {
-        tx.write(&plan.writes).await?;
-    }
-    Ok(plan)
+    Ok(plan(&loaded, commands, clock::now()))
 }
 
 fn answer(context: &Context, batch: Vec<Queued>, plan: Plan) {
@@ -109,7 +138,7 @@ fn answer(context: &Context, batch: Vec<Queued>, plan: Plan) {
         let adjusted = plan.writes.requests.len() - plan.writes.orders.len();
         counters.adjustments_committed.add(adjusted as u64);
         let levels: Vec<StockLevel> = plan.writes.levels.into_iter().map(|w| w.level).collect();
-        (context.on_commit)(&levels);
+        context.committed(&levels);
     }
     for (queued, outcome) in batch.into_iter().zip(plan.outcomes) {
         if outcome.is_err() {
@@ -140,7 +169,7 @@ fn send_back_conflicted(batch: Vec<Queued>, levels: &[LevelKey], all: bool) -> V
 async fn settle(context: &Arc<Context>, batch: Vec<Queued>) {
     let deadline = Instant::now() + context.config.retry_total();
     for wait in backoff(&context.config) {
-        match attempt(context, &batch).await {
+        match attempt(context, &batch, None).await {
             Ok(plan) => return answer(context, batch, plan),
             Err(error) if Instant::now() >= deadline => {
                 tracing::error!(

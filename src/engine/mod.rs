@@ -7,21 +7,25 @@
 
 mod batch;
 mod commit;
+mod memory;
 pub mod plan;
 mod products;
 
 pub use products::ProductsPut;
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use std::{fmt, io, thread};
 
+use tokio::runtime::{self, Handle};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_retry::RetryIf;
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::memory::Memory;
 use crate::config::EngineConfig;
 use crate::domain::{
     Adjustment, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel,
@@ -138,10 +142,28 @@ struct Context {
     config: EngineConfig,
     counters: Arc<Counters>,
     on_commit: OnCommit,
+    memory: Memory,
     /// Commits that may be under way at once.
     lanes: Arc<Semaphore>,
-    /// Runs the transactions: apart from the callers, which may hang up.
+    /// Runs the transactions: apart from the callers, which may hang up, and on a
+    /// thread of their own. On the runtime of the callers each step of a commit
+    /// would queue behind hundreds of them: milliseconds, a dozen times a batch.
     tasks: TaskTracker,
+    runtime: Handle,
+}
+
+impl Context {
+    /// To be called once for each commit, before any of its answers leaves.
+    fn committed(&self, levels: &[StockLevel]) {
+        self.memory.remember(levels);
+        (self.on_commit)(levels);
+    }
+
+    /// To be called for each conflict.
+    fn conflicted(&self) {
+        self.counters.conflicts.add(1);
+        self.memory.distrust();
+    }
 }
 
 /// A handle on the engine; clones share it.
@@ -151,6 +173,7 @@ pub struct Engine {
     queued_lines: Arc<AtomicUsize>,
     products_waiting: Arc<Semaphore>,
     context: Arc<Context>,
+    stop: CancellationToken,
 }
 
 impl fmt::Debug for Engine {
@@ -163,13 +186,19 @@ impl Engine {
     /// Starts an engine on `store`. `pool_max` is the number of its connections.
     /// `on_commit` is called once for each commit, before any of its answers
     /// leaves, and must not block.
+    ///
+    /// # Errors
+    /// The system gives no thread.
     pub fn start(
         store: Store,
         config: EngineConfig,
         pool_max: u32,
         counters: Arc<Counters>,
         on_commit: impl Fn(&[StockLevel]) + Send + Sync + 'static,
-    ) -> Self {
+    ) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let lanes = lanes(&store, &config, pool_max);
         let (queue, queued) = mpsc::channel(config.queue_orders_max);
         let context = Arc::new(Context {
@@ -177,18 +206,31 @@ impl Engine {
             config,
             counters,
             on_commit: Box::new(on_commit),
+            memory: Memory::default(),
             lanes: Arc::new(Semaphore::new(lanes)),
             tasks: TaskTracker::new(),
+            runtime: runtime.handle().clone(),
         });
-        context
-            .tasks
-            .spawn(batch::run(queued, Arc::clone(&context)));
-        Self {
+        let stop = CancellationToken::new();
+        let run = {
+            let (context, stop) = (Arc::clone(&context), stop.clone());
+            async move {
+                stop.run_until_cancelled(batch::run(queued, Arc::clone(&context)))
+                    .await;
+                context.tasks.close();
+                context.tasks.wait().await;
+            }
+        };
+        thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || runtime.block_on(run))?;
+        Ok(Self {
             queue,
             queued_lines: Arc::default(),
             products_waiting: Arc::new(Semaphore::new(products::WAITING_MAX)),
             context,
-        }
+            stop,
+        })
     }
 
     /// Carries out `command`: queues it, and again after each conflict, with a
@@ -256,12 +298,12 @@ impl Engine {
         }
     }
 
-    /// Waits for the commits under way. To be called when nobody submits any more.
-    pub async fn drain(self) {
-        let Self { queue, context, .. } = self;
-        drop(queue);
-        context.tasks.close();
-        context.tasks.wait().await;
+    /// Takes nothing more off the queue and waits for the commits under way. To be
+    /// called when nobody waits for an answer any more.
+    pub async fn drain(&self) {
+        self.stop.cancel();
+        self.context.tasks.close();
+        self.context.tasks.wait().await;
     }
 }
 

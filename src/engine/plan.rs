@@ -168,7 +168,6 @@ impl<'a> Planner<'a> {
         for (key, units) in takes {
             let mut movement = self.step(key, MovementKind::Ordered, -units);
             movement.order_id = Some(new.order_id);
-            movement.request_id = Some(new.request_id.clone());
             versions.insert(key, movement.version);
             self.writes.movements.push(Arc::new(movement));
         }

@@ -47,11 +47,12 @@ impl Engine {
             .await
             .map_err(|_| Error::Draining)?;
         let (context, products) = (Arc::clone(&self.context), Arc::clone(products));
-        let task = self.context.tasks.spawn(async move {
+        let commit = async move {
             let put = commit(&context, &products).await;
             drop(lane);
             put
-        });
+        };
+        let task = self.context.tasks.spawn_on(commit, &self.context.runtime);
         match task.await {
             Ok(put) => Ok(put?),
             // A panic: what it did is not known.
@@ -66,11 +67,11 @@ async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, 
         .transaction(async |tx| Ok(Verdict::Commit(write(tx, products).await?)))
         .await;
     if matches!(done, Err(StorageError::Conflict { .. })) {
-        context.counters.conflicts.add(1);
+        context.conflicted();
     }
     let (put, levels) = done?;
     if !levels.is_empty() {
-        (context.on_commit)(&levels);
+        context.committed(&levels);
     }
     Ok(put)
 }

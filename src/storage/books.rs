@@ -108,7 +108,7 @@ const RULES: &[(&str, &str)] = &[
 
 const LINES_POSTGRES: &str = "\
 SELECT o.order_id, line.* FROM orders AS o,
-jsonb_to_recordset(o.lines) AS line (sku text, location text, quantity bigint, version bigint)";
+json_to_recordset(o.lines) AS line (sku text, location text, quantity bigint, version bigint)";
 
 const LINES_SQLITE: &str = "\
 SELECT o.order_id, line.value ->> 'sku' AS sku, line.value ->> 'location' AS location,

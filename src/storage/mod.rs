@@ -33,9 +33,11 @@ use self::pool::Pool;
 /// A handle on the store; clones share the pools.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Takes the writes. On SQLite a single connection, since it has one writer.
-    primary: Pool,
-    /// Takes the reads. On PostgreSQL the same pool.
+    /// Takes the transactions, and nothing else: a connection is served by the
+    /// runtime that opened it, which shall be the engine's. On SQLite a single
+    /// connection, since it has one writer.
+    writer: Pool,
+    /// Takes the reads.
     readers: Pool,
     /// Keeps `<db>.lock` locked while any clone lives. None on PostgreSQL.
     _lock: Option<Arc<File>>,
@@ -52,11 +54,11 @@ pub enum Access {
 
 impl Store {
     fn backend(&self) -> DbBackend {
-        self.primary().get_database_backend()
+        self.writer().get_database_backend()
     }
 
-    fn primary(&self) -> DatabaseConnection {
-        self.primary.connection()
+    fn writer(&self) -> DatabaseConnection {
+        self.writer.connection()
     }
 
     fn readers(&self) -> DatabaseConnection {
@@ -77,6 +79,6 @@ impl Store {
     pub async fn close(self) {
         // Errors here have no one to act on them: the process is ending.
         let _ = self.readers().close().await;
-        let _ = self.primary().close().await;
+        let _ = self.writer().close().await;
     }
 }

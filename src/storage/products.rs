@@ -18,7 +18,7 @@ SET display_name = excluded.display_name, low_stock_threshold = excluded.low_sto
 
 const UPSERT_SQLITE: &str = "\
 INSERT INTO product (sku, display_name, low_stock_threshold)
-SELECT * FROM (VALUES {rows}) WHERE true
+SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL
 ON CONFLICT (sku) DO UPDATE
 SET display_name = excluded.display_name, low_stock_threshold = excluded.low_stock_threshold";
 

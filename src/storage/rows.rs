@@ -2,10 +2,9 @@
 //!
 //! PostgreSQL takes an array for each column, to be joined by `unnest`: one
 //! text, which stays prepared, and no limit on parameters to meet. SQLite takes
-//! them as parameters of a VALUES list with one of three fixed lengths (reading
-//! them out of JSON, as `json_each` would, took a third longer for an order).
-
-use std::iter;
+//! a VALUES list that is filled up with rows of NULL to the next power of two,
+//! so that it has a dozen texts and needs one statement, not one for each part
+//! of a batch: every statement is a trip to SQLite's own thread and back.
 
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{DbBackend, Statement, Value};
@@ -14,9 +13,9 @@ use uuid::Uuid;
 /// Where SQLite's texts want the rows.
 const PLACE: &str = "{rows}";
 
-/// Rows of one SQLite statement, largest first. 256 rows of the widest table
-/// are 3,072 parameters; SQLite takes 32,766.
-const SQLITE_ROWS: [usize; 3] = [256, 16, 1];
+/// Most rows of one SQLite statement. Those of the widest table are 24,576
+/// parameters; SQLite takes 32,766.
+const SQLITE_ROWS_MAX: usize = 2_048;
 
 /// Rows to bind, built column by column. No value may be NULL, which
 /// PostgreSQL's arrays could not carry through SeaORM: the SQL turns what stands
@@ -73,26 +72,31 @@ impl Rows {
         let mut columns: Vec<_> = self
             .columns
             .into_iter()
-            .map(|(_, values)| values.into_iter())
+            .map(|(kind, values)| (null_of(&kind), values.into_iter()))
             .collect();
-        chunks(rows)
-            .map(|rows| {
-                let values = (0..rows * width).filter_map(|i| columns[i % width].next());
-                let values: Vec<Value> = values.collect();
-                let sql = sql.replace(PLACE, &placeholders(rows, width));
-                Statement::from_sql_and_values(backend, sql, values)
-            })
-            .collect()
+        let mut statements = Vec::new();
+        for begin in (0..rows).step_by(SQLITE_ROWS_MAX) {
+            let length = (rows - begin).min(SQLITE_ROWS_MAX).next_power_of_two();
+            let values = (0..length * width).map(|i| {
+                let (null, column) = &mut columns[i % width];
+                column.next().unwrap_or_else(|| null.clone())
+            });
+            let values: Vec<Value> = values.collect();
+            let sql = sql.replace(PLACE, &placeholders(length, width));
+            statements.push(Statement::from_sql_and_values(backend, sql, values));
+        }
+        statements
     }
 }
 
-/// `rows` as a sum of the fixed lengths, largest first.
-fn chunks(mut rows: usize) -> impl Iterator<Item = usize> {
-    iter::from_fn(move || {
-        let chunk = SQLITE_ROWS.into_iter().find(|&chunk| chunk <= rows)?;
-        rows -= chunk;
-        Some(chunk)
-    })
+/// NULL of a column's kind.
+fn null_of(kind: &ArrayType) -> Value {
+    match kind {
+        ArrayType::BigInt => Value::BigInt(None),
+        ArrayType::Bytes => Value::Bytes(None),
+        ArrayType::Uuid => Value::Uuid(None),
+        _ => Value::String(None),
+    }
 }
 
 /// `(?,?),(?,?)`
@@ -106,18 +110,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_in_one_statement_and_the_texts_are_few() {
+    fn every_row_is_in_one_statement_and_the_rest_is_null() {
         let rows = Rows::default().int(0..600).int(1_000..1_600);
         let statements = rows.statements(DbBackend::Sqlite, "VALUES {rows}");
-        let texts: std::collections::HashSet<_> = statements.iter().map(|s| &s.sql).collect();
-        assert!(texts.len() <= SQLITE_ROWS.len());
-        let values = statements
-            .iter()
-            .flat_map(|s| s.values.iter().flat_map(|v| &v.0));
+        let [statement] = &statements[..] else {
+            panic!("{} statements", statements.len());
+        };
+        let values = &statement.values.as_ref().expect("has values").0;
         let expected = (0..600_i64).flat_map(|i| [Value::from(i), Value::from(i + 1_000)]);
-        assert_eq!(
-            values.cloned().collect::<Vec<_>>(),
-            expected.collect::<Vec<Value>>()
+        assert_eq!(values[..1_200], expected.collect::<Vec<Value>>());
+        assert_eq!(values.len(), 2_048);
+        assert!(
+            values[1_200..]
+                .iter()
+                .all(|value| *value == Value::BigInt(None))
         );
+    }
+
+    #[test]
+    fn rows_beyond_what_a_statement_takes_go_into_another() {
+        let rows = Rows::default().int(0..SQLITE_ROWS_MAX as i64 + 1);
+        let statements = rows.statements(DbBackend::Sqlite, "VALUES {rows}");
+        let lengths = statements
+            .iter()
+            .map(|s| s.values.as_ref().map_or(0, |v| v.0.len()));
+        assert_eq!(lengths.collect::<Vec<_>>(), [SQLITE_ROWS_MAX, 1]);
     }
 }

@@ -1,9 +1,10 @@
 //! The schema's steps and how far a database has come.
 
-use sea_orm::{ConnectionTrait, DbBackend, EntityTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait};
 use uuid::Uuid;
 
+use super::commit::begin;
 use super::entity::store;
 use super::{StorageError, Store};
 
@@ -81,14 +82,14 @@ impl Store {
     /// The database cannot be reached.
     pub async fn schema_state(&self) -> Result<SchemaState, StorageError> {
         let read = async {
-            match Migrator::get_pending_migrations_read_only(&self.primary()).await {
+            match Migrator::get_pending_migrations_read_only(&self.readers()).await {
                 Ok(pending) if pending.is_empty() => Ok(SchemaState::Current),
                 Ok(pending) => Ok(SchemaState::Behind(pending.len())),
                 Err(sea_orm::DbErr::Custom(unknown)) => Ok(SchemaState::Unknown(unknown)),
                 Err(other) => Err(other.into()),
             }
         };
-        self.primary.bounded(read).await
+        self.readers.bounded(read).await
     }
 
     /// Does the missing steps and returns how many there were. Two that run at
@@ -102,7 +103,7 @@ impl Store {
             return self.migrate_locked().await;
         }
         // The lock belongs to a transaction of its own: it ends with it, whatever happens.
-        let lock = self.begin_unmanaged().await?;
+        let lock = begin(&self.migrating()).await?;
         lock.execute_unprepared(&format!(
             "SET LOCAL idle_in_transaction_session_timeout = 0; \
              SET LOCAL statement_timeout = 0; \
@@ -114,10 +115,19 @@ impl Store {
         done
     }
 
+    /// SQLite has one writer; PostgreSQL's connections for that are the engine's.
+    fn migrating(&self) -> DatabaseConnection {
+        if self.has_single_writer() {
+            self.writer()
+        } else {
+            self.readers()
+        }
+    }
+
     async fn migrate_locked(&self) -> Result<usize, StorageError> {
-        let primary = self.primary();
-        let pending = Migrator::get_pending_migrations(&primary).await?.len();
-        Migrator::up(&primary, None).await?;
+        let connection = self.migrating();
+        let pending = Migrator::get_pending_migrations(&connection).await?.len();
+        Migrator::up(&connection, None).await?;
         Ok(pending)
     }
 

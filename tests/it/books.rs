@@ -31,8 +31,8 @@ const TAMPERINGS: [(&str, &str, &str); 6] = [
         "each movement follows",
     ),
     (
-        "UPDATE orders SET lines = jsonb_set(lines, '{0,quantity}', '2')",
-        "UPDATE orders SET lines = jsonb_set(lines, '{0,quantity}', '3')",
+        "UPDATE orders SET lines = jsonb_set(lines::jsonb, '{0,quantity}', '2')::json",
+        "UPDATE orders SET lines = jsonb_set(lines::jsonb, '{0,quantity}', '3')::json",
         "order lines sum to the movements",
     ),
     (

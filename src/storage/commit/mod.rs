@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
 use uuid::Uuid;
 
@@ -55,7 +55,8 @@ impl Store {
     ) -> Result<T, StorageError> {
         let committing = AtomicBool::new(false);
         let transaction = async {
-            let tx = self.begin().await?;
+            let tx = begin(&self.writer()).await?;
+            let tx = WriteTx { tx };
             match work(&tx).await {
                 Ok(Verdict::Commit(done)) => {
                     committing.store(true, Ordering::Relaxed);
@@ -74,32 +75,29 @@ impl Store {
                 }
             }
         };
-        match self.primary.bounded(transaction).await {
+        match self.writer.bounded(transaction).await {
             Err(StorageError::Unavailable(error)) if committing.load(Ordering::Relaxed) => {
                 Err(StorageError::CommitUnknown(error))
             }
             other => other,
         }
     }
+}
 
-    async fn begin(&self) -> Result<WriteTx, StorageError> {
-        let tx = self.begin_unmanaged().await?;
-        Ok(WriteTx { tx })
-    }
-
-    /// A bare transaction that may write from its first statement on.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that begins transactions"
-    )]
-    pub(super) async fn begin_unmanaged(&self) -> Result<DatabaseTransaction, StorageError> {
-        let options = TransactionOptions {
-            // A deferred one would fail at once when it turns into a writer.
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        Ok(self.primary().begin_with_options(options).await?)
-    }
+/// A bare transaction that may write from its first statement on.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that begins transactions"
+)]
+pub(super) async fn begin(
+    connection: &DatabaseConnection,
+) -> Result<DatabaseTransaction, StorageError> {
+    let options = TransactionOptions {
+        // A deferred one would fail at once when it turns into a writer.
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    };
+    Ok(connection.begin_with_options(options).await?)
 }
 
 impl WriteTx {
@@ -230,27 +228,42 @@ impl WriteTx {
     }
 }
 
-/// The columns of table `request`, in the order of the statements.
-fn request_rows(writes: &Writes) -> Rows {
+/// The rows of table `request`, by what the requests made.
+struct RequestRows {
+    /// request_id, fingerprint, order_id.
+    of_orders: Rows,
+    /// request_id, fingerprint, sku, location, version.
+    of_movements: Rows,
+}
+
+fn request_rows(writes: &Writes) -> RequestRows {
     // Sorted, so that two instances with the same ids wait and never deadlock.
     let mut requests: Vec<_> = writes.requests.iter().collect();
     requests.sort_unstable_by(|a, b| a.request_id.cmp(&b.request_id));
-    let requests = &requests;
-    let movements = || requests.iter().map(|w| w.movement.as_ref());
-    Rows::default()
-        .text(requests.iter().map(|w| w.request_id.as_str()))
-        .bytes(requests.iter().map(|w| &w.fingerprint.as_bytes()[..]))
-        .uuid(
-            requests
-                .iter()
-                .map(|w| w.order_id.map_or(Uuid::nil(), |id| id.0)),
-        )
-        .text(movements().map(|m| m.map_or("", |(key, _)| key.sku.as_str())))
-        .text(movements().map(|m| m.map_or("", |(key, _)| key.location.as_str())))
-        .int(movements().map(|m| m.map_or(0, |(_, version)| version.number())))
+    let orders = || {
+        let orders = requests.iter().map(|w| (w, w.order_id));
+        orders.filter_map(|(w, order_id)| Some((w, order_id?)))
+    };
+    let movements = || {
+        let movements = requests.iter().map(|w| (w, w.movement.as_ref()));
+        movements.filter_map(|(w, movement)| Some((w, movement?)))
+    };
+    RequestRows {
+        of_orders: Rows::default()
+            .text(orders().map(|(w, _)| w.request_id.as_str()))
+            .bytes(orders().map(|(w, _)| &w.fingerprint.as_bytes()[..]))
+            .uuid(orders().map(|(_, order_id)| order_id.0)),
+        of_movements: Rows::default()
+            .text(movements().map(|(w, _)| w.request_id.as_str()))
+            .bytes(movements().map(|(w, _)| &w.fingerprint.as_bytes()[..]))
+            .text(movements().map(|(_, (key, _))| key.sku.as_str()))
+            .text(movements().map(|(_, (key, _))| key.location.as_str()))
+            .int(movements().map(|(_, (_, version))| version.number())),
+    }
 }
 
-/// The columns of table `orders`.
+/// The columns of table `orders`. A new order has version 1 and was last changed
+/// when it was made.
 fn order_rows(writes: &Writes) -> Rows {
     let orders = &writes.orders;
     Rows::default()
@@ -261,8 +274,6 @@ fn order_rows(writes: &Writes) -> Rows {
         .text(orders.iter().map(|o| o.customer_ref.as_str()))
         .json(orders.iter().map(|o| orders::labels_json(o)))
         .int(orders.iter().map(|o| o.created.us()))
-        .int(orders.iter().map(|o| o.updated.us()))
-        .int(orders.iter().map(|o| o.version))
 }
 
 /// The columns of table `movement`, in ascending (sku, location, version).

@@ -13,23 +13,27 @@ WHERE request_id = ANY ($1)";
 
 /// Waits for a transaction that has the same id and is not done, then inserts
 /// nothing if that one committed.
-const INSERT_REQUESTS: &str = "\
-INSERT INTO request (request_id, fingerprint, order_id, sku, location, version)
-SELECT request_id, fingerprint, nullif(order_id, '00000000-0000-0000-0000-000000000000'),
-       nullif(sku, ''), nullif(location, ''), nullif(version, 0)
-FROM unnest($1::text[], $2::bytea[], $3::uuid[], $4::text[], $5::text[], $6::bigint[])
-     AS n (request_id, fingerprint, order_id, sku, location, version)
+const INSERT_ORDER_REQUESTS: &str = "\
+INSERT INTO request (request_id, fingerprint, order_id)
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::uuid[])
+ON CONFLICT DO NOTHING";
+
+const INSERT_MOVEMENT_REQUESTS: &str = "\
+INSERT INTO request (request_id, fingerprint, sku, location, version)
+SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::bigint[])
 ON CONFLICT DO NOTHING";
 
 const INSERT_ORDERS: &str = "\
 INSERT INTO orders (order_id, request_id, state, lines, customer_ref, labels, created_us, updated_us, version)
-SELECT order_id, request_id, state, lines::jsonb, nullif(customer_ref, ''), nullif(labels, '')::jsonb,
-       created_us, updated_us, version
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-            $7::bigint[], $8::bigint[], $9::bigint[])
-     AS n (order_id, request_id, state, lines, customer_ref, labels, created_us, updated_us, version)";
+SELECT order_id, request_id, state, lines::json, nullif(customer_ref, ''), nullif(labels, '')::jsonb,
+       created_us, created_us, 1
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[])
+     AS n (order_id, request_id, state, lines, customer_ref, labels, created_us)";
 
 /// A row that exists already means that another transaction made this version.
+/// The rows come in ascending (sku, location), so this is also where two writers
+/// of one level wait for each other, and always in that order: the second finds
+/// the first's movement in the index, waits for its end, and inserts nothing.
 const INSERT_MOVEMENTS: &str = "\
 INSERT INTO movement (sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved,
                       time_us, order_id, request_id, note)
@@ -55,35 +59,30 @@ FOR SHARE OF p
 ON CONFLICT DO NOTHING
 RETURNING sku, location";
 
-/// The guard. The inner SELECT takes the row locks in ascending order, which
-/// UPDATE alone does not promise; after a wait PostgreSQL checks the version
-/// again on the newest row.
+/// The guard. Its row locks need no order of their own: whoever gets here has
+/// inserted the movement of the very version that it writes, which no other
+/// transaction can have done, so nobody else is on its way to these rows.
 const UPDATE_LEVELS: &str = "\
 UPDATE stock_level AS l
 SET on_hand = n.on_hand, reserved = n.reserved, version = n.version,
     low_stock_threshold = n.low_stock_threshold, updated_us = n.updated_us
-FROM (
-    SELECT n.*
-    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-                $7::bigint[], $8::bigint[])
-         AS n (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, expected)
-    JOIN stock_level AS l ON l.sku = n.sku AND l.location = n.location AND l.version = n.expected
-    ORDER BY l.sku, l.location
-    FOR UPDATE OF l
-) AS n
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+            $7::bigint[], $8::bigint[])
+     AS n (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, expected)
 WHERE l.sku = n.sku AND l.location = n.location AND l.version = n.expected
 RETURNING l.sku, l.location";
 
 pub(super) async fn write(tx: &WriteTx, writes: &Writes) -> Result<(), StorageError> {
-    if !writes.requests.is_empty() {
-        let claimed = tx.execute(INSERT_REQUESTS, request_rows(writes)).await?;
-        if claimed < writes.requests.len() as u64 {
-            return Err(moved_on(tx, writes).await?);
-        }
+    let requests = request_rows(writes);
+    let claimed = tx
+        .execute(INSERT_ORDER_REQUESTS, requests.of_orders)
+        .await?
+        + tx.execute(INSERT_MOVEMENT_REQUESTS, requests.of_movements)
+            .await?;
+    if claimed < writes.requests.len() as u64 {
+        return Err(moved_on(tx, writes).await?);
     }
-    if !writes.orders.is_empty() {
-        tx.execute(INSERT_ORDERS, order_rows(writes)).await?;
-    }
+    tx.execute(INSERT_ORDERS, order_rows(writes)).await?;
     let (new, existing) = split_levels(writes);
     guard(tx, INSERT_LEVELS, &new).await?;
     let moved = tx.execute(INSERT_MOVEMENTS, movement_rows(writes)).await?;
