@@ -39,9 +39,10 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// How long a PostgreSQL connection may lie unused before it is tested again.
 const IDLE_BEFORE_TEST: Duration = Duration::from_secs(1);
 
-/// What each SQLite connection may keep of the file in memory, as `cache_size` has it (negative: KiB).
-/// The default of 2 MiB reads index pages back from the file for every batch.
-const SQLITE_CACHE_KIB: &str = "-65536";
+/// What SQLite's writer may keep of the file in memory, as `cache_size` has it
+/// (negative: KiB). The default of 2 MiB, which does for the readers, would read
+/// index pages back from the file for every batch.
+const SQLITE_WRITER_CACHE_KIB: &str = "-65536";
 
 /// The page size of a new SQLite file. A random request_id makes each order write
 /// a page of its own into the WAL; half the default writes half as much.
@@ -132,6 +133,10 @@ async fn sqlite_pool(
             let options = options
                 .busy_timeout(SQLITE_BUSY_TIMEOUT)
                 .statement_cache_capacity(STATEMENT_CACHE);
+            let options = match connections_max {
+                1 => options.pragma("cache_size", SQLITE_WRITER_CACHE_KIB),
+                _ => options,
+            };
             match access {
                 Access::Read => options.read_only(true),
                 Access::Write => options
@@ -140,8 +145,7 @@ async fn sqlite_pool(
                     .journal_mode(SqliteJournalMode::Wal)
                     // An OK means that the order is on disk, so every commit is flushed.
                     .synchronous(SqliteSynchronous::Full)
-                    .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES)
-                    .pragma("cache_size", SQLITE_CACHE_KIB),
+                    .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES),
             }
         });
     Ok(Database::connect(options).await?)

@@ -148,8 +148,10 @@ async fn a_watcher_that_stops_reading_costs_bounded_memory_and_gets_the_last_val
         });
         join_all(callers).await;
     };
-    // The first half warms caches and fills the windows of the connections.
+    // The first parts warm caches, prepare a statement for each length of a batch,
+    // and fill the windows of the connections.
     sell("first").await;
+    sell("again").await;
     let before = server.resident_bytes();
     sell("second").await;
     let grown = server.resident_bytes().saturating_sub(before);
