@@ -65,8 +65,7 @@ CREATE TABLE movement (
 
 -- Orders. The lines lie in the row as a JSON array of {sku, location, quantity,
 -- version}: an order is written and read whole, and a row of its own for each
--- line would cost the write path a heap tuple and an index entry a line
--- (docs/performance.md has the numbers). It is json, not jsonb, because nothing
+-- line would cost the write path a heap tuple and an index entry a line. It is json, not jsonb, because nothing
 -- looks inside it and parsing it costs the write path. The ledger finds the
 -- orders of a level.
 CREATE TABLE orders (

@@ -117,7 +117,7 @@ impl From<Command> for Prepared {
 struct Queued {
     prepared: Arc<Prepared>,
     reply: oneshot::Sender<Result<Done, Error>>,
-    /// Given back when the command leaves the queue.
+    /// Given back when the command is answered.
     _lines: QueuedLines,
 }
 
@@ -322,7 +322,7 @@ fn backoff(config: &EngineConfig) -> impl Iterator<Item = Duration> + use<> {
 /// would conflict with the first on every hot level. Without batches the
 /// connections are what is shared.
 fn lanes(store: &Store, config: &EngineConfig, pool_max: u32) -> usize {
-    if store.has_single_writer() {
+    if !store.is_shared() {
         1
     } else if config.commits_in_flight_max > 0 {
         config.commits_in_flight_max

@@ -65,14 +65,10 @@ impl Store {
         self.readers.connection()
     }
 
-    /// Whether other processes can write to the same database.
+    /// Whether other processes can write to the same database. SQLite cannot be
+    /// shared, and has one writer even within a process.
     pub fn is_shared(&self) -> bool {
         self.backend() == DbBackend::Postgres
-    }
-
-    /// How many transactions can commit at a time at best.
-    pub fn has_single_writer(&self) -> bool {
-        self.backend() == DbBackend::Sqlite
     }
 
     /// Closes the pools; waits for what is under way.

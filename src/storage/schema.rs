@@ -117,10 +117,10 @@ impl Store {
 
     /// SQLite has one writer; PostgreSQL's connections for that are the engine's.
     fn migrating(&self) -> DatabaseConnection {
-        if self.has_single_writer() {
-            self.writer()
-        } else {
+        if self.is_shared() {
             self.readers()
+        } else {
+            self.writer()
         }
     }
 

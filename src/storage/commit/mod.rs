@@ -2,8 +2,8 @@
 //!
 //! Reads the levels and requests that a batch names, then stores what was
 //! planned from them. Every statement takes its rows in ascending (sku,
-//! location), so that two instances wait for each other and never deadlock, and
-//! the levels come last, so that a hot row stays locked for the flush alone.
+//! location), so that two instances wait for each other and never deadlock; the
+//! levels come last, guarded by version.
 
 mod postgres;
 mod sqlite;
