@@ -73,6 +73,7 @@ pub async fn run(
     let engine = Engine::start(
         store.clone(),
         config.engine.clone(),
+        config.locking.strategy,
         config.store.pool_max,
         Arc::clone(&counters),
         {

@@ -5,7 +5,7 @@ use std::fmt;
 use figment::Figment;
 use figment::value::Value;
 
-use super::Config;
+use super::{Config, LockingStrategy};
 use super::sources::{DEFAULT, Layer, Sources};
 use super::table::{self, Row};
 
@@ -38,7 +38,7 @@ struct Rule {
     says: &'static str,
 }
 
-const RULES: [Rule; 3] = [
+const RULES: [Rule; 4] = [
     Rule {
         keys: &["engine.retry_backoff_ms", "engine.retry_backoff_max_ms"],
         holds: |c| c.engine.retry_backoff_ms <= c.engine.retry_backoff_max_ms,
@@ -48,6 +48,11 @@ const RULES: [Rule; 3] = [
         keys: &["engine.commits_in_flight_max", "store.url"],
         holds: |c| !c.store.is_sqlite() || c.engine.commits_in_flight_max <= 1,
         says: "SQLite has one writer, so it takes 0 or 1",
+    },
+    Rule {
+        keys: &["locking.strategy", "store.url"],
+        holds: |c| !c.store.is_sqlite() || c.locking.strategy == LockingStrategy::Optimistic,
+        says: "SQLite has one writer and nobody to lock out, so it takes optimistic",
     },
     Rule {
         keys: &["engine.commits_in_flight_max", "store.pool_max"],

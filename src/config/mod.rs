@@ -18,7 +18,8 @@ mod tests;
 
 pub use load::{ConfigErrors, Loaded, load};
 pub use sections::{
-    EngineConfig, LogConfig, LogFormat, MigrateAtStart, ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, LockingConfig, LockingStrategy, LogConfig, LogFormat, MigrateAtStart,
+    ServerConfig, StoreConfig, WatchConfig,
 };
 pub use show::markdown_table;
 pub use sources::{Flag, Sources};
@@ -38,6 +39,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How writes queue, batch and retry.
     pub engine: EngineConfig,
+    /// How commits keep out of each other's way.
+    pub locking: LockingConfig,
     /// Streams of changes.
     pub watch: WatchConfig,
     /// What the program says about itself.

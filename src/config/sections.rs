@@ -115,9 +115,9 @@ section! { "engine"
         batch_lines_max: usize = Int {
             default: 8_192, min: LINES_MIN, max: 131_072, unit: "lines"
         },
-        /// Commits under way at a time; 0 means 1 when batching, else `store.pool_max`, and 1 on SQLite.
+        /// Commits under way at a time without batching; 0 means `store.pool_max`. Batching and SQLite have one.
         ///
-        /// Two batches in flight conflict with each other on every product that both sell.
+        /// Two batches in flight would conflict with each other on every product that both sell.
         commits_in_flight_max: usize = Int { default: 0, min: 0, max: 64, unit: "commits" },
         /// Times that an order is tried before it is answered `STOCK_CONTENTION`.
         ///
@@ -135,6 +135,23 @@ section! { "engine"
         ///
         /// Leaves a caller with a 5 s deadline the time to hear why.
         retry_total_ms: u64 = Int { default: 3_000, min: 1, max: 60_000, unit: "ms" },
+        /// Time to settle a commit whose outcome the database did not live to tell, before answering `STORE_UNAVAILABLE`.
+        ///
+        /// As long as callers wait by default: a database restarts in less.
+        settle_timeout_ms: u64 = Int { default: 9_000, min: 0, max: 600_000, unit: "ms" },
+    }
+}
+
+section! { "locking"
+    /// How commits keep out of each other's way.
+    #[derive(Debug)]
+    pub struct LockingConfig {
+        /// How a level is guarded against other instances; SQLite, which has none, takes `optimistic` alone.
+        ///
+        /// Fastest wherever one instance sells a product at a time, and it notices when that is not so.
+        strategy: LockingStrategy = Choice {
+            default: "optimistic", choices: &["optimistic", "pessimistic", "atomic"]
+        },
     }
 }
 
@@ -179,6 +196,18 @@ section! { "log"
         /// People read terminals, programs read the rest.
         format: LogFormat = Choice { default: "auto", choices: &["auto", "pretty", "json"] },
     }
+}
+
+/// How a level is guarded; the files under `src/engine/locking` say how each works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LockingStrategy {
+    /// Nothing is locked; a version that moved on undoes the batch.
+    Optimistic,
+    /// Levels are locked before they are read.
+    Pessimistic,
+    /// The database subtracts, wherever the level stands.
+    Atomic,
 }
 
 /// Whether `serve` migrates the schema first.
@@ -277,6 +306,11 @@ impl EngineConfig {
     /// [`Self::retry_backoff_max_ms`].
     pub fn retry_backoff_max(&self) -> Duration {
         Duration::from_millis(self.retry_backoff_max_ms)
+    }
+
+    /// [`Self::settle_timeout_ms`].
+    pub fn settle_timeout(&self) -> Duration {
+        Duration::from_millis(self.settle_timeout_ms)
     }
 
     /// [`Self::retry_total_ms`].

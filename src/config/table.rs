@@ -2,13 +2,16 @@
 
 use figment::value::Value;
 
-use super::sections::{EngineConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig};
+use super::sections::{
+    EngineConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig,
+};
 
 /// All sections, in the order in which they are shown.
-pub(super) const SECTIONS: [&Section; 5] = [
+pub(super) const SECTIONS: [&Section; 6] = [
     &ServerConfig::SECTION,
     &StoreConfig::SECTION,
     &EngineConfig::SECTION,
+    &LockingConfig::SECTION,
     &WatchConfig::SECTION,
     &LogConfig::SECTION,
 ];

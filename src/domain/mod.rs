@@ -21,7 +21,7 @@ pub use sku::{Location, Sku};
 pub use stock::{LevelKey, Product, StockLevel, Version};
 pub use time::Timestamp;
 pub use writes::{
-    LevelWrite, Loaded, LoadedLevel, RequestWrite, StoredAnswer, StoredRequest, Writes,
+    LevelTake, LevelWrite, Loaded, LoadedLevel, RequestWrite, StoredAnswer, StoredRequest, Writes,
 };
 
 /// Why a value was refused: the bound it breaks, in words for the caller.

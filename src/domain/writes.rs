@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Fingerprint, LevelKey, Movement, Order, OrderId, RequestId, StockLevel, Version};
+use super::{
+    Fingerprint, LevelKey, Movement, Order, OrderId, RequestId, StockLevel, Timestamp, Version,
+};
 
 /// What the store holds of the levels and requests that a batch names.
 #[derive(Debug, Default)]
@@ -47,6 +49,8 @@ pub enum StoredAnswer {
 /// What one transaction writes, all of it or nothing.
 #[derive(Debug, Default)]
 pub struct Writes {
+    /// When: the time of everything in it.
+    pub time: Timestamp,
     /// One for each accepted command.
     pub requests: Vec<RequestWrite>,
     /// New orders.
@@ -77,4 +81,15 @@ pub struct LevelWrite {
     pub expected: Version,
     /// What to store.
     pub level: StockLevel,
+}
+
+/// A change of a level wherever it stands: what an `atomic` guard asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LevelTake {
+    /// The level.
+    pub key: LevelKey,
+    /// Units to add to `on_hand`.
+    pub on_hand_delta: i64,
+    /// Movements that make up the change.
+    pub movements: i64,
 }

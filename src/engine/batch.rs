@@ -1,60 +1,266 @@
 //! Batches: whatever queued while the last commit was under way.
 //!
 //! Nobody waits for a batch to fill: an idle engine commits a single order at
-//! once, and a busy one finds its next batch waiting when a lane comes free.
+//! once, and a busy one finds its next batch waiting when a commit ends. It finds
+//! it planned, too: while one batch is being committed the next one is planned on
+//! the levels that the first leaves, so that it can be sent the moment the first is
+//! durable, before anybody is answered. Should the first fail, the plan is thrown away.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
-use super::{Context, Queued, commit};
+use super::Context;
+use super::commit::{self, commands};
+use super::locking::Manner;
+use super::plan::{Accepted, Plan, Planner};
+use super::queue::Queued;
+use crate::clock;
+use crate::engine::Done;
+use crate::error::Error;
+use crate::storage::StorageError;
+
+/// How often what has queued is planned while a commit is under way. Being woken for
+/// each order would cost more than planning it.
+const PLAN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Takes batches off the queue until nobody can submit any more.
-pub(super) async fn run(mut queue: mpsc::Receiver<Queued>, context: Arc<Context>) {
-    let mut waiting = VecDeque::new();
-    loop {
-        if waiting.is_empty() {
-            match queue.recv().await {
-                Some(queued) => waiting.push_back(queued),
-                None => return,
+pub(super) async fn run(queue: mpsc::UnboundedReceiver<Queued>, context: Arc<Context>) {
+    let mut lane = Lane {
+        queue,
+        context,
+        waiting: VecDeque::new(),
+        aside: Vec::new(),
+        ahead: Ahead::default(),
+        earlier: Arc::default(),
+    };
+    while lane.turn().await {}
+}
+
+/// One commit at a time, and the batch after it.
+struct Lane {
+    queue: mpsc::UnboundedReceiver<Queued>,
+    context: Arc<Context>,
+    /// Not planned yet, in the order of the queue.
+    waiting: VecDeque<Queued>,
+    /// What cannot be planned on remembered levels: some are not known, or there is
+    /// not enough, which only a load may say.
+    aside: Vec<Queued>,
+    ahead: Ahead,
+    /// What the commit under way answers, for whoever repeats it.
+    earlier: Arc<Accepted>,
+}
+
+/// A batch that is planned before its commit can begin.
+#[derive(Default)]
+struct Ahead {
+    planner: Option<Planner>,
+    batch: Vec<Queued>,
+    outcomes: Vec<Result<Done, Error>>,
+    lines: usize,
+}
+
+/// A commit under way.
+struct Sent {
+    task: JoinHandle<(Vec<Queued>, Result<Plan, StorageError>)>,
+    lane: OwnedSemaphorePermit,
+}
+
+impl Lane {
+    /// One batch, and those that follow from it without a pause; false when there
+    /// will be no more.
+    async fn turn(&mut self) -> bool {
+        if self.waiting.is_empty() && self.aside.is_empty() {
+            match self.queue.recv().await {
+                Some(queued) => self.waiting.push_back(queued),
+                None => return false,
             }
         }
-        // Only now, so that an idle engine leaves its lanes to PutProducts.
-        let Ok(lane) = Arc::clone(&context.lanes).acquire_owned().await else {
-            return;
+        // Only now, so that an idle engine leaves its lane to PutProducts.
+        let Ok(lane) = Arc::clone(&self.context.lanes).acquire_owned().await else {
+            return false;
         };
-        let batch = next(&mut queue, &mut waiting, &context);
-        let task = commit::run(Arc::clone(&context), batch);
-        context.tasks.spawn(async move {
-            task.await;
+        if self.aside.is_empty() && self.context.guarding.manner() == Manner::Ahead {
+            self.plan_ahead();
+        } else {
+            self.take_what_queued();
+        }
+        if self.aside.is_empty() && !self.ahead.batch.is_empty() {
+            let sent = self.send(lane);
+            self.follow(sent).await;
+        } else {
+            let batch = self.batch_to_read();
+            commit::run(&self.context, batch).await;
             drop(lane);
+        }
+        true
+    }
+
+    /// Sees commits through, each sent when the one before it is durable.
+    async fn follow(&mut self, mut sent: Sent) {
+        loop {
+            let (batch, done) = loop {
+                tokio::select! {
+                    biased;
+                    ended = &mut sent.task => match ended {
+                        Ok(ended) => break ended,
+                        // A panic: its callers learn that nothing is known.
+                        Err(_) => return self.plan_anew(),
+                    },
+                    () = sleep(PLAN_INTERVAL) => self.plan_ahead(),
+                }
+            };
+            let lane = sent.lane;
+            match done {
+                Ok(plan) => {
+                    self.plan_ahead();
+                    let next = self.next(lane).await;
+                    commit::answer(&self.context, batch, plan);
+                    match next {
+                        Some(next) => sent = next,
+                        None => return,
+                    }
+                }
+                Err(error) => {
+                    self.plan_anew();
+                    let again = commit::failed(&self.context, batch, error).await;
+                    commit::run(&self.context, again).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Sends the batch that is planned, unless something has to be read first or
+    /// somebody else wants the lane.
+    async fn next(&mut self, lane: OwnedSemaphorePermit) -> Option<Sent> {
+        drop(lane);
+        let is_ready = self.aside.is_empty() && !self.ahead.batch.is_empty();
+        if !is_ready || self.context.guarding.manner() != Manner::Ahead {
+            self.plan_anew();
+            return None;
+        }
+        let Ok(lane) = Arc::clone(&self.context.lanes).try_acquire_owned() else {
+            self.plan_anew();
+            return None;
+        };
+        let sent = self.send(lane);
+        // Lets the task begin: the bytes leave before the answers are written.
+        tokio::task::yield_now().await;
+        Some(sent)
+    }
+
+    fn send(&mut self, lane: OwnedSemaphorePermit) -> Sent {
+        let ahead = mem::take(&mut self.ahead);
+        let planner = ahead.planner.expect("a batch was planned");
+        let (writes, accepted) = planner.finish();
+        // As they will be; a commit that fails makes all of it forgotten.
+        let levels = writes.levels.iter().map(|write| &write.level);
+        self.context.memory.remember(levels);
+        self.earlier = Arc::new(accepted);
+        let plan = Plan {
+            outcomes: ahead.outcomes,
+            writes,
+        };
+        let context = Arc::clone(&self.context);
+        let batch = ahead.batch;
+        let task = self.context.tasks.spawn(async move {
+            let written = commit::write(&context, &commands(&batch), plan).await;
+            (batch, written)
         });
+        Sent { task, lane }
+    }
+
+    fn take_what_queued(&mut self) {
+        while let Ok(queued) = self.queue.try_recv() {
+            self.waiting.push_back(queued);
+        }
+    }
+
+    /// Plans what waits on what is remembered, within the bounds of a batch.
+    fn plan_ahead(&mut self) {
+        self.take_what_queued();
+        while let Some(queued) = self.waiting.pop_front() {
+            if !self.ahead.has_room_for(&queued, &self.context) {
+                self.waiting.push_front(queued);
+                return;
+            }
+            if queued.is_abandoned() {
+                continue;
+            }
+            match self.ahead.plan(&queued, &self.context, &self.earlier) {
+                Some(done) => self.ahead.add(queued, done),
+                None => self.aside.push(queued),
+            }
+        }
+    }
+
+    /// Gives the planned batch up; its orders wait again, in front.
+    fn plan_anew(&mut self) {
+        self.earlier = Arc::default();
+        for queued in mem::take(&mut self.ahead).batch.into_iter().rev() {
+            self.waiting.push_front(queued);
+        }
+    }
+
+    /// The next batch whose levels are read before it is planned: what was put aside,
+    /// and what waits behind it.
+    fn batch_to_read(&mut self) -> Vec<Queued> {
+        self.plan_anew();
+        for queued in mem::take(&mut self.aside).into_iter().rev() {
+            self.waiting.push_front(queued);
+        }
+        let config = &self.context.config;
+        let mut lines = 0;
+        let fitting = self.waiting.iter().take(config.batch_orders_max);
+        let fitting = fitting.take_while(|queued| {
+            lines += queued.lines();
+            lines <= config.batch_lines_max
+        });
+        let fitting = fitting.count().max(1).min(self.waiting.len());
+        self.waiting.drain(..fitting).collect()
     }
 }
 
-/// The next batch within both bounds, in the order of the queue, of what is
-/// there. `waiting` holds at least one command, and keeps what a bound on lines
-/// shuts out.
-fn next(
-    queue: &mut mpsc::Receiver<Queued>,
-    waiting: &mut VecDeque<Queued>,
-    context: &Context,
-) -> Vec<Queued> {
-    let config = &context.config;
-    while waiting.len() < config.batch_orders_max
-        && let Ok(queued) = queue.try_recv()
-    {
-        waiting.push_back(queued);
+impl Ahead {
+    /// An order that is larger than the bound still goes, alone.
+    fn has_room_for(&self, queued: &Queued, context: &Context) -> bool {
+        let config = &context.config;
+        self.batch.is_empty()
+            || (self.batch.len() < config.batch_orders_max
+                && self.lines + queued.lines() <= config.batch_lines_max)
     }
-    let mut lines = 0;
-    let fitting = waiting
-        .iter()
-        .take_while(|queued| {
-            lines += queued.prepared.command.lines();
-            lines <= config.batch_lines_max
-        })
-        .count();
-    // An order that is larger than the bound still goes, alone.
-    waiting.drain(..fitting.max(1)).collect()
+
+    /// What `queued` is answered if it can be accepted, or was, on what is remembered.
+    fn plan(
+        &mut self,
+        queued: &Queued,
+        context: &Context,
+        earlier: &Arc<Accepted>,
+    ) -> Option<Result<Done, Error>> {
+        if queued.conflicted {
+            return None;
+        }
+        let planner = self
+            .planner
+            .get_or_insert_with(|| Planner::new(clock::now(), Arc::clone(earlier)));
+        for key in queued.keys() {
+            if !planner.knows(key) {
+                planner.know(context.memory.recall(key)?);
+            }
+        }
+        let outcome = planner.command(&queued.prepared);
+        outcome.is_ok().then_some(outcome)
+    }
+
+    fn add(&mut self, queued: Queued, done: Result<Done, Error>) {
+        self.lines += queued.lines();
+        self.batch.push(queued);
+        self.outcomes.push(done);
+    }
 }

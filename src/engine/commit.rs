@@ -1,175 +1,177 @@
 //! Committing a batch: load, plan, write, and answer after COMMIT.
 //!
-//! Every batch runs in a task of its own. A conflict sends the orders that touch
-//! a changed level back to their callers' backoff and tries the others again at
-//! once. A commit whose outcome is unknown is settled by submitting the same ids
-//! again: the unique index on request_id says which it was.
+//! The skeleton that all guards share. A conflict sends the orders that touch a changed
+//! level back to their callers' backoff and tries the others again at once. A commit
+//! whose outcome is unknown is settled by submitting the same ids again: the unique
+//! index on request_id says which it was. A statement that one order breaks is taken
+//! apart until that order stands alone.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::plan::{Plan, plan};
-use super::{Context, Prepared, Queued, backoff};
+use super::locking::{Draft, Manner, pessimistic};
+use super::plan::{Plan, Planner};
+use super::queue::Queued;
+use super::{Context, Prepared, backoff};
 use crate::clock;
-use crate::domain::{LevelKey, Loaded, RequestId, StockLevel};
+use crate::domain::{LevelKey, StockLevel};
 use crate::error::{Error, chain};
-use crate::storage::{StorageError, Verdict, WriteTx};
+use crate::storage::StorageError;
 
-/// How often the orders of a batch that touch no conflicted level are tried
-/// again at once. Each round needs another conflict, so this is reached only in
-/// a storm, where backing off is better.
-const IMMEDIATE_ROUNDS_MAX: u32 = 4;
-
-/// Commits `batch` and answers everyone in it.
-pub(super) async fn run(context: Arc<Context>, mut batch: Vec<Queued>) {
-    // Who hung up before the commit began gets no effect.
-    batch.retain(|queued| !queued.reply.is_closed());
-    let mut rounds = 0;
+/// Carries out `batch` to the end and answers everyone in it.
+pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
     while !batch.is_empty() {
-        let remembered = plan_from_memory(&context, &batch);
-        let from_memory = remembered.is_some();
-        let error = match attempt(&context, &batch, remembered).await {
-            Ok(plan) => return answer(&context, batch, plan),
-            Err(error) => error,
-        };
-        match error {
-            // Nobody's fault but the memory's, which is empty now.
-            StorageError::Conflict { .. } if from_memory => context.conflicted(),
-            StorageError::Conflict { levels } => {
-                context.conflicted();
-                rounds += 1;
-                let all = rounds > IMMEDIATE_ROUNDS_MAX;
-                batch = send_back_conflicted(batch, &levels, all);
-            }
-            StorageError::CommitUnknown(_) => {
-                tracing::warn!(
-                    error = chain(&error),
-                    orders = batch.len(),
-                    "settling a commit of unknown outcome"
-                );
-                return settle(&context, batch).await;
-            }
-            StorageError::Unavailable(_) => {
-                tracing::error!(
-                    error = chain(&error),
-                    orders = batch.len(),
-                    "the database is unavailable"
-                );
-                return refuse_all(batch, || Error::StoreUnavailable(None));
-            }
-            StorageError::Failed(_) if batch.len() > 1 => {
-                // One of them breaks the statement: halve until it stands alone.
-                let second = batch.split_off(batch.len() / 2);
-                Box::pin(run(Arc::clone(&context), second)).await;
-            }
-            StorageError::Failed(_) => {
-                // Logged by the caller, whose span knows the request.
-                if let Some(queued) = batch.pop() {
-                    let _ = queued.reply.send(Err(Error::Internal(error)));
-                }
-            }
+        batch.retain(|queued| !queued.is_abandoned());
+        match attempt(context, &batch).await {
+            Ok(plan) => return answer(context, batch, plan),
+            Err(error) => batch = failed(context, batch, error).await,
         }
     }
 }
 
-/// A plan on remembered levels, if it accepts every command: only then is there
-/// a guard on each of them that proves it right.
-fn plan_from_memory(context: &Context, batch: &[Queued]) -> Option<Plan> {
-    let commands = commands(batch);
-    let loaded = Loaded {
-        levels: context.memory.recall(&keys(&commands))?,
-        requests: HashMap::new(),
-    };
-    let plan = plan(&loaded, &commands, clock::now());
-    plan.outcomes.iter().all(Result::is_ok).then_some(plan)
+/// One attempt at the whole batch, planned on levels that are read now.
+async fn attempt(context: &Context, batch: &[Queued]) -> Result<Plan, StorageError> {
+    let keys: BTreeSet<&LevelKey> = batch.iter().flat_map(Queued::keys).collect();
+    let keys: Vec<LevelKey> = keys.into_iter().cloned().collect();
+    let store = &context.store;
+    if context.guarding.manner() == Manner::Locked {
+        return pessimistic::commit(store, batch, &keys).await;
+    }
+    let mut planner = Planner::new(clock::now(), Arc::default());
+    for level in store.load_levels(&keys).await? {
+        planner.know(level);
+    }
+    let draft = Draft::of(batch, planner);
+    let stored = store.load_requests(&draft.in_doubt(batch)).await?;
+    let plan = draft.settle(batch, stored);
+    write(context, &commands(batch), plan).await
 }
 
-fn commands(batch: &[Queued]) -> Vec<&Prepared> {
-    batch.iter().map(|queued| &*queued.prepared).collect()
-}
-
-/// The levels that `commands` name, in the order in which all locks are taken.
-fn keys<'a>(commands: &[&'a Prepared]) -> BTreeSet<&'a LevelKey> {
-    commands.iter().flat_map(|c| c.command.keys()).collect()
-}
-
-/// One transaction over the whole batch, on a plan from memory or on one that it
-/// makes of what it loads. Refusals and repeats alone leave nothing to commit.
-async fn attempt(
+/// Writes a plan that was made ahead. Refusals and repeats alone leave nothing to write.
+pub(super) async fn write(
     context: &Context,
-    batch: &[Queued],
-    remembered: Option<Plan>,
+    commands: &[&Prepared],
+    plan: Plan,
 ) -> Result<Plan, StorageError> {
+    if plan.writes.requests.is_empty() {
+        return Ok(plan);
+    }
     context
-        .store
-        .transaction(async |tx| {
-            let plan = match remembered {
-                Some(plan) => plan,
-                None => load_and_plan(tx, &commands(batch)).await?,
-            };
-            if !plan.writes.requests.is_empty() {
-                tx.write(&plan.writes).await?;
-            }
-            Ok(if plan.writes.requests.is_empty() {
-                Verdict::Leave(plan)
-            } else {
-                Verdict::Commit(plan)
-            })
-        })
+        .guarding
+        .commit(&context.store, commands, plan)
         .await
 }
 
-async fn load_and_plan(tx: &WriteTx, commands: &[&Prepared]) -> Result<Plan, StorageError> {
-    let keys = keys(commands).into_iter().cloned().collect();
-    let requests: HashSet<&RequestId> = commands.iter().map(|c| c.command.request_id()).collect();
-    let requests: Vec<RequestId> = requests.into_iter().cloned().collect();
-    let loaded = tx.load(keys, &requests).await?;
-    Ok(plan(&loaded, commands, clock::now()))
+pub(super) fn commands(batch: &[Queued]) -> Vec<&Prepared> {
+    batch.iter().map(|queued| &*queued.prepared).collect()
 }
 
-fn answer(context: &Context, batch: Vec<Queued>, plan: Plan) {
-    let counters = &context.counters;
-    if !plan.writes.requests.is_empty() {
+/// Tells everyone in `batch` what became of it, after the commit.
+pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
+    let writes = plan.writes;
+    if !writes.requests.is_empty() {
+        let counters = &context.counters;
         counters.commits.add(1);
-        counters
-            .orders_committed
-            .add(plan.writes.orders.len() as u64);
-        let adjusted = plan.writes.requests.len() - plan.writes.orders.len();
+        counters.orders_committed.add(writes.orders.len() as u64);
+        let adjusted = writes.requests.len() - writes.orders.len();
         counters.adjustments_committed.add(adjusted as u64);
-        let levels: Vec<StockLevel> = plan.writes.levels.into_iter().map(|w| w.level).collect();
-        context.committed(&levels);
     }
-    for (queued, outcome) in batch.into_iter().zip(plan.outcomes) {
-        if outcome.is_err() {
-            counters.refused.add(1);
+    let levels: Vec<StockLevel> = writes.levels.into_iter().map(|w| w.level).collect();
+    context.memory.remember(levels.iter());
+    let outcomes = plan.outcomes;
+    let told = Arc::clone(context);
+    // Among the callers, whom this wakes: from here each would cross to their threads alone.
+    context.callers.spawn(async move {
+        if !levels.is_empty() {
+            (told.on_commit)(&levels);
         }
-        // A caller that hung up learns the outcome when it sends its request_id again.
-        let _ = queued.reply.send(outcome);
+        for (queued, outcome) in batch.into_iter().zip(outcomes) {
+            if outcome.is_err() {
+                told.counters.refused.add(1);
+            }
+            queued.answer(outcome);
+        }
+    });
+}
+
+/// What follows from a failed attempt at `batch`. Returns those that are to be tried
+/// again at once; the others have been answered.
+pub(super) async fn failed(
+    context: &Arc<Context>,
+    mut batch: Vec<Queued>,
+    error: StorageError,
+) -> Vec<Queued> {
+    context.memory.forget();
+    match error {
+        StorageError::Conflict { levels } => {
+            context.conflicted();
+            send_back_conflicted(batch, &levels)
+        }
+        StorageError::CommitUnknown(_) => {
+            tracing::warn!(
+                error = chain(&error),
+                orders = batch.len(),
+                "settling a commit of unknown outcome"
+            );
+            settle(context, batch).await;
+            Vec::new()
+        }
+        StorageError::Unavailable(_) => {
+            tracing::error!(
+                error = chain(&error),
+                orders = batch.len(),
+                "the database is unavailable"
+            );
+            refuse_all(batch, || Error::StoreUnavailable(None));
+            Vec::new()
+        }
+        StorageError::Failed(_) if batch.len() > 1 => {
+            // One of them breaks the statement: halve until it stands alone.
+            let second = batch.split_off(batch.len() / 2);
+            Box::pin(run(context, second)).await;
+            batch
+        }
+        StorageError::Failed(_) => {
+            // Logged by the caller, whose span knows the request.
+            if let Some(queued) = batch.pop() {
+                queued.answer(Err(Error::Internal(error)));
+            }
+            Vec::new()
+        }
     }
 }
 
-/// Answers the orders that touch one of `levels` with contention, which makes
-/// their callers' retries wait, and returns the others.
-fn send_back_conflicted(batch: Vec<Queued>, levels: &[LevelKey], all: bool) -> Vec<Queued> {
+/// Answers the orders that touch one of `levels` for the second time with contention,
+/// which makes their callers' retries wait, and returns the others. The first time is
+/// not the order's fault but that of the memory it was planned on. No levels: a request
+/// has been answered meanwhile, or the database did not say which level it was.
+fn send_back_conflicted(batch: Vec<Queued>, levels: &[LevelKey]) -> Vec<Queued> {
     let levels: HashSet<&LevelKey> = levels.iter().collect();
-    let (back, again): (Vec<_>, Vec<_>) = batch.into_iter().partition(|queued| {
-        all || queued
-            .prepared
-            .command
-            .keys()
-            .any(|key| levels.contains(key))
-    });
-    refuse_all(back, || Error::StockContention { attempts: 1 });
+    let mut again = Vec::with_capacity(batch.len());
+    for mut queued in batch {
+        if !levels.is_empty() && !queued.keys().any(|key| levels.contains(key)) {
+            again.push(queued);
+        } else if queued.conflicted {
+            queued.answer(Err(Error::StockContention { attempts: 1 }));
+        } else {
+            queued.conflicted = true;
+            again.push(queued);
+        }
+    }
     again
 }
 
-/// Submits `batch` again until the database says what became of it, within the
-/// time that retries have.
-async fn settle(context: &Arc<Context>, batch: Vec<Queued>) {
-    let deadline = Instant::now() + context.config.retry_total();
+/// Submits `batch` again until the database says what became of it, or the time that
+/// this may take is over.
+async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>) {
+    for queued in &mut batch {
+        // Their requests are looked up before anything is planned.
+        queued.conflicted = true;
+    }
+    let deadline = Instant::now() + context.config.settle_timeout();
     for wait in backoff(&context.config) {
-        match attempt(context, &batch, None).await {
+        match attempt(context, &batch).await {
             Ok(plan) => return answer(context, batch, plan),
             Err(error) if Instant::now() >= deadline => {
                 tracing::error!(
@@ -187,6 +189,6 @@ async fn settle(context: &Arc<Context>, batch: Vec<Queued>) {
 
 fn refuse_all(batch: Vec<Queued>, mut error: impl FnMut() -> Error) {
     for queued in batch {
-        let _ = queued.reply.send(Err(error()));
+        queued.answer(Err(error()));
     }
 }

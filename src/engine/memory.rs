@@ -1,13 +1,12 @@
-//! Levels as our own last commits left them.
+//! Levels as our own last commits left them, the one under way included.
 //!
 //! Planning on them saves a batch its reads: when every command in it is accepted
-//! the version guard and the unique request ids prove afterwards that nothing was
-//! stale, and when something was, the batch is loaded and planned anew. A refusal
-//! is never answered from here.
+//! the guards and the unique request ids prove afterwards that nothing was stale,
+//! and when something was, its levels are read and planned anew. A refusal is
+//! never answered from here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use crate::domain::{LevelKey, LoadedLevel, StockLevel};
 
@@ -15,66 +14,44 @@ use crate::domain::{LevelKey, LoadedLevel, StockLevel};
 /// busy ones come back with their next commit.
 const LEVELS_MAX: usize = 100_000;
 
-/// How long nothing is remembered after a conflict: somebody else writes too,
-/// and a plan on old levels would cost a rollback each time.
-const DISTRUST: Duration = Duration::from_secs(1);
-
 #[derive(Default)]
-pub(super) struct Memory(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    levels: HashMap<LevelKey, LoadedLevel>,
-    distrusted_at: Option<Instant>,
-}
+pub(super) struct Memory(Mutex<HashMap<LevelKey, LoadedLevel>>);
 
 impl Memory {
-    /// All of `keys`, or nothing if one of them is not known.
-    pub(super) fn recall(
-        &self,
-        keys: &BTreeSet<&LevelKey>,
-    ) -> Option<HashMap<LevelKey, LoadedLevel>> {
-        let state = self.lock();
-        keys.iter()
-            .map(|&key| Some((key.clone(), state.levels.get(key)?.clone())))
-            .collect()
+    pub(super) fn recall(&self, key: &LevelKey) -> Option<LoadedLevel> {
+        self.lock().get(key).cloned()
     }
 
-    /// Remembers levels that a commit has written.
-    pub(super) fn remember(&self, levels: &[StockLevel]) {
-        let mut state = self.lock();
-        if state
-            .distrusted_at
-            .is_some_and(|at| at.elapsed() < DISTRUST)
-        {
-            return;
-        }
-        if state.levels.len() + levels.len() > LEVELS_MAX {
-            state.levels.clear();
+    /// Remembers levels that a commit writes, or has written.
+    pub(super) fn remember<'a>(&self, levels: impl ExactSizeIterator<Item = &'a StockLevel>) {
+        let mut known = self.lock();
+        if known.len() + levels.len() > LEVELS_MAX {
+            known.clear();
         }
         for level in levels {
-            let known = state.levels.get(&level.key);
-            // Commits that ran side by side may tell of themselves in any order.
-            if known.is_some_and(|known| known.level.version > level.version) {
-                continue;
+            match known.get_mut(&level.key) {
+                // Commits that ran side by side may tell of themselves in any order.
+                Some(known) if known.level.version > level.version => {}
+                Some(known) => known.level = level.clone(),
+                None => {
+                    let loaded = LoadedLevel {
+                        level: level.clone(),
+                        sku_known: true,
+                    };
+                    known.insert(level.key.clone(), loaded);
+                }
             }
-            let loaded = LoadedLevel {
-                level: level.clone(),
-                sku_known: true,
-            };
-            state.levels.insert(level.key.clone(), loaded);
         }
     }
 
-    /// Forgets everything for a while.
-    pub(super) fn distrust(&self) {
-        let mut state = self.lock();
-        state.levels.clear();
-        state.distrusted_at = Some(Instant::now());
+    /// Forgets what a commit that failed would have made: all of it was remembered when
+    /// it was sent, and what was planned since stands on it.
+    pub(super) fn forget(&self) {
+        self.lock().clear();
     }
 
     /// The worst that a panic could leave is a level less.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<LevelKey, LoadedLevel>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

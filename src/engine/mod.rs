@@ -7,14 +7,16 @@
 
 mod batch;
 mod commit;
+mod locking;
 mod memory;
 pub mod plan;
 mod products;
+mod queue;
+mod single;
 
 pub use products::ProductsPut;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{fmt, io, thread};
 
@@ -25,8 +27,10 @@ use tokio_retry::strategy::{ExponentialBackoff, jitter};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::locking::Guarding;
 use self::memory::Memory;
-use crate::config::EngineConfig;
+use self::queue::{Bound, Queued};
+use crate::config::{EngineConfig, LockingStrategy};
 use crate::domain::{
     Adjustment, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel,
 };
@@ -113,26 +117,6 @@ impl From<Command> for Prepared {
     }
 }
 
-/// A command in the queue and the way its answer goes.
-struct Queued {
-    prepared: Arc<Prepared>,
-    reply: oneshot::Sender<Result<Done, Error>>,
-    /// Given back when the command is answered.
-    _lines: QueuedLines,
-}
-
-/// A share of the queue's bound on lines.
-struct QueuedLines {
-    queued: Arc<AtomicUsize>,
-    lines: usize,
-}
-
-impl Drop for QueuedLines {
-    fn drop(&mut self) {
-        self.queued.fetch_sub(self.lines, Ordering::Relaxed);
-    }
-}
-
 /// What is told of every commit: the levels as they are now.
 type OnCommit = Box<dyn Fn(&[StockLevel]) + Send + Sync>;
 
@@ -140,6 +124,7 @@ type OnCommit = Box<dyn Fn(&[StockLevel]) + Send + Sync>;
 struct Context {
     store: Store,
     config: EngineConfig,
+    guarding: Guarding,
     counters: Arc<Counters>,
     on_commit: OnCommit,
     memory: Memory,
@@ -150,27 +135,26 @@ struct Context {
     /// would queue behind hundreds of them: milliseconds, a dozen times a batch.
     tasks: TaskTracker,
     runtime: Handle,
+    /// The runtime of the callers.
+    callers: Handle,
 }
 
 impl Context {
-    /// To be called once for each commit, before any of its answers leaves.
-    fn committed(&self, levels: &[StockLevel]) {
-        self.memory.remember(levels);
-        (self.on_commit)(levels);
-    }
-
     /// To be called for each conflict.
     fn conflicted(&self) {
         self.counters.conflicts.add(1);
-        self.memory.distrust();
+        if self.guarding.conflicted() {
+            tracing::info!("conflicts are frequent; levels are locked for a while");
+        }
     }
 }
 
 /// A handle on the engine; clones share it.
 #[derive(Clone)]
 pub struct Engine {
-    queue: mpsc::Sender<Queued>,
-    queued_lines: Arc<AtomicUsize>,
+    queue: mpsc::UnboundedSender<Queued>,
+    /// What makes the queue bounded.
+    bound: Arc<Bound>,
     products_waiting: Arc<Semaphore>,
     context: Arc<Context>,
     stop: CancellationToken,
@@ -185,13 +169,14 @@ impl fmt::Debug for Engine {
 impl Engine {
     /// Starts an engine on `store`. `pool_max` is the number of its connections.
     /// `on_commit` is called once for each commit, before any of its answers
-    /// leaves, and must not block.
+    /// leaves, and must not block. To be called on the runtime of the callers.
     ///
     /// # Errors
     /// The system gives no thread.
     pub fn start(
         store: Store,
         config: EngineConfig,
+        strategy: LockingStrategy,
         pool_max: u32,
         counters: Arc<Counters>,
         on_commit: impl Fn(&[StockLevel]) + Send + Sync + 'static,
@@ -200,23 +185,32 @@ impl Engine {
             .enable_all()
             .build()?;
         let lanes = lanes(&store, &config, pool_max);
-        let (queue, queued) = mpsc::channel(config.queue_orders_max);
+        let (queue, queued) = mpsc::unbounded_channel();
         let context = Arc::new(Context {
             store,
             config,
+            guarding: Guarding::new(strategy),
             counters,
             on_commit: Box::new(on_commit),
             memory: Memory::default(),
             lanes: Arc::new(Semaphore::new(lanes)),
             tasks: TaskTracker::new(),
             runtime: runtime.handle().clone(),
+            callers: Handle::current(),
         });
         let stop = CancellationToken::new();
         let run = {
             let (context, stop) = (Arc::clone(&context), stop.clone());
             async move {
-                stop.run_until_cancelled(batch::run(queued, Arc::clone(&context)))
-                    .await;
+                let working = Arc::clone(&context);
+                let work = async {
+                    if working.config.batch_orders_max > 1 {
+                        batch::run(queued, working).await;
+                    } else {
+                        single::run(queued, working).await;
+                    }
+                };
+                stop.run_until_cancelled(work).await;
                 context.tasks.close();
                 context.tasks.wait().await;
             }
@@ -226,7 +220,7 @@ impl Engine {
             .spawn(move || runtime.block_on(run))?;
         Ok(Self {
             queue,
-            queued_lines: Arc::default(),
+            bound: Arc::default(),
             products_waiting: Arc::new(Semaphore::new(products::WAITING_MAX)),
             context,
             stop,
@@ -246,30 +240,13 @@ impl Engine {
     }
 
     async fn attempt(&self, prepared: &Arc<Prepared>) -> Result<Done, Error> {
+        let lines = prepared.command.lines();
+        let room = self.bound.claim(lines, &self.context.config)?;
         let (reply, answer) = oneshot::channel();
-        let queued = Queued {
-            prepared: Arc::clone(prepared),
-            reply,
-            _lines: self.claim_lines(prepared.command.lines())?,
-        };
-        self.queue.try_send(queued).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded("the queue of orders is full"),
-            mpsc::error::TrySendError::Closed(_) => Error::Draining,
-        })?;
+        let queued = Queued::new(Arc::clone(prepared), reply, room);
+        self.queue.send(queued).map_err(|_| Error::Draining)?;
         // A commit task that vanishes has panicked; what it did is not known.
         answer.await.unwrap_or(Err(Error::StoreUnavailable(None)))
-    }
-
-    fn claim_lines(&self, lines: usize) -> Result<QueuedLines, Error> {
-        let claim = QueuedLines {
-            queued: Arc::clone(&self.queued_lines),
-            lines,
-        };
-        let before = self.queued_lines.fetch_add(lines, Ordering::Relaxed);
-        if before + lines > self.context.config.queue_lines_max {
-            return Err(Error::Overloaded("the queue of order lines is full"));
-        }
-        Ok(claim)
     }
 
     /// Retries `attempt` while it meets conflicts, within the bounds of the configuration.
@@ -322,12 +299,10 @@ fn backoff(config: &EngineConfig) -> impl Iterator<Item = Duration> + use<> {
 /// would conflict with the first on every hot level. Without batches the
 /// connections are what is shared.
 fn lanes(store: &Store, config: &EngineConfig, pool_max: u32) -> usize {
-    if !store.is_shared() {
+    if !store.is_shared() || config.batch_orders_max > 1 {
         1
     } else if config.commits_in_flight_max > 0 {
         config.commits_in_flight_max
-    } else if config.batch_orders_max > 1 {
-        1
     } else {
         pool_max as usize
     }

@@ -3,16 +3,17 @@
 //!
 //! Pure: no I/O, no clock, nothing async. The result equals carrying out the
 //! commands one after the other in the order of the queue; a property test holds
-//! it against a naive model. A command that does not fit is refused alone.
+//! it against a naive model. A command that does not fit is refused alone. [`plan`]
+//! takes a batch at once, the planner behind it a command at a time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Command, Done, Prepared};
 use crate::domain::{
-    Adjustment, Change, LevelKey, LevelWrite, Loaded, Movement, MovementKind, NewOrder, Order,
-    OrderLine, OrderState, Product, RequestId, RequestWrite, Sku, StockLevel, StoredAnswer,
-    StoredRequest, Timestamp, Writes,
+    Adjustment, Change, LevelKey, LevelWrite, Loaded, LoadedLevel, Movement, MovementKind,
+    NewOrder, Order, OrderLine, OrderState, Product, RequestId, RequestWrite, Sku, StockLevel,
+    StoredAnswer, StoredRequest, Timestamp, Version, Writes,
 };
 use crate::error::{Error, Shortfall, Violation};
 
@@ -27,20 +28,19 @@ pub struct Plan {
 
 /// Plans `commands` on `loaded`, which has every level that they name. `now` is
 /// the time that everything written gets.
-pub fn plan<'a>(loaded: &'a Loaded, commands: &[&'a Prepared], now: Timestamp) -> Plan {
-    let mut planner = Planner {
-        loaded,
-        now,
-        levels: HashMap::with_capacity(loaded.levels.len()),
-        accepted: HashMap::new(),
-        writes: Writes::default(),
-    };
-    let outcomes = commands.iter().map(|c| planner.command(c)).collect();
-    Plan {
-        outcomes,
-        writes: planner.finish(),
+pub fn plan(loaded: &Loaded, commands: &[&Prepared], now: Timestamp) -> Plan {
+    let mut planner = Planner::new(now, Arc::default());
+    for level in loaded.levels.values() {
+        planner.know(level.clone());
     }
+    planner.stored.clone_from(&loaded.requests);
+    let outcomes = commands.iter().map(|c| planner.command(c)).collect();
+    let (writes, _) = planner.finish();
+    Plan { outcomes, writes }
 }
+
+/// Requests and what they made.
+pub type Accepted = HashMap<RequestId, StoredRequest>;
 
 /// Plans the THRESHOLD movements of `levels` after their products changed.
 pub(super) fn plan_thresholds(
@@ -52,7 +52,10 @@ pub(super) fn plan_thresholds(
         .iter()
         .map(|product| (&product.sku, product.low_stock_threshold))
         .collect();
-    let mut writes = Writes::default();
+    let mut writes = Writes {
+        time: now,
+        ..Writes::default()
+    };
     for mut level in levels {
         let Some(&threshold) = thresholds.get(&level.key.sku) else {
             continue;
@@ -67,21 +70,71 @@ pub(super) fn plan_thresholds(
 }
 
 /// The levels and requests as the commands planned so far have left them.
-struct Planner<'a> {
-    loaded: &'a Loaded,
+#[derive(Debug)]
+pub(super) struct Planner {
     now: Timestamp,
-    /// Only the levels that a command has changed.
-    levels: HashMap<&'a LevelKey, StockLevel>,
+    levels: HashMap<LevelKey, Known>,
+    /// Answered before this batch, as the store has it.
+    stored: Accepted,
+    /// Made by the batch that is being committed while this one is planned.
+    earlier: Arc<Accepted>,
     /// What the commands accepted so far have made.
-    accepted: HashMap<&'a RequestId, StoredRequest>,
+    accepted: Accepted,
     writes: Writes,
 }
 
-impl<'a> Planner<'a> {
-    fn command(&mut self, prepared: &'a Prepared) -> Result<Done, Error> {
+/// A level that may be planned on.
+#[derive(Debug)]
+struct Known {
+    /// The version that must still be stored when the batch is written.
+    expected: Version,
+    sku_known: bool,
+    level: StockLevel,
+}
+
+impl Planner {
+    /// Knows no level yet. `earlier` is what the batch before this one makes, if it is
+    /// still under way.
+    pub(super) fn new(now: Timestamp, earlier: Arc<Accepted>) -> Self {
+        Self {
+            now,
+            levels: HashMap::new(),
+            stored: HashMap::new(),
+            earlier,
+            accepted: HashMap::new(),
+            writes: Writes {
+                time: now,
+                ..Writes::default()
+            },
+        }
+    }
+
+    pub(super) fn knows(&self, key: &LevelKey) -> bool {
+        self.levels.contains_key(key)
+    }
+
+    /// Takes a level to plan on.
+    pub(super) fn know(&mut self, loaded: LoadedLevel) {
+        let known = Known {
+            expected: loaded.level.version,
+            sku_known: loaded.sku_known,
+            level: loaded.level,
+        };
+        self.levels.insert(known.level.key.clone(), known);
+    }
+
+    /// Takes requests that have been answered before.
+    pub(super) fn know_requests(&mut self, stored: Accepted) {
+        self.stored.extend(stored);
+    }
+
+    /// Plans one command more. It knows every level that the command names. An error
+    /// leaves everything as it was.
+    pub(super) fn command(&mut self, prepared: &Prepared) -> Result<Done, Error> {
         let request_id = prepared.command.request_id();
-        let earlier = self.accepted.get(request_id);
-        if let Some(stored) = earlier.or_else(|| self.loaded.requests.get(request_id)) {
+        let answered = [&self.accepted, &*self.earlier, &self.stored];
+        let answered = answered.iter().find_map(|known| known.get(request_id));
+        if let Some(stored) = answered {
             return self.repeat(prepared, stored);
         }
         let (done, order_id, movement) = match &prepared.command {
@@ -118,7 +171,7 @@ impl<'a> Planner<'a> {
             fingerprint: prepared.fingerprint,
             answer,
         };
-        self.accepted.insert(request_id, stored);
+        self.accepted.insert(request_id.clone(), stored);
         Ok(done)
     }
 
@@ -147,16 +200,16 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn create_order(&mut self, new: &'a NewOrder) -> Result<Arc<Order>, Error> {
-        let takes = sum_lines(new);
-        self.require_known(takes.iter().map(|(key, _)| *key))?;
+    fn create_order(&mut self, new: &NewOrder) -> Result<Arc<Order>, Error> {
+        let mut takes = sum_lines(new);
+        self.require_known(takes.iter().map(|take| take.key))?;
         let short: Vec<Shortfall> = takes
             .iter()
-            .filter_map(|&(key, units)| {
-                let available = self.level(key).available();
-                (available < units).then(|| Shortfall {
-                    key: key.clone(),
-                    requested: units,
+            .filter_map(|take| {
+                let available = self.level(take.key).available();
+                (available < take.units).then(|| Shortfall {
+                    key: take.key.clone(),
+                    requested: take.units,
                     available,
                 })
             })
@@ -164,17 +217,20 @@ impl<'a> Planner<'a> {
         if !short.is_empty() {
             return Err(Error::InsufficientStock(short));
         }
-        let mut versions = HashMap::with_capacity(takes.len());
-        for (key, units) in takes {
-            let mut movement = self.step(key, MovementKind::Ordered, -units);
+        for take in &mut takes {
+            let mut movement = self.step(take.key, MovementKind::Ordered, -take.units);
             movement.order_id = Some(new.order_id);
-            versions.insert(key, movement.version);
+            take.version = movement.version;
             self.writes.movements.push(Arc::new(movement));
         }
+        let version_of = |key: &LevelKey| {
+            let place = takes.binary_search_by(|take| take.key.cmp(key));
+            takes[place.expect("every line was summed")].version
+        };
         let lines = new.lines.iter().map(|line| OrderLine {
             key: line.key.clone(),
             quantity: line.quantity,
-            version: versions[&line.key],
+            version: version_of(&line.key),
         });
         let order = Arc::new(Order {
             order_id: new.order_id,
@@ -193,7 +249,7 @@ impl<'a> Planner<'a> {
 
     fn adjust_stock(
         &mut self,
-        adjustment: &'a Adjustment,
+        adjustment: &Adjustment,
     ) -> Result<(Arc<Movement>, StockLevel), Error> {
         let key = &adjustment.key;
         self.require_known(std::iter::once(key))?;
@@ -238,22 +294,18 @@ impl<'a> Planner<'a> {
 
     /// The level as the commands so far have left it.
     fn level(&self, key: &LevelKey) -> &StockLevel {
-        self.levels
-            .get(key)
-            .unwrap_or_else(|| &self.loaded.levels[key].level)
+        &self.levels[key].level
     }
 
-    fn step(&mut self, key: &'a LevelKey, kind: MovementKind, on_hand_delta: i64) -> Movement {
-        let level = self
-            .levels
-            .entry(key)
-            .or_insert_with(|| self.loaded.levels[key].level.clone());
-        step(level, kind, on_hand_delta, self.now)
+    fn step(&mut self, key: &LevelKey, kind: MovementKind, on_hand_delta: i64) -> Movement {
+        let known = self.levels.get_mut(key);
+        let known = known.expect("the caller has looked at the level");
+        step(&mut known.level, kind, on_hand_delta, self.now)
     }
 
     fn require_known<'k>(&self, keys: impl Iterator<Item = &'k LevelKey>) -> Result<(), Error> {
         let mut unknown: Vec<Sku> = keys
-            .filter(|key| !self.loaded.levels[*key].sku_known)
+            .filter(|key| !self.levels[*key].sku_known)
             .map(|key| key.sku.clone())
             .collect();
         // The keys come in ascending order.
@@ -265,21 +317,21 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The changed levels, each guarded by the version that it was loaded at.
-    fn finish(mut self) -> Writes {
-        let loaded = self.loaded;
-        self.writes.levels = self
-            .levels
-            .into_iter()
-            .map(|(key, level)| LevelWrite {
-                expected: loaded.levels[key].level.version,
-                level,
+    /// What is to be written, the changed levels each guarded by the version that it
+    /// was known at, and the requests that this answers.
+    pub(super) fn finish(mut self) -> (Writes, Accepted) {
+        let known = self.levels.into_values();
+        let changed = known.filter(|known| known.level.version > known.expected);
+        self.writes.levels = changed
+            .map(|known| LevelWrite {
+                expected: known.expected,
+                level: known.level,
             })
             .collect();
         self.writes
             .levels
             .sort_unstable_by(|a, b| a.level.key.cmp(&b.level.key));
-        self.writes
+        (self.writes, self.accepted)
     }
 }
 
@@ -309,19 +361,31 @@ fn step(
     }
 }
 
-/// The units that an order takes of each level, in ascending order of the keys.
-/// Two lines of one level are one take: checked apart, they could oversell.
-fn sum_lines(new: &NewOrder) -> Vec<(&LevelKey, i64)> {
-    let mut takes: Vec<(&LevelKey, i64)> = new
+/// What an order takes of one level.
+struct Take<'a> {
+    key: &'a LevelKey,
+    units: i64,
+    /// The version that it makes; none before it is made.
+    version: Version,
+}
+
+/// What an order takes of each level, in ascending order of the keys. Two lines of one
+/// level are one take: checked apart, they could oversell.
+fn sum_lines(new: &NewOrder) -> Vec<Take<'_>> {
+    let mut takes: Vec<Take<'_>> = new
         .lines
         .iter()
-        .map(|line| (&line.key, line.quantity.units()))
+        .map(|line| Take {
+            key: &line.key,
+            units: line.quantity.units(),
+            version: Version::NONE,
+        })
         .collect();
-    takes.sort_unstable_by_key(|(key, _)| *key);
+    takes.sort_unstable_by_key(|take| take.key);
     takes.dedup_by(|later, first| {
-        let same = later.0 == first.0;
+        let same = later.key == first.key;
         if same {
-            first.1 += later.1;
+            first.units += later.units;
         }
         same
     });

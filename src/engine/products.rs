@@ -12,7 +12,7 @@ use super::{Context, Engine};
 use crate::clock;
 use crate::domain::{Product, Sku, StockLevel};
 use crate::error::Error;
-use crate::storage::{StorageError, Verdict, WriteTx};
+use crate::storage::{Guard, StorageError, Verdict, WriteTx};
 
 /// PutProducts calls that may wait for a lane. Each holds up to 1,000 products.
 pub(super) const WAITING_MAX: usize = 32;
@@ -67,20 +67,23 @@ async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, 
         .transaction(async |tx| Ok(Verdict::Commit(write(tx, products).await?)))
         .await;
     if matches!(done, Err(StorageError::Conflict { .. })) {
+        context.memory.forget();
         context.conflicted();
     }
     let (put, levels) = done?;
     if !levels.is_empty() {
-        context.committed(&levels);
+        context.memory.remember(levels.iter());
+        (context.on_commit)(&levels);
     }
     Ok(put)
 }
 
 async fn write(
-    tx: &WriteTx,
+    tx: &mut WriteTx,
     products: &[Product],
 ) -> Result<(ProductsPut, Vec<StockLevel>), StorageError> {
-    let stored = tx.stored_products(products).await?;
+    let asked: Vec<&Product> = products.iter().collect();
+    let stored = tx.stored_products(&asked).await?;
     let stored: HashMap<&Sku, &Product> = stored.iter().map(|p| (&p.sku, p)).collect();
     let changed: Vec<&Product> = products
         .iter()
@@ -102,7 +105,7 @@ async fn write(
     let levels = tx.levels_with_old_threshold(&changed).await?;
     let writes = plan_thresholds(levels, &changed, clock::now());
     if !writes.levels.is_empty() {
-        tx.write(&writes).await?;
+        tx.write(&writes, Guard::ByVersion).await?;
     }
     Ok((put, writes.levels.into_iter().map(|w| w.level).collect()))
 }

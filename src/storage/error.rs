@@ -1,7 +1,9 @@
 //! What can go wrong in the database, as facts that the engine acts on.
 
+use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
+use super::stock;
 use crate::domain::LevelKey;
 
 /// A failed read or transaction.
@@ -32,11 +34,28 @@ impl StorageError {
         Self::Failed(DbErr::Custom(what.into()))
     }
 
-    /// An error of COMMIT: definite only if the database itself said no.
-    pub(super) fn of_commit(error: DbErr) -> Self {
-        match sqlx_error(&error) {
-            Some(SqlxError::Database(_)) => error.into(),
-            _ => Self::CommitUnknown(error),
+    /// An error of what commits, COMMIT or a statement on its own: definite only if
+    /// the database itself said no.
+    pub(super) fn of_commit(self) -> Self {
+        match self {
+            Self::Unavailable(error) | Self::Failed(error) if !is_definite(&error) => {
+                Self::CommitUnknown(error)
+            }
+            other => other,
+        }
+    }
+
+    /// What the guard says, with the levels that it names.
+    fn conflict(error: &SqlxError) -> Self {
+        let database = error.as_database_error();
+        let postgres = database.and_then(|e| e.try_downcast_ref::<PgDatabaseError>());
+        let named = postgres
+            .and_then(PgDatabaseError::detail)
+            .and_then(|detail| serde_json::from_str::<Vec<[String; 2]>>(detail).ok());
+        let levels = named.unwrap_or_default().into_iter();
+        let levels = levels.filter_map(|[sku, location]| stock::key(&sku, &location).ok());
+        Self::Conflict {
+            levels: levels.collect(),
         }
     }
 }
@@ -45,13 +64,34 @@ impl From<DbErr> for StorageError {
     fn from(error: DbErr) -> Self {
         match &error {
             DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Self::Unavailable(error),
-            DbErr::Exec(_) | DbErr::Query(_) => match sqlx_error(&error).map(kind) {
-                Some(Kind::Conflict) => Self::Conflict { levels: Vec::new() },
-                Some(Kind::Unavailable) => Self::Unavailable(error),
-                Some(Kind::Failed) | None => Self::Failed(error),
+            DbErr::Exec(_) | DbErr::Query(_) => match sqlx_error(&error) {
+                Some(cause) => match kind(cause) {
+                    Kind::Conflict => Self::conflict(cause),
+                    Kind::Unavailable => Self::Unavailable(error),
+                    Kind::Failed => Self::Failed(error),
+                },
+                None => Self::Failed(error),
             },
             _ => Self::Failed(error),
         }
+    }
+}
+
+impl From<SqlxError> for StorageError {
+    fn from(error: SqlxError) -> Self {
+        DbErr::Exec(RuntimeErr::SqlxError(error.into())).into()
+    }
+}
+
+/// Whether the database said that the transaction is undone. One that is shut down
+/// may have committed before it said so.
+fn is_definite(error: &DbErr) -> bool {
+    match sqlx_error(error) {
+        Some(SqlxError::Database(e)) => {
+            let code = e.code().unwrap_or_default();
+            !(code.starts_with("08") || code.starts_with("57P"))
+        }
+        _ => false,
     }
 }
 
@@ -77,7 +117,7 @@ fn kind(error: &SqlxError) -> Kind {
             // SQLite gives numbers (https://sqlite.org/rescode.html), PostgreSQL five
             // characters (https://www.postgresql.org/docs/15/errcodes-appendix.html).
             if code.len() == 5 {
-                postgres_kind(&code)
+                postgres_kind(&code, e.constraint())
             } else {
                 sqlite_kind(&code)
             }
@@ -92,10 +132,12 @@ fn kind(error: &SqlxError) -> Kind {
     }
 }
 
-fn postgres_kind(code: &str) -> Kind {
+fn postgres_kind(code: &str, constraint: Option<&str>) -> Kind {
     match code {
         // serialization_failure, deadlock_detected.
         "40001" | "40P01" => Kind::Conflict,
+        // unique_violation: the request has been answered.
+        "23505" if constraint == Some("request_pkey") => Kind::Conflict,
         // read_only_sql_transaction (a standby), idle_in_transaction_session_timeout,
         // lock_not_available.
         "25006" | "25P03" | "55P03" => Kind::Unavailable,

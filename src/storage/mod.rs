@@ -18,7 +18,7 @@ mod schema;
 mod stock;
 
 pub use books::{Books, Imbalance};
-pub use commit::{Verdict, WriteTx};
+pub use commit::{Guard, Verdict, WriteTx};
 pub use error::StorageError;
 pub use schema::SchemaState;
 pub use stock::StockPage;
@@ -26,6 +26,7 @@ pub use stock::StockPage;
 use std::fs::File;
 use std::sync::Arc;
 
+use sea_orm::sqlx::{PgPool, SqlitePool};
 use sea_orm::{DatabaseConnection, DbBackend};
 
 use self::pool::Pool;
@@ -50,6 +51,23 @@ pub enum Access {
     Write,
     /// To look: beside a server, never in its way.
     Read,
+}
+
+/// A pool beneath SeaORM, for what its builders would slow down.
+enum Connection {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+impl Connection {
+    fn of(connection: &DatabaseConnection) -> Self {
+        match connection.get_database_backend() {
+            DbBackend::Postgres => {
+                Self::Postgres(connection.get_postgres_connection_pool().clone())
+            }
+            _ => Self::Sqlite(connection.get_sqlite_connection_pool().clone()),
+        }
+    }
 }
 
 impl Store {

@@ -40,15 +40,12 @@ impl Store {
     }
 }
 
-pub(super) async fn find(
-    connection: &impl ConnectionTrait,
-    id: Uuid,
-) -> Result<Option<Order>, StorageError> {
+async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Order>, StorageError> {
     let row = order::Entity::find_by_id(id).one(connection).await?;
     row.map(order_of).transpose()
 }
 
-fn order_of(row: order::Model) -> Result<Order, StorageError> {
+pub(super) fn order_of(row: order::Model) -> Result<Order, StorageError> {
     let corrupt = |what: &dyn std::fmt::Display| {
         StorageError::corrupt(format!("order {}: {what}", row.order_id))
     };
@@ -86,7 +83,7 @@ fn order_of(row: order::Model) -> Result<Order, StorageError> {
     })
 }
 
-pub(super) fn state_number(state: OrderState) -> i64 {
+pub(super) fn state_number(state: OrderState) -> i16 {
     match state {
         OrderState::Confirmed => 1,
     }
@@ -106,11 +103,9 @@ pub(super) fn lines_json(order: &Order) -> String {
     serde_json::to_string(&lines).expect("texts and numbers always have a JSON form")
 }
 
-/// Empty when there are none.
-pub(super) fn labels_json(order: &Order) -> String {
-    if order.labels.is_empty() {
-        String::new()
-    } else {
+/// None when there are none.
+pub(super) fn labels_json(order: &Order) -> Option<String> {
+    (!order.labels.is_empty()).then(|| {
         serde_json::to_string(&order.labels).expect("a map of texts always has a JSON form")
-    }
+    })
 }

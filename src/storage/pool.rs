@@ -76,6 +76,15 @@ impl Pool {
         &self,
         work: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
+        self.bounded_or(work, StorageError::Unavailable).await
+    }
+
+    /// As [`Pool::bounded`]; `silent` says what it means that the database was.
+    pub(super) async fn bounded_or<T>(
+        &self,
+        work: impl Future<Output = Result<T, StorageError>>,
+        silent: impl FnOnce(DbErr) -> StorageError,
+    ) -> Result<T, StorageError> {
         let Some((options, patience)) = &self.shared.renewal else {
             return work.await;
         };
@@ -84,8 +93,8 @@ impl Pool {
             Ok(done) => done,
             Err(_) => {
                 self.renew(generation, options).await?;
-                let silent = format!("no answer in {} ms", patience.as_millis());
-                Err(DbErr::Conn(RuntimeErr::Internal(silent)).into())
+                let silence = format!("no answer in {} ms", patience.as_millis());
+                Err(silent(DbErr::Conn(RuntimeErr::Internal(silence))))
             }
         }
     }

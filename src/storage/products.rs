@@ -1,10 +1,10 @@
 //! Storing products, and finding the levels that a changed threshold touches.
 
-use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, RelationTrait};
+use sea_orm::sqlx::{AssertSqlSafe, query};
+use sea_orm::{FromQueryResult as _, QueryResult};
 
+use super::commit::{column, store};
 use super::entity::{product, stock_level};
-use super::rows::Rows;
 use super::{StorageError, WriteTx, stock};
 use crate::domain::{Product, Sku, StockLevel};
 
@@ -22,22 +22,28 @@ SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL
 ON CONFLICT (sku) DO UPDATE
 SET display_name = excluded.display_name, low_stock_threshold = excluded.low_stock_threshold";
 
+/// `{skus}` stands for the SKUs that are asked for.
+const STORED: &str = "SELECT * FROM product WHERE sku {skus}";
+
+const WITH_OLD_THRESHOLD: &str = "\
+SELECT l.* FROM stock_level AS l
+JOIN product AS p ON p.sku = l.sku
+WHERE l.sku {skus} AND l.low_stock_threshold <> p.low_stock_threshold
+ORDER BY l.sku, l.location";
+
 impl WriteTx {
     /// Reads those of `products` that exist, as they are stored.
     ///
     /// # Errors
     /// The database failed.
     pub async fn stored_products(
-        &self,
-        products: &[Product],
+        &mut self,
+        products: &[&Product],
     ) -> Result<Vec<Product>, StorageError> {
-        let skus = products.iter().map(|p| p.sku.as_str());
-        let rows = product::Entity::find()
-            .filter(product::Column::Sku.is_in(skus))
-            .all(&self.tx)
-            .await?;
-        rows.into_iter()
+        let rows = self.of_skus(STORED, products).await?;
+        rows.iter()
             .map(|row| {
+                let row = product::Model::from_query_result(row, "")?;
                 Ok(Product {
                     sku: Sku::new(row.sku)
                         .map_err(|e| StorageError::corrupt(format!("product.sku {e}")))?,
@@ -53,16 +59,24 @@ impl WriteTx {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn upsert_products(&self, products: &[&Product]) -> Result<(), StorageError> {
-        let rows = Rows::default()
-            .text(products.iter().map(|p| p.sku.as_str()))
-            .text(products.iter().map(|p| p.display_name.as_str()))
-            .int(products.iter().map(|p| p.low_stock_threshold));
-        let sql = match self.backend() {
-            DbBackend::Postgres => UPSERT_POSTGRES,
-            _ => UPSERT_SQLITE,
-        };
-        self.execute(sql, rows).await?;
+    pub async fn upsert_products(&mut self, products: &[&Product]) -> Result<(), StorageError> {
+        match self {
+            Self::Postgres(tx) => {
+                let statement = query(UPSERT_POSTGRES)
+                    .bind(column(products, |p| p.sku.as_str()))
+                    .bind(column(products, |p| p.display_name.as_str()))
+                    .bind(column(products, |p| p.low_stock_threshold));
+                statement.execute(&mut **tx).await?;
+            }
+            Self::Sqlite(tx) => {
+                store(tx, UPSERT_SQLITE, 3, products, |row, product| {
+                    row.add(product.sku.as_str());
+                    row.add(product.display_name.as_str());
+                    row.add(product.low_stock_threshold);
+                })
+                .await?;
+            }
+        }
         Ok(())
     }
 
@@ -72,27 +86,33 @@ impl WriteTx {
     /// # Errors
     /// The database failed.
     pub async fn levels_with_old_threshold(
-        &self,
+        &mut self,
         products: &[&Product],
     ) -> Result<Vec<StockLevel>, StorageError> {
-        let rows = stock_level::Entity::find()
-            .join(
-                sea_orm::JoinType::InnerJoin,
-                stock_level::Relation::Product.def(),
-            )
-            .filter(stock_level::Column::Sku.is_in(products.iter().map(|p| p.sku.as_str())))
-            .filter(
-                Expr::col((stock_level::Entity, stock_level::Column::LowStockThreshold)).ne(
-                    Expr::col((product::Entity, product::Column::LowStockThreshold)),
-                ),
-            )
-            .all(&self.tx)
-            .await?;
-        let mut levels: Vec<StockLevel> = rows
-            .into_iter()
-            .map(stock::level)
-            .collect::<Result<_, _>>()?;
-        levels.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(levels)
+        let rows = self.of_skus(WITH_OLD_THRESHOLD, products).await?;
+        let level = |row| stock::level(stock_level::Model::from_query_result(row, "")?);
+        rows.iter().map(level).collect()
+    }
+
+    async fn of_skus(
+        &mut self,
+        sql: &'static str,
+        products: &[&Product],
+    ) -> Result<Vec<QueryResult>, StorageError> {
+        Ok(match self {
+            Self::Postgres(tx) => {
+                let text = AssertSqlSafe(sql.replace("{skus}", "= ANY ($1)"));
+                let skus = column(products, |p| p.sku.as_str());
+                let rows = query(text).bind(skus).fetch_all(&mut **tx).await?;
+                rows.into_iter().map(Into::into).collect()
+            }
+            Self::Sqlite(tx) => {
+                let text = sql.replace("{skus}", "IN (SELECT value FROM json_each($1))");
+                let skus = serde_json::Value::from_iter(products.iter().map(|p| p.sku.as_str()));
+                let statement = query(AssertSqlSafe(text)).bind(skus.to_string());
+                let rows = statement.fetch_all(&mut **tx).await?;
+                rows.into_iter().map(Into::into).collect()
+            }
+        })
     }
 }

@@ -1,10 +1,9 @@
 //! The schema's steps and how far a database has come.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, TransactionTrait as _};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait};
 use uuid::Uuid;
 
-use super::commit::begin;
 use super::entity::store;
 use super::{StorageError, Store};
 
@@ -32,7 +31,10 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(step!("0001_initial"))]
+        vec![
+            Box::new(step!("0001_initial")),
+            Box::new(step!("0002_commit_batch")),
+        ]
     }
 }
 
@@ -103,7 +105,11 @@ impl Store {
             return self.migrate_locked().await;
         }
         // The lock belongs to a transaction of its own: it ends with it, whatever happens.
-        let lock = begin(&self.migrating()).await?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a lock that lasts as long as the migration, and writes nothing"
+        )]
+        let lock = self.migrating().begin().await?;
         lock.execute_unprepared(&format!(
             "SET LOCAL idle_in_transaction_session_timeout = 0; \
              SET LOCAL statement_timeout = 0; \

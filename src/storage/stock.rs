@@ -21,7 +21,7 @@ FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
 LEFT JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
 LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.sku";
 
-const READ_LEVELS_SQLITE: &str = "\
+pub(super) const READ_LEVELS_SQLITE: &str = "\
 SELECT k.key, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us
 FROM json_each($1) AS k
 LEFT JOIN stock_level AS l ON l.sku = k.value ->> 0 AND l.location = k.value ->> 1
@@ -113,31 +113,34 @@ pub(super) async fn read_levels(
     connection: &impl ConnectionTrait,
     keys: &[LevelKey],
 ) -> Result<Vec<LoadedLevel>, StorageError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
     let backend = connection.get_database_backend();
     let statement = match backend {
-        DbBackend::Postgres => {
-            let rows = Rows::default()
-                .int(0..keys.len() as i64)
-                .text(keys.iter().map(|key| key.sku.as_str()))
-                .text(keys.iter().map(|key| key.location.as_str()));
-            rows.statements(backend, READ_LEVELS_POSTGRES).pop()
-        }
-        _ => {
-            // JSON, because it takes any number of keys in one statement: one moment.
-            let names = keys.iter().map(|k| [k.sku.as_str(), k.location.as_str()]);
-            let json = serde_json::Value::from_iter(names.map(|name| name.to_vec()));
-            Some(Statement::from_sql_and_values(
-                backend,
-                READ_LEVELS_SQLITE,
-                [json.to_string().into()],
-            ))
-        }
+        DbBackend::Postgres => Rows::default()
+            .int(0..keys.len() as i64)
+            .text(keys.iter().map(|key| key.sku.as_str()))
+            .text(keys.iter().map(|key| key.location.as_str()))
+            .statement(backend, READ_LEVELS_POSTGRES),
+        _ => Statement::from_sql_and_values(backend, READ_LEVELS_SQLITE, [keys_json(keys).into()]),
     };
-    let Some(statement) = statement else {
-        return Ok(Vec::new());
-    };
+    loaded_levels(keys, connection.query_all_raw(statement).await?)
+}
+
+/// Keys for SQLite: JSON takes any number of them in one statement, at one moment.
+pub(super) fn keys_json(keys: &[LevelKey]) -> String {
+    let names = keys.iter().map(|k| [k.sku.as_str(), k.location.as_str()]);
+    serde_json::Value::from_iter(names.map(|name| name.to_vec())).to_string()
+}
+
+/// The levels of `keys`, in their order, from the rows that a query over them gave.
+pub(super) fn loaded_levels(
+    keys: &[LevelKey],
+    rows: impl IntoIterator<Item = QueryResult>,
+) -> Result<Vec<LoadedLevel>, StorageError> {
     let mut levels: Vec<Option<LoadedLevel>> = vec![None; keys.len()];
-    for row in connection.query_all_raw(statement).await? {
+    for row in rows {
         let place = row.try_get_by_index::<i64>(0)?;
         let place = usize::try_from(place)
             .ok()
@@ -149,6 +152,15 @@ pub(super) async fn read_levels(
         .into_iter()
         .collect::<Option<_>>()
         .ok_or_else(|| StorageError::corrupt("a level was asked for and not answered"))
+}
+
+/// Levels of which nothing is known.
+pub(super) fn no_levels(keys: &[LevelKey]) -> Vec<LoadedLevel> {
+    let none = |key: &LevelKey| LoadedLevel {
+        level: StockLevel::none(key.clone(), 0),
+        sku_known: false,
+    };
+    keys.iter().map(none).collect()
 }
 
 fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, StorageError> {
@@ -170,21 +182,7 @@ fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, Storag
     })
 }
 
-pub(super) async fn find_movement(
-    connection: &impl ConnectionTrait,
-    key: &LevelKey,
-    version: Version,
-) -> Result<Option<Movement>, StorageError> {
-    let id = (
-        key.sku.to_string(),
-        key.location.to_string(),
-        version.number(),
-    );
-    let row = movement::Entity::find_by_id(id).one(connection).await?;
-    row.map(movement_of).transpose()
-}
-
-fn movement_of(row: movement::Model) -> Result<Movement, StorageError> {
+pub(super) fn movement_of(row: movement::Model) -> Result<Movement, StorageError> {
     let request_id = row.request_id.map(RequestId::new).transpose();
     Ok(Movement {
         key: key(&row.sku, &row.location)?,

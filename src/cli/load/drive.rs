@@ -110,14 +110,12 @@ impl Drive {
             pace: self.pace,
             next: AtomicU64::new(0),
         });
-        let run = Uuid::now_v7().simple();
         let mut callers = JoinSet::new();
-        for n in 0..self.in_flight {
+        for _ in 0..self.in_flight {
             let caller = Caller {
                 client: client.clone(),
                 mix: Arc::clone(&self.mix),
                 clock: Arc::clone(&clock),
-                ids: format!("load-{run}-{n}-"),
                 random: rand::make_rng(),
                 tally: Tally::new(),
             };
@@ -170,18 +168,15 @@ struct Caller {
     client: Client,
     mix: Arc<Mix>,
     clock: Arc<Clock>,
-    /// What its request ids begin with.
-    ids: String,
     random: SmallRng,
     tally: Tally,
 }
 
 impl Caller {
     async fn call_until_the_end(mut self) -> Tally {
-        let mut number = 0_u64;
         while let Some(begun) = self.clock.turn().await {
-            number += 1;
-            let request_id = format!("{}{number}", self.ids);
+            // Ids that begin with the time lie side by side in the store's index.
+            let request_id = Uuid::now_v7().to_string();
             let order = self.mix.order(request_id, &mut self.random);
             let lines = order.lines.len() as u64;
             let answer = self.client.create_order(order).await;

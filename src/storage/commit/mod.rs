@@ -1,35 +1,45 @@
-//! The one transaction that changes stock.
+//! What changes stock: a batch's writes in one transaction, all of them or none.
 //!
-//! Reads the levels and requests that a batch names, then stores what was
-//! planned from them. Every statement takes its rows in ascending (sku,
-//! location), so that two instances wait for each other and never deadlock; the
-//! levels come last, guarded by version.
+//! Owns the order in which rows are written and locked: levels first, in ascending
+//! (sku, location), so that two instances wait for each other and never in a ring.
+//! Leaves what to write, and how levels are guarded, to the engine.
 
+mod load;
 mod postgres;
 mod sqlite;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+pub(super) use postgres::column;
+pub(super) use sqlite::store;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, QueryResult,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
-use uuid::Uuid;
+use sea_orm::DbErr;
+use sea_orm::sqlx::{Postgres, Sqlite, Transaction};
 
 use super::error::StorageError;
-use super::rows::Rows;
-use super::{Store, orders, stock};
+use super::{Connection, Store};
 use crate::domain::{
-    Fingerprint, LevelKey, LevelWrite, Loaded, LoadedLevel, RequestId, StoredAnswer, StoredRequest,
+    LevelKey, LevelTake, LevelWrite, LoadedLevel, Movement, RequestWrite, StockLevel, Timestamp,
     Version, Writes,
 };
 
 /// An open write transaction; [`Store::transaction`] ends it.
 #[derive(Debug)]
-pub struct WriteTx {
-    pub(super) tx: DatabaseTransaction,
+pub enum WriteTx {
+    /// On PostgreSQL.
+    Postgres(Transaction<'static, Postgres>),
+    /// On SQLite, whose transactions shut every other writer out.
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// Whether the versions of levels are still to be checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// Each level is written where it is at its expected version.
+    ByVersion,
+    /// [`WriteTx::take`] has written the levels that have rows; the new ones are
+    /// guarded by having none.
+    Taken,
 }
 
 /// How the work of a transaction ends when nothing failed.
@@ -42,25 +52,51 @@ pub enum Verdict<T> {
 }
 
 impl Store {
-    /// Does `work` in one write transaction. Must run in a task of its own, so
-    /// that a caller that hangs up does not drop it half-way.
+    /// Stores `writes`, each level guarded by its version, in a transaction of their
+    /// own: on PostgreSQL a single statement. Must run in a task of its own, so that
+    /// a caller that hangs up does not drop it half-way.
     ///
     /// # Errors
-    /// Those of `work`, [`StorageError::Unavailable`] when no connection can be had
-    /// or the database falls silent, [`StorageError::CommitUnknown`] when it
-    /// breaks or falls silent during COMMIT.
+    /// [`StorageError::Conflict`] when a level is not at its expected version or a
+    /// request has been answered; [`StorageError::Unavailable`] when no connection
+    /// can be had; [`StorageError::CommitUnknown`] when it breaks or falls silent
+    /// while the writes are under way.
+    pub async fn commit(&self, writes: &Writes) -> Result<(), StorageError> {
+        let Connection::Postgres(pool) = Connection::of(&self.writer()) else {
+            return self
+                .transaction(async |tx| {
+                    tx.write(writes, Guard::ByVersion).await?;
+                    Ok(Verdict::Commit(()))
+                })
+                .await;
+        };
+        let sent = AtomicBool::new(false);
+        let statement = async {
+            let mut connection = pool.acquire().await?;
+            sent.store(true, Ordering::Relaxed);
+            let written = postgres::write(&mut connection, writes, Guard::ByVersion).await;
+            written.map_err(StorageError::of_commit)
+        };
+        let silent = |error| silence(&sent, error);
+        self.writer.bounded_or(statement, silent).await
+    }
+
+    /// Does `work` in one write transaction. Must run in a task of its own, as
+    /// [`Store::commit`].
+    ///
+    /// # Errors
+    /// Those of `work`, and those of [`Store::commit`].
     pub async fn transaction<T>(
         &self,
-        work: impl AsyncFnOnce(&WriteTx) -> Result<Verdict<T>, StorageError>,
+        work: impl AsyncFnOnce(&mut WriteTx) -> Result<Verdict<T>, StorageError>,
     ) -> Result<T, StorageError> {
         let committing = AtomicBool::new(false);
         let transaction = async {
-            let tx = begin(&self.writer()).await?;
-            let tx = WriteTx { tx };
-            match work(&tx).await {
+            let mut tx = WriteTx::begin(self).await?;
+            match work(&mut tx).await {
                 Ok(Verdict::Commit(done)) => {
                     committing.store(true, Ordering::Relaxed);
-                    tx.tx.commit().await.map_err(StorageError::of_commit)?;
+                    tx.commit().await?;
                     Ok(done)
                 }
                 Ok(Verdict::Leave(done)) => {
@@ -75,247 +111,113 @@ impl Store {
                 }
             }
         };
-        match self.writer.bounded(transaction).await {
-            Err(StorageError::Unavailable(error)) if committing.load(Ordering::Relaxed) => {
-                Err(StorageError::CommitUnknown(error))
-            }
-            other => other,
-        }
+        let silent = |error| silence(&committing, error);
+        self.writer.bounded_or(transaction, silent).await
     }
 }
 
-/// A bare transaction that may write from its first statement on.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that begins transactions"
-)]
-pub(super) async fn begin(
-    connection: &DatabaseConnection,
-) -> Result<DatabaseTransaction, StorageError> {
-    let options = TransactionOptions {
-        // A deferred one would fail at once when it turns into a writer.
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
-    };
-    Ok(connection.begin_with_options(options).await?)
+/// Once a commit may have reached the database, silence does not say what became of it.
+fn silence(sent: &AtomicBool, error: DbErr) -> StorageError {
+    if sent.load(Ordering::Relaxed) {
+        StorageError::CommitUnknown(error)
+    } else {
+        StorageError::Unavailable(error)
+    }
 }
 
 impl WriteTx {
-    pub(super) fn backend(&self) -> DbBackend {
-        self.tx.get_database_backend()
+    /// May write from its first statement on: a deferred transaction of SQLite would
+    /// fail at once when it turns into a writer.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that begins transactions"
+    )]
+    async fn begin(store: &Store) -> Result<Self, StorageError> {
+        Ok(match Connection::of(&store.writer()) {
+            Connection::Postgres(pool) => Self::Postgres(pool.begin().await?),
+            Connection::Sqlite(pool) => Self::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+        })
     }
 
-    /// The text for this transaction's database.
-    fn pick(&self, postgres: &'static str, sqlite: &'static str) -> &'static str {
-        match self.backend() {
-            DbBackend::Postgres => postgres,
-            _ => sqlite,
+    async fn commit(self) -> Result<(), StorageError> {
+        match self {
+            Self::Postgres(tx) => tx.commit().await,
+            Self::Sqlite(tx) => tx.commit().await,
         }
-    }
-
-    /// Runs a query over `rows`.
-    async fn query(&self, sql: &str, rows: Rows) -> Result<Vec<QueryResult>, StorageError> {
-        let mut found = Vec::new();
-        for statement in rows.statements(self.backend(), sql) {
-            found.extend(self.tx.query_all_raw(statement).await?);
-        }
-        Ok(found)
-    }
-
-    /// Runs a statement over `rows` and returns how many it affected.
-    pub(super) async fn execute(&self, sql: &str, rows: Rows) -> Result<u64, StorageError> {
-        let mut affected = 0;
-        for statement in rows.statements(self.backend(), sql) {
-            affected += self.tx.execute_raw(statement).await?.rows_affected();
-        }
-        Ok(affected)
-    }
-
-    /// Reads what a batch needs to be planned: one entry for each of `keys`, and
-    /// those of `requests` that have been answered.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn load(
-        &self,
-        keys: Vec<LevelKey>,
-        requests: &[RequestId],
-    ) -> Result<Loaded, StorageError> {
-        let levels = self.load_levels(keys).await?;
-        let requests = self.load_requests(requests).await?;
-        Ok(Loaded { levels, requests })
-    }
-
-    async fn load_levels(
-        &self,
-        keys: Vec<LevelKey>,
-    ) -> Result<HashMap<LevelKey, LoadedLevel>, StorageError> {
-        let loaded = stock::read_levels(&self.tx, &keys).await?;
-        Ok(keys.into_iter().zip(loaded).collect())
-    }
-
-    async fn load_requests(
-        &self,
-        requests: &[RequestId],
-    ) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
-        let rows = Rows::default().text(requests.iter().map(RequestId::as_str));
-        let sql = self.pick(postgres::LOAD_REQUESTS, sqlite::LOAD_REQUESTS);
-        let mut found = HashMap::new();
-        for row in self.query(sql, rows).await? {
-            let (request_id, stored) = self.stored_request(&row).await?;
-            found.insert(request_id, stored);
-        }
-        Ok(found)
-    }
-
-    /// Repeats are rare, so what each made is read on its own.
-    async fn stored_request(
-        &self,
-        row: &QueryResult,
-    ) -> Result<(RequestId, StoredRequest), StorageError> {
-        let request_id = RequestId::new(row.try_get_by_index::<String>(0)?)
-            .map_err(|e| StorageError::corrupt(format!("request.request_id {e}")))?;
-        let fingerprint: [u8; 16] = row
-            .try_get_by_index::<Vec<u8>>(1)?
-            .try_into()
-            .map_err(|_| StorageError::corrupt("request.fingerprint is not of 16 bytes"))?;
-        let answer = match row.try_get_by_index::<Option<Uuid>>(2)? {
-            Some(order_id) => {
-                let order = orders::find(&self.tx, order_id).await?;
-                StoredAnswer::Order(Arc::new(order.ok_or_else(|| {
-                    StorageError::corrupt(format!("request {request_id} names no order"))
-                })?))
-            }
-            None => {
-                let key = stock::key(
-                    &row.try_get_by_index::<String>(3)?,
-                    &row.try_get_by_index::<String>(4)?,
-                )?;
-                let version = Version::new(row.try_get_by_index(5)?);
-                let movement = stock::find_movement(&self.tx, &key, version).await?;
-                StoredAnswer::Movement(Arc::new(movement.ok_or_else(|| {
-                    StorageError::corrupt(format!("request {request_id} names no movement"))
-                })?))
-            }
-        };
-        let fingerprint = Fingerprint::from_bytes(fingerprint);
-        Ok((
-            request_id,
-            StoredRequest {
-                fingerprint,
-                answer,
-            },
-        ))
-    }
-
-    /// Stores what was planned. After an error the transaction must be dropped.
-    ///
-    /// # Errors
-    /// [`StorageError::Conflict`] when a level is not at its expected version or
-    /// a request has been answered since they were loaded.
-    pub async fn write(&self, writes: &Writes) -> Result<(), StorageError> {
-        match self.backend() {
-            DbBackend::Postgres => postgres::write(self, writes).await,
-            _ => sqlite::write(self, writes).await,
-        }
+        .map_err(|error| StorageError::from(error).of_commit())
     }
 
     /// A connection that fails here has lost its transaction anyway.
     async fn rollback(self) {
-        if let Err(error) = self.tx.rollback().await {
+        let rolled_back = match self {
+            Self::Postgres(tx) => tx.rollback().await,
+            Self::Sqlite(tx) => tx.rollback().await,
+        };
+        if let Err(error) = rolled_back {
             tracing::debug!(%error, "rollback failed");
+        }
+    }
+
+    /// Reads levels and keeps their rows locked until the transaction ends. A level
+    /// without a row cannot be locked; its first row is guarded by its absence.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lock_levels(
+        &mut self,
+        keys: &[LevelKey],
+    ) -> Result<Vec<LoadedLevel>, StorageError> {
+        match self {
+            Self::Postgres(tx) => postgres::lock_levels(tx, keys).await,
+            // The transaction itself is the lock.
+            Self::Sqlite(tx) => sqlite::read_levels(tx, keys).await,
+        }
+    }
+
+    /// Moves levels that have rows, wherever they stand, and returns what they are
+    /// then; their rows are locked from here on. A level that would be left with less
+    /// than is reserved stays as it is and is not returned. PostgreSQL only.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn take(
+        &mut self,
+        takes: &[LevelTake],
+        now: Timestamp,
+    ) -> Result<Vec<StockLevel>, StorageError> {
+        match self {
+            Self::Postgres(tx) => postgres::take(tx, takes, now).await,
+            Self::Sqlite(_) => {
+                unreachable!("the configuration allows `atomic` on PostgreSQL alone")
+            }
+        }
+    }
+
+    /// Stores what was planned.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]. After one the transaction must be given up.
+    pub async fn write(&mut self, writes: &Writes, guard: Guard) -> Result<(), StorageError> {
+        match self {
+            Self::Postgres(tx) => postgres::write(tx, writes, guard).await,
+            Self::Sqlite(tx) => sqlite::write(tx, writes).await,
         }
     }
 }
 
-/// The rows of table `request`, by what the requests made.
-struct RequestRows {
-    /// request_id, fingerprint, order_id.
-    of_orders: Rows,
-    /// request_id, fingerprint, sku, location, version.
-    of_movements: Rows,
-}
-
-fn request_rows(writes: &Writes) -> RequestRows {
-    // Sorted, so that two instances with the same ids wait and never deadlock.
+/// Sorted, so that two instances with the same ids wait and never deadlock.
+fn sorted_requests(writes: &Writes) -> Vec<&RequestWrite> {
     let mut requests: Vec<_> = writes.requests.iter().collect();
     requests.sort_unstable_by(|a, b| a.request_id.cmp(&b.request_id));
-    let orders = || {
-        let orders = requests.iter().map(|w| (w, w.order_id));
-        orders.filter_map(|(w, order_id)| Some((w, order_id?)))
-    };
-    let movements = || {
-        let movements = requests.iter().map(|w| (w, w.movement.as_ref()));
-        movements.filter_map(|(w, movement)| Some((w, movement?)))
-    };
-    RequestRows {
-        of_orders: Rows::default()
-            .text(orders().map(|(w, _)| w.request_id.as_str()))
-            .bytes(orders().map(|(w, _)| &w.fingerprint.as_bytes()[..]))
-            .uuid(orders().map(|(_, order_id)| order_id.0)),
-        of_movements: Rows::default()
-            .text(movements().map(|(w, _)| w.request_id.as_str()))
-            .bytes(movements().map(|(w, _)| &w.fingerprint.as_bytes()[..]))
-            .text(movements().map(|(_, (key, _))| key.sku.as_str()))
-            .text(movements().map(|(_, (key, _))| key.location.as_str()))
-            .int(movements().map(|(_, (_, version))| version.number())),
-    }
+    requests
 }
 
-/// The columns of table `orders`. A new order has version 1 and was last changed
-/// when it was made.
-fn order_rows(writes: &Writes) -> Rows {
-    let orders = &writes.orders;
-    Rows::default()
-        .uuid(orders.iter().map(|o| o.order_id.0))
-        .text(orders.iter().map(|o| o.request_id.as_str()))
-        .int(orders.iter().map(|o| orders::state_number(o.state)))
-        .json(orders.iter().map(|o| orders::lines_json(o)))
-        .text(orders.iter().map(|o| o.customer_ref.as_str()))
-        .json(orders.iter().map(|o| orders::labels_json(o)))
-        .int(orders.iter().map(|o| o.created.us()))
-}
-
-/// The columns of table `movement`, in ascending (sku, location, version).
-fn movement_rows(writes: &Writes) -> Rows {
-    let mut movements: Vec<_> = writes.movements.iter().collect();
+/// In ascending (sku, location, version): neighbours in the index.
+fn sorted_movements(writes: &Writes) -> Vec<&Movement> {
+    let mut movements: Vec<_> = writes.movements.iter().map(|m| &**m).collect();
     // Stable within a level: plan made its versions in ascending order.
     movements.sort_by(|a, b| a.key.cmp(&b.key));
-    let movements = &movements;
-    Rows::default()
-        .text(movements.iter().map(|m| m.key.sku.as_str()))
-        .text(movements.iter().map(|m| m.key.location.as_str()))
-        .int(movements.iter().map(|m| m.version.number()))
-        .int(movements.iter().map(|m| m.kind as i64))
-        .int(movements.iter().map(|m| m.on_hand_delta))
-        .int(movements.iter().map(|m| m.reserved_delta))
-        .int(movements.iter().map(|m| m.on_hand))
-        .int(movements.iter().map(|m| m.reserved))
-        .int(movements.iter().map(|m| m.time.us()))
-        .uuid(
-            movements
-                .iter()
-                .map(|m| m.order_id.map_or(Uuid::nil(), |id| id.0)),
-        )
-        .text(
-            movements
-                .iter()
-                .map(|m| m.request_id.as_ref().map_or("", RequestId::as_str)),
-        )
-        .text(movements.iter().map(|m| m.note.as_str()))
-}
-
-/// The columns of table `stock_level` and the version each row replaces.
-fn level_rows(levels: &[&LevelWrite]) -> Rows {
-    Rows::default()
-        .text(levels.iter().map(|w| w.level.key.sku.as_str()))
-        .text(levels.iter().map(|w| w.level.key.location.as_str()))
-        .int(levels.iter().map(|w| w.level.on_hand))
-        .int(levels.iter().map(|w| w.level.reserved))
-        .int(levels.iter().map(|w| w.level.version.number()))
-        .int(levels.iter().map(|w| w.level.low_stock_threshold))
-        .int(levels.iter().map(|w| w.level.updated.us()))
-        .int(levels.iter().map(|w| w.expected.number()))
+    movements
 }
 
 /// Levels that get their first row, and levels whose row is replaced.

@@ -1,130 +1,213 @@
-//! The write statements on PostgreSQL. Two instances may run them at once.
+//! A batch on PostgreSQL: one call of `commit_batch`, which migrations/postgres
+//! explains, and the statements of the other guards. Two instances may run them at
+//! once.
 
-use super::super::{StorageError, stock};
-use super::{
-    LevelWrite, WriteTx, Writes, level_rows, movement_rows, order_rows, request_rows, split_levels,
+use sea_orm::sqlx::postgres::{PgArguments, PgRow};
+use sea_orm::sqlx::query::Query;
+use sea_orm::sqlx::{PgConnection, Postgres, Row as _, query};
+
+use super::super::error::StorageError;
+use super::super::{orders, stock};
+use super::{Guard, Writes, sorted_movements, sorted_requests, split_levels};
+use crate::domain::{
+    LevelKey, LevelTake, LevelWrite, LoadedLevel, RequestId, StockLevel, Timestamp, Version,
 };
-use crate::domain::LevelKey;
 
-pub(super) const LOAD_REQUESTS: &str = "\
-SELECT request_id, fingerprint, order_id, sku, location, version
-FROM request
-WHERE request_id = ANY ($1)";
+/// Its text never changes, so it stays prepared, whatever the size of a batch.
+const COMMIT_BATCH: &str = "\
+SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)";
 
-/// Waits for a transaction that has the same id and is not done, then inserts
-/// nothing if that one committed.
-const INSERT_ORDER_REQUESTS: &str = "\
-INSERT INTO request (request_id, fingerprint, order_id)
-SELECT * FROM unnest($1::text[], $2::bytea[], $3::uuid[])
-ON CONFLICT DO NOTHING";
+/// `place` is the key's in the question. The rows come, and are locked, in the order
+/// of the keys.
+const LOCK_LEVELS: &str = "\
+SELECT k.place, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us
+FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
+JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
+ORDER BY l.sku, l.location
+FOR UPDATE OF l";
 
-const INSERT_MOVEMENT_REQUESTS: &str = "\
-INSERT INTO request (request_id, fingerprint, sku, location, version)
-SELECT * FROM unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::bigint[])
-ON CONFLICT DO NOTHING";
-
-const INSERT_ORDERS: &str = "\
-INSERT INTO orders (order_id, request_id, state, lines, customer_ref, labels, created_us, updated_us, version)
-SELECT order_id, request_id, state, lines::json, nullif(customer_ref, ''), nullif(labels, '')::jsonb,
-       created_us, created_us, 1
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[])
-     AS n (order_id, request_id, state, lines, customer_ref, labels, created_us)";
-
-/// A row that exists already means that another transaction made this version.
-/// The rows come in ascending (sku, location), so this is also where two writers
-/// of one level wait for each other, and always in that order: the second finds
-/// the first's movement in the index, waits for its end, and inserts nothing.
-const INSERT_MOVEMENTS: &str = "\
-INSERT INTO movement (sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved,
-                      time_us, order_id, request_id, note)
-SELECT sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved, time_us,
-       nullif(order_id, '00000000-0000-0000-0000-000000000000'), nullif(request_id, ''), nullif(note, '')
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::bigint[], $9::bigint[], $10::uuid[], $11::text[], $12::text[])
-     AS n (sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved,
-           time_us, order_id, request_id, note)
-ON CONFLICT DO NOTHING";
-
-/// The product is locked against a change of its threshold, which PutProducts
-/// would otherwise miss to copy into a level that it cannot see yet.
-const INSERT_LEVELS: &str = "\
-INSERT INTO stock_level (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us)
-SELECT n.sku, n.location, n.on_hand, n.reserved, n.version, n.low_stock_threshold, n.updated_us
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-            $7::bigint[], $8::bigint[])
-     AS n (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, expected)
-JOIN product p ON p.sku = n.sku AND p.low_stock_threshold = n.low_stock_threshold
-ORDER BY n.sku COLLATE \"C\", n.location COLLATE \"C\"
-FOR SHARE OF p
-ON CONFLICT DO NOTHING
-RETURNING sku, location";
-
-/// The guard. Its row locks need no order of their own: whoever gets here has
-/// inserted the movement of the very version that it writes, which no other
-/// transaction can have done, so nobody else is on its way to these rows.
-const UPDATE_LEVELS: &str = "\
+/// Moves levels wherever they stand. As in `commit_batch`, every plan of it goes
+/// through the rows in ascending (sku, location).
+const TAKE: &str = "\
 UPDATE stock_level AS l
-SET on_hand = n.on_hand, reserved = n.reserved, version = n.version,
-    low_stock_threshold = n.low_stock_threshold, updated_us = n.updated_us
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-            $7::bigint[], $8::bigint[])
-     AS n (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, expected)
-WHERE l.sku = n.sku AND l.location = n.location AND l.version = n.expected
-RETURNING l.sku, l.location";
+SET on_hand = l.on_hand + n.delta, version = l.version + n.movements, updated_us = $1
+FROM (SELECT unnest($2::text[]) AS sku, unnest($3::text[]) AS location,
+             unnest($4::bigint[]) AS delta, unnest($5::bigint[]) AS movements) AS n
+WHERE l.sku = n.sku AND l.location = n.location AND l.on_hand + n.delta >= l.reserved
+RETURNING l.sku, l.location, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us";
 
-pub(super) async fn write(tx: &WriteTx, writes: &Writes) -> Result<(), StorageError> {
-    let requests = request_rows(writes);
-    let claimed = tx
-        .execute(INSERT_ORDER_REQUESTS, requests.of_orders)
-        .await?
-        + tx.execute(INSERT_MOVEMENT_REQUESTS, requests.of_movements)
-            .await?;
-    if claimed < writes.requests.len() as u64 {
-        return Err(moved_on(tx, writes).await?);
-    }
-    tx.execute(INSERT_ORDERS, order_rows(writes)).await?;
-    let (new, existing) = split_levels(writes);
-    guard(tx, INSERT_LEVELS, &new).await?;
-    let moved = tx.execute(INSERT_MOVEMENTS, movement_rows(writes)).await?;
-    if moved < writes.movements.len() as u64 {
-        return Err(moved_on(tx, writes).await?);
-    }
-    guard(tx, UPDATE_LEVELS, &existing).await
-}
-
-/// Writes `levels` and fails unless each was still at its expected version.
-async fn guard(
-    tx: &WriteTx,
-    sql: &'static str,
-    levels: &[&LevelWrite],
+/// Stores `writes`. Outside of a transaction the statement is one by itself.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    writes: &Writes,
+    guard: Guard,
 ) -> Result<(), StorageError> {
-    if levels.is_empty() {
-        return Ok(());
-    }
-    let written = tx.query(sql, level_rows(levels)).await?;
-    if written.len() == levels.len() {
-        return Ok(());
-    }
-    let mut refused: Vec<LevelKey> = levels.iter().map(|write| write.level.key.clone()).collect();
-    for row in &written {
-        let (sku, location): (String, String) =
-            (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-        refused.retain(|key| key.sku.as_str() != sku || key.location.as_str() != location);
-    }
-    Err(StorageError::Conflict { levels: refused })
+    let requests = sorted_requests(writes);
+    let movements = sorted_movements(writes);
+    let orders = &writes.orders;
+    let (new, existing) = split_levels(writes);
+    let existing = match guard {
+        Guard::ByVersion => existing,
+        Guard::Taken => Vec::new(),
+    };
+    let statement = query(COMMIT_BATCH)
+        .bind(writes.time.us())
+        .bind(column(&requests, |w| w.request_id.as_str()))
+        .bind(column(&requests, |w| &w.fingerprint.as_bytes()[..]))
+        .bind(sparse(&requests, |w| w.order_id.map(|id| id.0)))
+        .bind(sparse(&requests, |w| {
+            Some(w.movement.as_ref()?.0.sku.as_str())
+        }))
+        .bind(sparse(&requests, |w| {
+            Some(w.movement.as_ref()?.0.location.as_str())
+        }))
+        .bind(sparse(&requests, |w| Some(w.movement.as_ref()?.1.number())))
+        .bind(column(orders, |o| o.order_id.0))
+        .bind(column(orders, |o| o.request_id.as_str()))
+        .bind(column(orders, |o| orders::state_number(o.state)))
+        .bind(column(orders, |o| orders::lines_json(o)))
+        .bind(sparse(orders, |o| given(&o.customer_ref)))
+        .bind(sparse(orders, |o| orders::labels_json(o)))
+        .bind(column(&movements, |m| m.key.sku.as_str()))
+        .bind(column(&movements, |m| m.key.location.as_str()))
+        .bind(column(&movements, |m| m.version.number()))
+        .bind(column(&movements, |m| m.kind as i16))
+        .bind(column(&movements, |m| m.on_hand_delta))
+        .bind(column(&movements, |m| m.reserved_delta))
+        .bind(column(&movements, |m| m.on_hand))
+        .bind(column(&movements, |m| m.reserved))
+        .bind(sparse(&movements, |m| m.order_id.map(|id| id.0)))
+        .bind(sparse(&movements, |m| {
+            m.request_id.as_ref().map(RequestId::as_str)
+        }))
+        .bind(sparse(&movements, |m| given(&m.note)));
+    let statement = bind_levels(bind_levels(statement, &new), &existing)
+        .bind(column(&existing, |w| w.expected.number()));
+    statement.execute(connection).await?;
+    Ok(())
 }
 
-/// Which levels have moved on since the load. Asked before any level was
-/// written, so every version it reads is another transaction's.
-async fn moved_on(tx: &WriteTx, writes: &Writes) -> Result<StorageError, StorageError> {
-    let keys: Vec<LevelKey> = writes.levels.iter().map(|w| w.level.key.clone()).collect();
-    let now = stock::read_levels(&tx.tx, &keys).await?;
-    let expected = writes.levels.iter().map(|write| write.expected);
-    let levels = now
-        .into_iter()
-        .zip(expected)
-        .filter(|(now, expected)| now.level.version != *expected)
-        .map(|(now, _)| now.level.key)
-        .collect();
-    Ok(StorageError::Conflict { levels })
+type Statement<'a> = Query<'a, Postgres, PgArguments>;
+
+fn bind_levels<'a>(statement: Statement<'a>, levels: &[&LevelWrite]) -> Statement<'a> {
+    statement
+        .bind(column(levels, |w| w.level.key.sku.as_str()))
+        .bind(column(levels, |w| w.level.key.location.as_str()))
+        .bind(column(levels, |w| w.level.on_hand))
+        .bind(column(levels, |w| w.level.reserved))
+        .bind(column(levels, |w| w.level.version.number()))
+        .bind(column(levels, |w| w.level.low_stock_threshold))
+}
+
+/// A column of an array for each; NULL when there are no rows.
+pub(in crate::storage) fn column<'a, Row, T>(
+    rows: &'a [Row],
+    value: impl Fn(&'a Row) -> T,
+) -> Option<Vec<T>> {
+    (!rows.is_empty()).then(|| rows.iter().map(value).collect())
+}
+
+/// A column of which most values are NULL; all of it is when no row has one.
+fn sparse<'a, Row, T>(
+    rows: &'a [Row],
+    value: impl Fn(&'a Row) -> Option<T>,
+) -> Option<Vec<Option<T>>> {
+    let values: Vec<_> = rows.iter().map(value).collect();
+    values.iter().any(Option::is_some).then_some(values)
+}
+
+fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+pub(super) async fn lock_levels(
+    connection: &mut PgConnection,
+    keys: &[LevelKey],
+) -> Result<Vec<LoadedLevel>, StorageError> {
+    let rows = query(LOCK_LEVELS)
+        .bind((0..keys.len() as i64).collect::<Vec<_>>())
+        .bind(column(keys, |key| key.sku.as_str()))
+        .bind(column(keys, |key| key.location.as_str()))
+        .fetch_all(&mut *connection)
+        .await?;
+    let mut levels = stock::no_levels(keys);
+    for row in &rows {
+        let place: i64 = row.try_get(0)?;
+        let found = usize::try_from(place)
+            .ok()
+            .and_then(|place| levels.get_mut(place));
+        let found = found.ok_or_else(|| StorageError::corrupt("a level was not asked for"))?;
+        found.level = locked_level(&found.level.key, row)?;
+        found.sku_known = true;
+    }
+    let missing: Vec<usize> = (0..keys.len()).filter(|i| !levels[*i].sku_known).collect();
+    if !missing.is_empty() {
+        know_products(connection, &mut levels, &missing).await?;
+    }
+    Ok(levels)
+}
+
+/// Fills in what is known of levels that have no row.
+async fn know_products(
+    connection: &mut PgConnection,
+    levels: &mut [LoadedLevel],
+    missing: &[usize],
+) -> Result<(), StorageError> {
+    let rows = query(
+        "SELECT k.place, p.low_stock_threshold FROM unnest($1::bigint[], $2::text[]) AS k (place, sku) \
+         JOIN product AS p ON p.sku = k.sku",
+    )
+    .bind(column(missing, |i| *i as i64))
+    .bind(column(missing, |i| levels[*i].level.key.sku.as_str()))
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        let place: i64 = row.try_get(0)?;
+        let known = usize::try_from(place)
+            .ok()
+            .and_then(|place| levels.get_mut(place));
+        let known = known.ok_or_else(|| StorageError::corrupt("a product was not asked for"))?;
+        known.level.low_stock_threshold = row.try_get(1)?;
+        known.sku_known = true;
+    }
+    Ok(())
+}
+
+fn locked_level(key: &LevelKey, row: &PgRow) -> Result<StockLevel, StorageError> {
+    Ok(StockLevel {
+        key: key.clone(),
+        on_hand: row.try_get(1)?,
+        reserved: row.try_get(2)?,
+        version: Version::new(row.try_get(3)?),
+        low_stock_threshold: row.try_get(4)?,
+        updated: Timestamp::from_us(row.try_get(5)?),
+    })
+}
+
+pub(super) async fn take(
+    connection: &mut PgConnection,
+    takes: &[LevelTake],
+    now: Timestamp,
+) -> Result<Vec<StockLevel>, StorageError> {
+    let rows = query(TAKE)
+        .bind(now.us())
+        .bind(column(takes, |t| t.key.sku.as_str()))
+        .bind(column(takes, |t| t.key.location.as_str()))
+        .bind(column(takes, |t| t.on_hand_delta))
+        .bind(column(takes, |t| t.movements))
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(StockLevel {
+                key: stock::key(row.try_get(0)?, row.try_get(1)?)?,
+                on_hand: row.try_get(2)?,
+                reserved: row.try_get(3)?,
+                version: Version::new(row.try_get(4)?),
+                low_stock_threshold: row.try_get(5)?,
+                updated: Timestamp::from_us(row.try_get(6)?),
+            })
+        })
+        .collect()
 }

@@ -1,52 +1,39 @@
-//! The write statements on SQLite. `BEGIN IMMEDIATE` shuts every other writer out,
-//! so what was loaded in this transaction cannot change; but a plan made from
-//! memory has not looked for its request ids, and one of them may be stored.
+//! A batch on SQLite, a statement for each table. `BEGIN IMMEDIATE` shuts every other
+//! writer out, so what was read in this transaction cannot change; but a plan made
+//! from memory has not looked for its request ids, and one of them may be stored.
+//!
+//! The rows of a statement are a VALUES list as long as the next power of two, so that
+//! there are a dozen texts and a batch takes one statement a table: each is a trip to
+//! SQLite's own thread and back. Parameters that are not bound are NULL
+//! (<https://sqlite.org/lang_expr.html#parameters>), which is how rows that fill the
+//! list up are told from others.
 
-use super::super::StorageError;
-use super::{
-    Rows, WriteTx, Writes, level_rows, movement_rows, order_rows, request_rows, split_levels,
-};
+use sea_orm::sqlx::sqlite::{Sqlite, SqliteArguments};
+use sea_orm::sqlx::{Arguments as _, AssertSqlSafe, Encode, SqliteConnection, Type, query};
 
-pub(super) const LOAD_REQUESTS: &str = "\
-SELECT request_id, fingerprint, order_id, sku, location, version
-FROM request
-WHERE request_id IN (VALUES {rows})";
+use super::super::error::StorageError;
+use super::super::{orders, stock};
+use super::{Writes, sorted_movements, sorted_requests, split_levels};
+use crate::domain::{LevelKey, LevelWrite, LoadedLevel, RequestId};
 
-const INSERT_ORDER_REQUESTS: &str = "\
-WITH n (request_id, fingerprint, order_id) AS (VALUES {rows})
-INSERT INTO request (request_id, fingerprint, order_id)
-SELECT request_id, fingerprint, order_id FROM n WHERE request_id IS NOT NULL
-ON CONFLICT DO NOTHING";
-
-const INSERT_MOVEMENT_REQUESTS: &str = "\
-WITH n (request_id, fingerprint, sku, location, version) AS (VALUES {rows})
-INSERT INTO request (request_id, fingerprint, sku, location, version)
-SELECT request_id, fingerprint, sku, location, version FROM n WHERE request_id IS NOT NULL
+const INSERT_REQUESTS: &str = "\
+INSERT INTO request (request_id, fingerprint, order_id, sku, location, version)
+SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL
 ON CONFLICT DO NOTHING";
 
 const INSERT_ORDERS: &str = "\
-WITH n (order_id, request_id, state, lines, customer_ref, labels, created_us) AS (VALUES {rows})
 INSERT INTO orders (order_id, request_id, state, lines, customer_ref, labels, created_us, updated_us, version)
-SELECT order_id, request_id, state, lines, nullif(customer_ref, ''), nullif(labels, ''),
-       created_us, created_us, 1
-FROM n WHERE order_id IS NOT NULL";
+SELECT *, 1 FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 
 const INSERT_MOVEMENTS: &str = "\
-WITH n (sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved,
-        time_us, order_id, request_id, note)
-    AS (VALUES {rows})
 INSERT INTO movement (sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved,
                       time_us, order_id, request_id, note)
-SELECT sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved, time_us,
-       nullif(order_id, zeroblob(16)), nullif(request_id, ''), nullif(note, '')
-FROM n WHERE sku IS NOT NULL";
+SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 
 const INSERT_LEVELS: &str = "\
-WITH n (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, expected)
-    AS (VALUES {rows})
 INSERT INTO stock_level (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us)
-SELECT sku, location, on_hand, reserved, version, low_stock_threshold, updated_us
-FROM n WHERE sku IS NOT NULL
+SELECT column1, column2, column3, column4, column5, column6, column7
+FROM (VALUES {rows}) WHERE column1 IS NOT NULL
 ON CONFLICT DO NOTHING";
 
 const UPDATE_LEVELS: &str = "\
@@ -59,44 +46,165 @@ FROM n
 WHERE stock_level.sku = n.sku AND stock_level.location = n.location
   AND stock_level.version = n.expected";
 
-pub(super) async fn write(tx: &WriteTx, writes: &Writes) -> Result<(), StorageError> {
+/// Most rows of one statement. Those of the widest table are 24,576 parameters;
+/// SQLite takes 32,766.
+const ROWS_MAX: usize = 2_048;
+
+/// Stores `writes`, the guards first: whoever is too late has written nothing.
+pub(super) async fn write(
+    connection: &mut SqliteConnection,
+    writes: &Writes,
+) -> Result<(), StorageError> {
     let (new, existing) = split_levels(writes);
-    let requests = request_rows(writes);
-    let adjustments = writes.requests.len() - writes.orders.len();
-    let tables = [
-        (
-            INSERT_ORDER_REQUESTS,
-            requests.of_orders,
-            writes.orders.len(),
-        ),
-        (INSERT_MOVEMENT_REQUESTS, requests.of_movements, adjustments),
-        (INSERT_ORDERS, order_rows(writes), writes.orders.len()),
-        (INSERT_LEVELS, level_rows(&new), new.len()),
-        (
-            INSERT_MOVEMENTS,
-            movement_rows(writes),
-            writes.movements.len(),
-        ),
-        (UPDATE_LEVELS, level_rows(&existing), existing.len()),
-    ];
-    for (sql, rows, count) in tables {
-        store(tx, sql, rows, count, writes).await?;
+    let mut written = store(connection, INSERT_LEVELS, 8, &new, level_row).await?;
+    written += store(connection, UPDATE_LEVELS, 8, &existing, level_row).await?;
+    if written < writes.levels.len() as u64 {
+        return Err(StorageError::Conflict {
+            levels: moved_on(connection, writes).await?,
+        });
     }
+    let requests = sorted_requests(writes);
+    let answered = store(connection, INSERT_REQUESTS, 6, &requests, |row, request| {
+        row.add(request.request_id.as_str());
+        row.add(&request.fingerprint.as_bytes()[..]);
+        row.add(request.order_id.map(|id| id.0));
+        let movement = request.movement.as_ref();
+        row.add(movement.map(|(key, _)| key.sku.as_str()));
+        row.add(movement.map(|(key, _)| key.location.as_str()));
+        row.add(movement.map(|(_, version)| version.number()));
+    });
+    if answered.await? < requests.len() as u64 {
+        return Err(StorageError::Conflict { levels: Vec::new() });
+    }
+    store(
+        connection,
+        INSERT_ORDERS,
+        8,
+        &writes.orders,
+        |row, order| {
+            row.add(order.order_id.0);
+            row.add(order.request_id.as_str());
+            row.add(orders::state_number(order.state));
+            row.add(orders::lines_json(order));
+            row.add((!order.customer_ref.is_empty()).then_some(order.customer_ref.as_str()));
+            row.add(orders::labels_json(order));
+            row.add(order.created.us());
+            row.add(order.updated.us());
+        },
+    )
+    .await?;
+    let movements = sorted_movements(writes);
+    store(
+        connection,
+        INSERT_MOVEMENTS,
+        12,
+        &movements,
+        |row, movement| {
+            row.add(movement.key.sku.as_str());
+            row.add(movement.key.location.as_str());
+            row.add(movement.version.number());
+            row.add(movement.kind as i64);
+            row.add(movement.on_hand_delta);
+            row.add(movement.reserved_delta);
+            row.add(movement.on_hand);
+            row.add(movement.reserved);
+            row.add(movement.time.us());
+            row.add(movement.order_id.map(|id| id.0));
+            row.add(movement.request_id.as_ref().map(RequestId::as_str));
+            row.add((!movement.note.is_empty()).then_some(movement.note.as_str()));
+        },
+    )
+    .await?;
     Ok(())
 }
 
-async fn store(
-    tx: &WriteTx,
-    sql: &'static str,
-    rows: Rows,
-    count: usize,
-    writes: &Writes,
-) -> Result<(), StorageError> {
-    if tx.execute(sql, rows).await? == count as u64 {
-        return Ok(());
+fn level_row(row: &mut Parameters, write: &&LevelWrite) {
+    let level = &write.level;
+    row.add(level.key.sku.as_str());
+    row.add(level.key.location.as_str());
+    row.add(level.on_hand);
+    row.add(level.reserved);
+    row.add(level.version.number());
+    row.add(level.low_stock_threshold);
+    row.add(level.updated.us());
+    row.add(write.expected.number());
+}
+
+/// Values to bind, row after row.
+#[derive(Default)]
+pub(in crate::storage) struct Parameters(SqliteArguments);
+
+impl Parameters {
+    pub(in crate::storage) fn add<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite>) {
+        self.0
+            .add(value)
+            .expect("numbers, texts, bytes and UUIDs always have a form in SQLite");
     }
-    let levels = writes.levels.iter().map(|write| write.level.key.clone());
-    Err(StorageError::Conflict {
-        levels: levels.collect(),
-    })
+}
+
+/// Runs `sql` over `rows` of `width` columns and returns how many it stored.
+pub(in crate::storage) async fn store<Row>(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    width: usize,
+    rows: &[Row],
+    bind: impl Fn(&mut Parameters, &Row),
+) -> Result<u64, StorageError> {
+    let mut stored = 0;
+    for rows in rows.chunks(ROWS_MAX) {
+        let mut parameters = Parameters::default();
+        parameters.0.reserve(rows.len() * width, 0);
+        for row in rows {
+            bind(&mut parameters, row);
+        }
+        let places = placeholders(rows.len().next_power_of_two(), width);
+        let text = AssertSqlSafe(sql.replace("{rows}", &places));
+        let statement = sea_orm::sqlx::query_with(text, parameters.0);
+        stored += statement.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(stored)
+}
+
+/// `(?,?),(?,?)`
+fn placeholders(rows: usize, width: usize) -> String {
+    let row = format!("({})", vec!["?"; width].join(","));
+    vec![row; rows].join(",")
+}
+
+/// Which levels were not at the expected version. Those that this transaction has
+/// written are at their new one, which nobody else can have made.
+async fn moved_on(
+    connection: &mut SqliteConnection,
+    writes: &Writes,
+) -> Result<Vec<LevelKey>, StorageError> {
+    let keys: Vec<LevelKey> = writes.levels.iter().map(|w| w.level.key.clone()).collect();
+    let now = read_levels(connection, &keys).await?;
+    let written = writes.levels.iter().map(|write| write.level.version);
+    let moved_on = now.into_iter().zip(written);
+    Ok(moved_on
+        .filter(|(now, written)| now.level.version != *written)
+        .map(|(now, _)| now.level.key)
+        .collect())
+}
+
+/// Reads levels in this transaction.
+pub(super) async fn read_levels(
+    connection: &mut SqliteConnection,
+    keys: &[LevelKey],
+) -> Result<Vec<LoadedLevel>, StorageError> {
+    let rows = query(stock::READ_LEVELS_SQLITE)
+        .bind(stock::keys_json(keys))
+        .fetch_all(connection)
+        .await?;
+    stock::loaded_levels(keys, rows.into_iter().map(Into::into))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::placeholders;
+
+    #[test]
+    fn a_statement_has_a_place_for_each_value() {
+        assert_eq!(placeholders(2, 3), "(?,?,?),(?,?,?)");
+    }
 }

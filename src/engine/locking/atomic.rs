@@ -1,0 +1,154 @@
+//! `atomic`: the database subtracts, wherever the level stands.
+//!
+//! **How.** The plan that was made ahead is a hint: it says how many units and
+//! movements each level gets. `UPDATE … SET on_hand = on_hand + delta, version = version
+//! + n WHERE on_hand + delta >= reserved RETURNING …` comes first and locks the rows;
+//! the batch is then planned again on what it returned, so that movements and lines
+//! carry the true versions, and written. Nothing needs to be at an expected version.
+//!
+//! **What it costs.** Four round trips a batch; levels are locked from the first one
+//! on. It conflicts only when stock ran short, or when a command asked for a state
+//! (a count, an expected version) that has changed.
+//!
+//! **When.** Several instances sell the same products from plenty of stock.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::write;
+use crate::domain::{LevelKey, LevelTake, LoadedLevel, RequestId, StockLevel, Version, Writes};
+use crate::engine::Prepared;
+use crate::engine::plan::{Plan, Planner};
+use crate::storage::{Guard, StorageError, Store, Verdict, WriteTx};
+
+/// Commits `hint`, the plan of `commands`, or one that does the same from where the
+/// levels are.
+pub(super) async fn commit(
+    store: &Store,
+    commands: &[&Prepared],
+    hint: Plan,
+) -> Result<Plan, StorageError> {
+    let takes = takes(&hint.writes);
+    store
+        .transaction(async |tx| {
+            let taken = take(tx, &takes, &hint.writes).await?;
+            let plan = plan_again(commands, hint, &takes, taken)?;
+            write(tx, &plan, Guard::Taken).await?;
+            Ok(Verdict::Commit(plan))
+        })
+        .await
+}
+
+/// What the hint does to each level that has a row.
+fn takes(writes: &Writes) -> Vec<LevelTake> {
+    let mut deltas: HashMap<&LevelKey, i64> = HashMap::new();
+    for movement in &writes.movements {
+        *deltas.entry(&movement.key).or_default() += movement.on_hand_delta;
+    }
+    let existing = writes.levels.iter().filter(|w| w.expected > Version::NONE);
+    existing
+        .map(|write| LevelTake {
+            key: write.level.key.clone(),
+            on_hand_delta: deltas.get(&write.level.key).copied().unwrap_or(0),
+            movements: write.level.version.number() - write.expected.number(),
+        })
+        .collect()
+}
+
+async fn take(
+    tx: &mut WriteTx,
+    takes: &[LevelTake],
+    writes: &Writes,
+) -> Result<HashMap<LevelKey, StockLevel>, StorageError> {
+    if takes.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let taken = tx.take(takes, writes.time).await?;
+    let taken: HashMap<_, _> = taken.into_iter().map(|l| (l.key.clone(), l)).collect();
+    if taken.len() == takes.len() {
+        return Ok(taken);
+    }
+    let short = takes.iter().filter(|take| !taken.contains_key(&take.key));
+    Err(StorageError::Conflict {
+        levels: short.map(|take| take.key.clone()).collect(),
+    })
+}
+
+/// Plans what the hint accepted on the levels as they were before they were taken from.
+/// Whatever comes out must be what was taken.
+fn plan_again(
+    commands: &[&Prepared],
+    hint: Plan,
+    takes: &[LevelTake],
+    taken: HashMap<LevelKey, StockLevel>,
+) -> Result<Plan, StorageError> {
+    let expected: HashMap<&LevelKey, &StockLevel> = hint
+        .writes
+        .levels
+        .iter()
+        .map(|w| (&w.level.key, &w.level))
+        .collect();
+    if taken
+        .iter()
+        .all(|(key, level)| expected.get(key) == Some(&level))
+    {
+        return Ok(hint);
+    }
+    let mut planner = Planner::new(hint.writes.time, Arc::default());
+    for take in takes {
+        planner.know(before(take, &taken[&take.key]));
+    }
+    for write in hint
+        .writes
+        .levels
+        .iter()
+        .filter(|w| w.expected == Version::NONE)
+    {
+        planner.know(LoadedLevel {
+            level: StockLevel::none(write.level.key.clone(), write.level.low_stock_threshold),
+            sku_known: true,
+        });
+    }
+    let made: HashSet<&RequestId> = hint.writes.requests.iter().map(|w| &w.request_id).collect();
+    let outcomes = commands
+        .iter()
+        .zip(hint.outcomes)
+        .map(|(command, outcome)| {
+            // Refusals, and answers that were stored, stay as they are.
+            let is_made = outcome.is_ok() && made.contains(command.command.request_id());
+            if is_made {
+                planner.command(command)
+            } else {
+                outcome
+            }
+        });
+    let outcomes: Vec<_> = outcomes.collect();
+    let (writes, _) = planner.finish();
+    let same = writes.requests.len() == made.len()
+        && writes
+            .levels
+            .iter()
+            .filter(|w| w.expected > Version::NONE)
+            .all(|w| {
+                let level = &taken[&w.level.key];
+                (level.on_hand, level.version) == (w.level.on_hand, w.level.version)
+            });
+    if same {
+        Ok(Plan { outcomes, writes })
+    } else {
+        let levels = takes.iter().map(|take| take.key.clone()).collect();
+        Err(StorageError::Conflict { levels })
+    }
+}
+
+fn before(take: &LevelTake, level: &StockLevel) -> LoadedLevel {
+    let version = level.version.number() - take.movements;
+    LoadedLevel {
+        level: StockLevel {
+            on_hand: level.on_hand - take.on_hand_delta,
+            version: Version::new(version),
+            ..level.clone()
+        },
+        sku_known: true,
+    }
+}

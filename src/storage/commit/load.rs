@@ -1,0 +1,134 @@
+//! What a batch is planned on, read outside of any transaction: the guards of the
+//! commit prove afterwards that none of it was stale.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sea_orm::sqlx::{AssertSqlSafe, PgConnection, SqliteConnection, query};
+use sea_orm::{FromQueryResult as _, QueryResult};
+use uuid::Uuid;
+
+use super::super::entity::{movement, order};
+use super::super::{Connection, StorageError, Store, orders, stock};
+use super::WriteTx;
+use crate::domain::{Fingerprint, LevelKey, LoadedLevel, RequestId, StoredAnswer, StoredRequest};
+
+/// Requests that have been answered, each with what it made. `{asked}` stands for
+/// those that are asked for.
+const LOAD_REQUESTS: &str = "\
+SELECT r.request_id, r.fingerprint, r.order_id,
+       o.order_id AS o_order_id, o.request_id AS o_request_id, o.state AS o_state, o.lines AS o_lines,
+       o.customer_ref AS o_customer_ref, o.labels AS o_labels, o.created_us AS o_created_us,
+       o.updated_us AS o_updated_us, o.version AS o_version,
+       m.sku AS m_sku, m.location AS m_location, m.version AS m_version, m.kind AS m_kind,
+       m.on_hand_delta AS m_on_hand_delta, m.reserved_delta AS m_reserved_delta,
+       m.on_hand AS m_on_hand, m.reserved AS m_reserved, m.time_us AS m_time_us,
+       m.order_id AS m_order_id, m.request_id AS m_request_id, m.note AS m_note
+FROM request AS r
+LEFT JOIN orders AS o ON o.order_id = r.order_id
+LEFT JOIN movement AS m ON m.sku = r.sku AND m.location = r.location AND m.version = r.version
+WHERE r.request_id {asked}";
+
+impl Store {
+    /// Reads levels to plan on; one entry for each of `keys`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn load_levels(&self, keys: &[LevelKey]) -> Result<Vec<LoadedLevel>, StorageError> {
+        let read = async { stock::read_levels(&self.writer(), keys).await };
+        self.writer.bounded(read).await
+    }
+
+    /// Reads those of `requests` that have been answered.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn load_requests(
+        &self,
+        requests: &[&RequestId],
+    ) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
+        if requests.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let read = async {
+            match Connection::of(&self.writer()) {
+                Connection::Postgres(pool) => {
+                    of_postgres(&mut *pool.acquire().await?, requests).await
+                }
+                Connection::Sqlite(pool) => of_sqlite(&mut *pool.acquire().await?, requests).await,
+            }
+        };
+        self.writer.bounded(read).await
+    }
+}
+
+impl WriteTx {
+    /// As [`Store::load_requests`], within the transaction.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn load_requests(
+        &mut self,
+        requests: &[&RequestId],
+    ) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
+        if requests.is_empty() {
+            return Ok(HashMap::new());
+        }
+        match self {
+            Self::Postgres(tx) => of_postgres(tx, requests).await,
+            Self::Sqlite(tx) => of_sqlite(tx, requests).await,
+        }
+    }
+}
+
+async fn of_postgres(
+    connection: &mut PgConnection,
+    requests: &[&RequestId],
+) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
+    let ids: Vec<&str> = requests.iter().map(|id| id.as_str()).collect();
+    let text = AssertSqlSafe(LOAD_REQUESTS.replace("{asked}", "= ANY ($1)"));
+    let rows = query(text).bind(ids).fetch_all(connection).await?;
+    rows.into_iter()
+        .map(|row| stored_request(&row.into()))
+        .collect()
+}
+
+async fn of_sqlite(
+    connection: &mut SqliteConnection,
+    requests: &[&RequestId],
+) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
+    let ids = serde_json::Value::from_iter(requests.iter().map(|id| id.as_str()));
+    let text = LOAD_REQUESTS.replace("{asked}", "IN (SELECT value FROM json_each($1))");
+    let statement = query(AssertSqlSafe(text)).bind(ids.to_string());
+    let rows = statement.fetch_all(connection).await?;
+    rows.into_iter()
+        .map(|row| stored_request(&row.into()))
+        .collect()
+}
+
+fn stored_request(row: &QueryResult) -> Result<(RequestId, StoredRequest), StorageError> {
+    let request_id = RequestId::new(row.try_get_by_index::<String>(0)?)
+        .map_err(|e| StorageError::corrupt(format!("request.request_id {e}")))?;
+    let fingerprint: [u8; 16] = row
+        .try_get_by_index::<Vec<u8>>(1)?
+        .try_into()
+        .map_err(|_| StorageError::corrupt("request.fingerprint is not of 16 bytes"))?;
+    let nothing = || StorageError::corrupt(format!("request {request_id} names nothing"));
+    let answer = if row.try_get_by_index::<Option<Uuid>>(2)?.is_some() {
+        let order = order::Model::from_query_result_optional(row, "o_")?;
+        let order = order.ok_or_else(nothing)?;
+        StoredAnswer::Order(Arc::new(orders::order_of(order)?))
+    } else {
+        let movement = movement::Model::from_query_result_optional(row, "m_")?;
+        let movement = movement.ok_or_else(nothing)?;
+        StoredAnswer::Movement(Arc::new(stock::movement_of(movement)?))
+    };
+    let fingerprint = Fingerprint::from_bytes(fingerprint);
+    Ok((
+        request_id,
+        StoredRequest {
+            fingerprint,
+            answer,
+        },
+    ))
+}
