@@ -24,7 +24,7 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::inventory_service_server::InventoryServiceServer;
 use crate::proto::order_service_server::OrderServiceServer;
 use crate::storage::{Access, SchemaState, StorageError, Store};
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, keep_up_forever};
 
 /// What health is reported for: the server as a whole and each service.
 const HEALTH_NAMES: [&str; 3] = [
@@ -84,6 +84,7 @@ pub async fn run(
     let gate = Arc::new(Gate::default());
     let (health, health_service) = tonic_health::server::health_reporter();
     report(&health, ServingStatus::NotServing).await;
+    let _kept_up = AbortOnDropHandle::new(tokio::spawn(keep_up_forever(Arc::clone(&counters))));
 
     let watching = Watching {
         feed: feed.clone(),

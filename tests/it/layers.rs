@@ -48,6 +48,16 @@ const RULES: &[Rule] = &[
         only_in: &["storage"],
     },
     Rule {
+        name: "metrics",
+        used: as_crate,
+        only_in: &["telemetry"],
+    },
+    Rule {
+        name: "metrics_exporter_prometheus",
+        used: as_crate,
+        only_in: &["telemetry"],
+    },
+    Rule {
         name: "sea_orm_migration",
         used: as_crate,
         only_in: &["storage"],
