@@ -77,7 +77,9 @@ pub async fn run(
         Arc::clone(&counters),
         {
             let feed = feed.clone();
-            move |levels| feed.publish(levels)
+            move |levels| {
+                feed.publish(levels);
+            }
         },
     )
     .context("cannot start the engine")?;
@@ -90,7 +92,7 @@ pub async fn run(
         feed: feed.clone(),
         store: store.clone(),
         config: config.watch.clone(),
-        counters,
+        counters: Arc::clone(&counters),
         gate: Arc::clone(&gate),
         store_id: Arc::default(),
     };
@@ -103,7 +105,9 @@ pub async fn run(
 
     let _reread = store.is_shared().then(|| {
         let every = config.watch.reread_interval();
-        AbortOnDropHandle::new(tokio::spawn(reread_forever(feed, store.clone(), every)))
+        let repairs = counters.watches.reread_repairs.clone();
+        let reread = reread_forever(feed, store.clone(), every, repairs);
+        AbortOnDropHandle::new(tokio::spawn(reread))
     });
     let ended = tokio::select! {
         () = shutdown => None,
@@ -139,6 +143,7 @@ fn add_services(
         engine: engine.clone(),
         store: store.clone(),
         gate: Arc::clone(&watching.gate),
+        counters: Arc::clone(&watching.counters),
     };
     let inventory = Inventory {
         engine: engine.clone(),
