@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
@@ -20,6 +21,7 @@ use crate::error::chain;
 use crate::feed::{Feed, reread_forever};
 pub use crate::grpc::DeadlineLayer;
 use crate::grpc::{Gate, Inventory, Orders, Watching};
+use crate::http::{self, Observed};
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::inventory_service_server::InventoryServiceServer;
 use crate::proto::order_service_server::OrderServiceServer;
@@ -53,6 +55,8 @@ type Layers = Stack<DeadlineLayer, Identity>;
 pub struct Listeners {
     /// gRPC over plain HTTP/2.
     pub grpc: TcpListener,
+    /// Metrics and probes over HTTP/1.1; none serves neither.
+    pub http: Option<TcpListener>,
 }
 
 /// Serves until `shutdown` resolves, then drains within `server.drain_timeout_ms`:
@@ -84,8 +88,12 @@ pub async fn run(
     )
     .context("cannot start the engine")?;
     let gate = Arc::new(Gate::default());
-    let (health, health_service) = tonic_health::server::health_reporter();
-    report(&health, ServingStatus::NotServing).await;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health = Health::new(reporter).await;
+    let _observed = listeners.http.map(|listener| {
+        let observed = health.observed(&counters);
+        AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed)))
+    });
     let _kept_up = AbortOnDropHandle::new(tokio::spawn(keep_up_forever(Arc::clone(&counters))));
 
     let watching = Watching {
@@ -116,7 +124,7 @@ pub async fn run(
     };
     tracing::info!("draining");
     gate.draining.cancel();
-    report(&health, ServingStatus::NotServing).await;
+    health.report(false).await;
     let deadline = Instant::now() + config.server.drain_timeout();
     if ended.is_none() && timeout_at(deadline, &mut serving).await.is_err() {
         tracing::warn!("connections were still open when the time to drain was over");
@@ -180,9 +188,39 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
-async fn report(health: &HealthReporter, status: ServingStatus) {
-    for name in HEALTH_NAMES {
-        health.set_service_status(name, status).await;
+/// Whether this server takes requests, told over gRPC and over HTTP alike.
+struct Health {
+    reporter: HealthReporter,
+    ready: watch::Sender<bool>,
+}
+
+impl Health {
+    /// Not ready: tonic-health would begin with SERVING.
+    async fn new(reporter: HealthReporter) -> Self {
+        let (ready, _) = watch::channel(false);
+        let health = Self { reporter, ready };
+        health.report(false).await;
+        health
+    }
+
+    async fn report(&self, ready: bool) {
+        self.ready.send_replace(ready);
+        let status = if ready {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        for name in HEALTH_NAMES {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+
+    /// What the HTTP port shows.
+    fn observed(&self, counters: &Arc<Counters>) -> Observed {
+        Observed {
+            counters: Arc::clone(counters),
+            ready: self.ready.subscribe(),
+        }
     }
 }
 
@@ -195,7 +233,7 @@ async fn keep_ready(
     config: &Config,
     store: &Store,
     gate: &Gate,
-    health: &HealthReporter,
+    health: &Health,
 ) -> anyhow::Result<Never> {
     let mut last = None;
     loop {
@@ -216,13 +254,10 @@ async fn keep_ready(
         }
         if last != Some(is_ready) {
             last = Some(is_ready);
-            let status = if is_ready {
+            if is_ready {
                 tracing::info!("serving");
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            report(health, status).await;
+            }
+            health.report(is_ready).await;
         }
         tokio::time::sleep(HEALTH_INTERVAL).await;
     }

@@ -18,7 +18,8 @@ mod tests;
 
 pub use load::{ConfigErrors, Loaded, load};
 pub use sections::{
-    EngineConfig, LogConfig, LogFormat, MigrateAtStart, ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, HttpConfig, LogConfig, LogFormat, MigrateAtStart, ServerConfig, StoreConfig,
+    WatchConfig,
 };
 pub use show::markdown_table;
 pub use sources::{Flag, Sources};
@@ -34,6 +35,8 @@ pub const DEFAULT_FILE: &str = "stockroom.toml";
 pub struct Config {
     /// How callers reach the service and how long it lets them wait.
     pub server: ServerConfig,
+    /// The port of metrics and probes.
+    pub http: HttpConfig,
     /// Where stock is kept.
     pub store: StoreConfig,
     /// How writes queue, batch and retry.

@@ -2,11 +2,14 @@
 
 use figment::value::Value;
 
-use super::sections::{EngineConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig};
+use super::sections::{
+    EngineConfig, HttpConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig,
+};
 
 /// All sections, in the order in which they are shown.
-pub(super) const SECTIONS: [&Section; 5] = [
+pub(super) const SECTIONS: [&Section; 6] = [
     &ServerConfig::SECTION,
+    &HttpConfig::SECTION,
     &StoreConfig::SECTION,
     &EngineConfig::SECTION,
     &WatchConfig::SECTION,
