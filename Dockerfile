@@ -23,8 +23,8 @@ USER 65532:65532
 # The embedded store is `stockroom.db` in the working directory.
 WORKDIR /var/lib/stockroom
 VOLUME /var/lib/stockroom
-ENV STOCKROOM_SERVER_LISTEN=0.0.0.0:50051
-EXPOSE 50051
+ENV STOCKROOM_SERVER_LISTEN=0.0.0.0:50051 STOCKROOM_HTTP_LISTEN=0.0.0.0:9464
+EXPOSE 50051 9464
 # SIGTERM, which `docker stop` sends, drains within a bound.
 ENTRYPOINT ["stockroom"]
 CMD ["serve"]

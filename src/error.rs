@@ -69,6 +69,37 @@ pub enum Error {
     Internal(#[source] StorageError),
 }
 
+/// The name of each kind of [`Error`], as callers and metrics see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// [`Error::InvalidRequest`]
+    InvalidRequest,
+    /// [`Error::RequestIdReused`]
+    RequestIdReused,
+    /// [`Error::SkuNotFound`]
+    SkuNotFound,
+    /// [`Error::OrderNotFound`]
+    OrderNotFound,
+    /// [`Error::InsufficientStock`]
+    InsufficientStock,
+    /// [`Error::VersionMismatch`]
+    VersionMismatch,
+    /// [`Error::VersionNotReached`]
+    VersionNotReached,
+    /// [`Error::StockContention`]
+    StockContention,
+    /// [`Error::Overloaded`]
+    Overloaded,
+    /// [`Error::TooManyWatches`]
+    TooManyWatches,
+    /// [`Error::StoreUnavailable`]
+    StoreUnavailable,
+    /// [`Error::Draining`]
+    Draining,
+    /// [`Error::Internal`]
+    Internal,
+}
+
 /// A field that breaks its bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -106,6 +137,85 @@ impl Error {
             | Self::VersionMismatch { .. }
             | Self::VersionNotReached { .. }
             | Self::Internal(_) => false,
+        }
+    }
+}
+
+impl Error {
+    /// Its name.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::InvalidRequest(_) => Reason::InvalidRequest,
+            Self::RequestIdReused(_) => Reason::RequestIdReused,
+            Self::SkuNotFound(_) => Reason::SkuNotFound,
+            Self::OrderNotFound(_) => Reason::OrderNotFound,
+            Self::InsufficientStock(_) => Reason::InsufficientStock,
+            Self::VersionMismatch { .. } => Reason::VersionMismatch,
+            Self::VersionNotReached { .. } => Reason::VersionNotReached,
+            Self::StockContention { .. } => Reason::StockContention,
+            Self::Overloaded(_) => Reason::Overloaded,
+            Self::TooManyWatches { .. } => Reason::TooManyWatches,
+            Self::StoreUnavailable(_) => Reason::StoreUnavailable,
+            Self::Draining => Reason::Draining,
+            Self::Internal(_) => Reason::Internal,
+        }
+    }
+}
+
+impl Reason {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 13] = [
+        Self::InvalidRequest,
+        Self::RequestIdReused,
+        Self::SkuNotFound,
+        Self::OrderNotFound,
+        Self::InsufficientStock,
+        Self::VersionMismatch,
+        Self::VersionNotReached,
+        Self::StockContention,
+        Self::Overloaded,
+        Self::TooManyWatches,
+        Self::StoreUnavailable,
+        Self::Draining,
+        Self::Internal,
+    ];
+
+    /// As `google.rpc.ErrorInfo` and the metrics have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "INVALID_REQUEST",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::SkuNotFound => "SKU_NOT_FOUND",
+            Self::OrderNotFound => "ORDER_NOT_FOUND",
+            Self::InsufficientStock => "INSUFFICIENT_STOCK",
+            Self::VersionMismatch => "VERSION_MISMATCH",
+            Self::VersionNotReached => "VERSION_NOT_REACHED",
+            Self::StockContention => "STOCK_CONTENTION",
+            Self::Overloaded => "OVERLOADED",
+            Self::TooManyWatches => "TOO_MANY_WATCHES",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::Draining => "DRAINING",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// Whether it is this service that fell short, and not the request or the
+    /// stock that it met.
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::StockContention
+            | Self::Overloaded
+            | Self::TooManyWatches
+            | Self::StoreUnavailable
+            | Self::Draining
+            | Self::Internal => true,
+            Self::InvalidRequest
+            | Self::RequestIdReused
+            | Self::SkuNotFound
+            | Self::OrderNotFound
+            | Self::InsufficientStock
+            | Self::VersionMismatch
+            | Self::VersionNotReached => false,
         }
     }
 }

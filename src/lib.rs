@@ -9,8 +9,8 @@
 //! - One writer of stock: every change of a level goes through [`engine`].
 //! - `plan` is pure; time and ids enter it with what is planned.
 //! - `tonic` is named in `grpc`, `server` and `client` alone, `sea_orm` in `storage` alone.
-//! - Dependencies point one way: `grpc → engine, storage, feed`; `engine, feed → storage → domain`.
-//!   [`server`] ties them together.
+//! - Dependencies point one way: `grpc → engine, storage, feed`; `engine, feed → storage → domain`;
+//!   `http → telemetry`. [`server`] ties them together.
 
 pub mod domain;
 
@@ -26,6 +26,7 @@ pub mod engine;
 pub mod feed;
 
 mod grpc;
+mod http;
 pub mod proto;
 pub mod server;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
@@ -20,11 +21,12 @@ use crate::error::chain;
 use crate::feed::{Feed, reread_forever};
 pub use crate::grpc::DeadlineLayer;
 use crate::grpc::{Gate, Inventory, Orders, Watching};
+use crate::http::{self, Observed};
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::inventory_service_server::InventoryServiceServer;
 use crate::proto::order_service_server::OrderServiceServer;
 use crate::storage::{Access, SchemaState, StorageError, Store};
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, keep_up_forever};
 
 /// What health is reported for: the server as a whole and each service.
 const HEALTH_NAMES: [&str; 3] = [
@@ -35,6 +37,13 @@ const HEALTH_NAMES: [&str; 3] = [
 
 /// How often the database is asked whether it is there.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the use of connections is sampled.
+const POOLS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often all levels are read to see that none is impossible: a million of them
+/// take a tenth of a second.
+const BOOKS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Flow-control windows. One order is a few hundred bytes, and a connection
 /// carries hundreds at a time; the default of 64 KiB would stall it.
@@ -53,6 +62,8 @@ type Layers = Stack<DeadlineLayer, Identity>;
 pub struct Listeners {
     /// gRPC over plain HTTP/2.
     pub grpc: TcpListener,
+    /// Metrics and probes over HTTP/1.1; none serves neither.
+    pub http: Option<TcpListener>,
 }
 
 /// Serves until `shutdown` resolves, then drains within `server.drain_timeout_ms`:
@@ -78,19 +89,28 @@ pub async fn run(
         Arc::clone(&counters),
         {
             let feed = feed.clone();
-            move |levels| feed.publish(levels)
+            move |levels| {
+                feed.publish(levels);
+            }
         },
     )
     .context("cannot start the engine")?;
     let gate = Arc::new(Gate::default());
-    let (health, health_service) = tonic_health::server::health_reporter();
-    report(&health, ServingStatus::NotServing).await;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health = Health::new(reporter).await;
+    let _observed = listeners.http.map(|listener| {
+        let observed = health.observed(&counters);
+        AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed)))
+    });
+    let _kept_up = AbortOnDropHandle::new(tokio::spawn(keep_up_forever(Arc::clone(&counters))));
+    let looked_after = look_after_forever(store.clone(), Arc::clone(&counters));
+    let _looked_after = AbortOnDropHandle::new(tokio::spawn(looked_after));
 
     let watching = Watching {
         feed: feed.clone(),
         store: store.clone(),
         config: config.watch.clone(),
-        counters,
+        counters: Arc::clone(&counters),
         gate: Arc::clone(&gate),
         store_id: Arc::default(),
     };
@@ -103,7 +123,9 @@ pub async fn run(
 
     let _reread = store.is_shared().then(|| {
         let every = config.watch.reread_interval();
-        AbortOnDropHandle::new(tokio::spawn(reread_forever(feed, store.clone(), every)))
+        let repairs = counters.watches.reread_repairs.clone();
+        let reread = reread_forever(feed, store.clone(), every, repairs);
+        AbortOnDropHandle::new(tokio::spawn(reread))
     });
     let ended = tokio::select! {
         () = shutdown => None,
@@ -112,7 +134,7 @@ pub async fn run(
     };
     tracing::info!("draining");
     gate.draining.cancel();
-    report(&health, ServingStatus::NotServing).await;
+    health.report(false).await;
     let deadline = Instant::now() + config.server.drain_timeout();
     if ended.is_none() && timeout_at(deadline, &mut serving).await.is_err() {
         tracing::warn!("connections were still open when the time to drain was over");
@@ -139,6 +161,7 @@ fn add_services(
         engine: engine.clone(),
         store: store.clone(),
         gate: Arc::clone(&watching.gate),
+        counters: Arc::clone(&watching.counters),
     };
     let inventory = Inventory {
         engine: engine.clone(),
@@ -175,9 +198,39 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
-async fn report(health: &HealthReporter, status: ServingStatus) {
-    for name in HEALTH_NAMES {
-        health.set_service_status(name, status).await;
+/// Whether this server takes requests, told over gRPC and over HTTP alike.
+struct Health {
+    reporter: HealthReporter,
+    ready: watch::Sender<bool>,
+}
+
+impl Health {
+    /// Not ready: tonic-health would begin with SERVING.
+    async fn new(reporter: HealthReporter) -> Self {
+        let (ready, _) = watch::channel(false);
+        let health = Self { reporter, ready };
+        health.report(false).await;
+        health
+    }
+
+    async fn report(&self, ready: bool) {
+        self.ready.send_replace(ready);
+        let status = if ready {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        for name in HEALTH_NAMES {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+
+    /// What the HTTP port shows.
+    fn observed(&self, counters: &Arc<Counters>) -> Observed {
+        Observed {
+            counters: Arc::clone(counters),
+            ready: self.ready.subscribe(),
+        }
     }
 }
 
@@ -190,7 +243,7 @@ async fn keep_ready(
     config: &Config,
     store: &Store,
     gate: &Gate,
-    health: &HealthReporter,
+    health: &Health,
 ) -> anyhow::Result<Never> {
     let mut last = None;
     loop {
@@ -211,15 +264,38 @@ async fn keep_ready(
         }
         if last != Some(is_ready) {
             last = Some(is_ready);
-            let status = if is_ready {
+            if is_ready {
                 tracing::info!("serving");
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            report(health, status).await;
+            }
+            health.report(is_ready).await;
         }
         tokio::time::sleep(HEALTH_INTERVAL).await;
+    }
+}
+
+/// Keeps the metrics true that nobody counts: the use of connections, and whether
+/// there are levels that cannot be.
+async fn look_after_forever(store: Store, counters: Arc<Counters>) {
+    let mut books_due = Instant::now();
+    loop {
+        let (writer, reader) = store.pools();
+        for (gauges, usage) in [
+            (&counters.pools.writer, writer),
+            (&counters.pools.reader, reader),
+        ] {
+            gauges.in_use.set(usage.in_use.into());
+            gauges.idle.set(usage.idle.into());
+            gauges.waiting.set(usage.waiting.into());
+        }
+        if Instant::now() >= books_due {
+            books_due = Instant::now() + BOOKS_INTERVAL;
+            // A database that is away, or has no schema yet, is reported elsewhere.
+            if let Ok(faults) = store.find_level_faults().await {
+                let count = |levels: i64| levels.unsigned_abs();
+                counters.set_books(count(faults.negative), count(faults.reserved_without_hold));
+            }
+        }
+        tokio::time::sleep(POOLS_INTERVAL).await;
     }
 }
 

@@ -77,6 +77,8 @@ impl Server {
             .arg("serve")
             .env("STOCKROOM_STORE_URL", store_url)
             .env("STOCKROOM_SERVER_LISTEN", "127.0.0.1:0")
+            // Nobody scrapes, and another server may have the port.
+            .env("STOCKROOM_HTTP_LISTEN", "off")
             // Warnings, and the one line that tells the port.
             .env("STOCKROOM_LOG_FILTER", "warn,stockroom::cli::serve=info")
             .env("STOCKROOM_LOG_FORMAT", "json")

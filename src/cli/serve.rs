@@ -18,7 +18,8 @@ use crate::telemetry::Counters;
 /// signal ends it at once with 130; no acknowledged write is lost either way.
 ///
 /// Listens on `server.listen`. With port 0 the system chooses one; the log line
-/// `listening` has it as `address`.
+/// `listening` has it as `address`. Metrics and probes are on `http.listen`,
+/// which the log line `listening for scrapes` tells.
 ///
 /// Examples:
 ///
@@ -39,18 +40,28 @@ pub(super) struct ServeArgs {}
 pub(super) async fn run(_args: ServeArgs, config: Config) -> anyhow::Result<ExitCode> {
     // Before anything else, so that a signal during a long migration is not lost.
     let shutdown = shutdown::requested()?;
-    let listen = config.server.listen.as_str();
-    let grpc = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen} (server.listen)"))?;
-    tracing::info!(address = %grpc.local_addr()?, "listening");
-    server::run(
-        config,
-        Listeners { grpc },
-        Arc::new(Counters::default()),
-        shutdown,
-    )
-    .await?;
+    let listeners = listen(&config).await?;
+    let counters = Arc::new(Counters::default());
+    server::run(config, listeners, counters, shutdown).await?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+async fn listen(config: &Config) -> anyhow::Result<Listeners> {
+    let grpc = bind("server.listen", &config.server.listen).await?;
+    let http = match config.http.address() {
+        Some(address) => Some(bind("http.listen", address).await?),
+        None => None,
+    };
+    tracing::info!(address = %grpc.local_addr()?, "listening");
+    if let Some(http) = &http {
+        tracing::info!(address = %http.local_addr()?, "listening for scrapes");
+    }
+    Ok(Listeners { grpc, http })
+}
+
+async fn bind(key: &str, address: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} ({key})"))
 }

@@ -5,9 +5,9 @@ use std::fmt;
 use figment::Figment;
 use figment::value::Value;
 
-use super::{Config, LockingStrategy};
 use super::sources::{DEFAULT, Layer, Sources};
 use super::table::{self, Row};
+use super::{Config, LockingStrategy};
 
 /// A configuration, and where each of its values comes from.
 #[derive(Debug)]

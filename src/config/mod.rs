@@ -18,7 +18,7 @@ mod tests;
 
 pub use load::{ConfigErrors, Loaded, load};
 pub use sections::{
-    EngineConfig, LockingConfig, LockingStrategy, LogConfig, LogFormat, MigrateAtStart,
+    EngineConfig, HttpConfig, LockingConfig, LockingStrategy, LogConfig, LogFormat, MigrateAtStart,
     ServerConfig, StoreConfig, WatchConfig,
 };
 pub use show::markdown_table;
@@ -35,6 +35,8 @@ pub const DEFAULT_FILE: &str = "stockroom.toml";
 pub struct Config {
     /// How callers reach the service and how long it lets them wait.
     pub server: ServerConfig,
+    /// The port of metrics and probes.
+    pub http: HttpConfig,
     /// Where stock is kept.
     pub store: StoreConfig,
     /// How writes queue, batch and retry.

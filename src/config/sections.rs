@@ -13,6 +13,9 @@ use crate::domain::NewOrder;
 /// A queue or a batch smaller than the largest order could never take it.
 const LINES_MIN: u64 = NewOrder::LINES_MAX as u64;
 
+/// What switches off what a text would configure.
+const OFF: &str = "off";
+
 section! { "server"
     /// How callers reach the service and how long it lets them wait.
     #[derive(Debug)]
@@ -54,6 +57,23 @@ section! { "server"
         ///
         /// Long enough for a paused laptop or a slow mobile network.
         keepalive_timeout_ms: u64 = Int { default: 10_000, min: 100, max: 600_000, unit: "ms" },
+    }
+}
+
+section! { "http"
+    /// The port of metrics and probes.
+    #[derive(Debug)]
+    pub struct HttpConfig {
+        /// Address to serve `/metrics`, `/livez` and `/readyz` on; port 0 lets the system choose, `off` serves none of them.
+        ///
+        /// A port of its own, so that scrapers need not reach the one that changes stock; 9464 is
+        /// where OpenTelemetry's Prometheus exporter listens.
+        listen: String = Text {
+            default: "127.0.0.1:9464",
+            bound: "HOST:PORT or off",
+            accepts: is_address_or_off,
+            shown: str::to_owned,
+        },
     }
 }
 
@@ -258,6 +278,13 @@ impl ServerConfig {
     }
 }
 
+impl HttpConfig {
+    /// [`Self::listen`], if it is one.
+    pub fn address(&self) -> Option<&str> {
+        (self.listen != OFF).then_some(self.listen.as_str())
+    }
+}
+
 impl StoreConfig {
     /// Whether the store is an embedded file.
     pub fn is_sqlite(&self) -> bool {
@@ -340,6 +367,10 @@ impl WatchConfig {
 fn is_address(text: &str) -> bool {
     text.rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn is_address_or_off(text: &str) -> bool {
+    text == OFF || is_address(text)
 }
 
 fn is_log_filter(text: &str) -> bool {

@@ -3,12 +3,13 @@
 use figment::value::Value;
 
 use super::sections::{
-    EngineConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig,
 };
 
 /// All sections, in the order in which they are shown.
-pub(super) const SECTIONS: [&Section; 6] = [
+pub(super) const SECTIONS: [&Section; 7] = [
     &ServerConfig::SECTION,
+    &HttpConfig::SECTION,
     &StoreConfig::SECTION,
     &EngineConfig::SECTION,
     &LockingConfig::SECTION,

@@ -42,7 +42,7 @@ fn the_defaults_are_valid_and_each_has_a_row() {
     assert!(config.store.migrates_at_start());
     assert_eq!(config.watch.heartbeat(), std::time::Duration::from_secs(15));
     // Extraction refuses a field without a row and a row without a field.
-    assert_eq!(table::rows().count(), 27);
+    assert_eq!(table::rows().count(), 28);
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn everything_wrong_is_reported_at_once_with_key_bound_value_and_origin() {
     .unwrap_err();
     let expected = [
         format!("engine is a section, not a key; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms ({path})"),
-        format!("there is no key shop; the sections are server, store, engine, watch, log ({path})"),
+        format!("there is no key shop; the sections are server, http, store, engine, watch, log ({path})"),
         format!("there is no key store.colour; store has url, pool_max, acquire_timeout_ms, statement_timeout_ms, migrate_at_start ({path})"),
-        "there is no key port; the sections are server, store, engine, watch, log (STOCKROOM_PORT)".into(),
+        "there is no key port; the sections are server, http, store, engine, watch, log (STOCKROOM_PORT)".into(),
         "there is no key engine.batch_max; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms (--set)".into(),
         "server.listen must be HOST:PORT; it is \"50051\" (--listen)".into(),
         "store.url must be sqlite://FILE or postgres://…; it is \"mysql:***\" (--store-url)".into(),
@@ -226,6 +226,25 @@ fn a_store_in_memory_is_refused() {
             "{url}"
         );
     }
+}
+
+#[test]
+fn the_port_of_metrics_can_be_switched_off() {
+    let listen = |text| from_environment(&[("STOCKROOM_HTTP_LISTEN", text)]);
+    let address = |text| {
+        listen(text)
+            .unwrap()
+            .config
+            .http
+            .address()
+            .map(str::to_owned)
+    };
+    assert_eq!(address("0.0.0.0:9464").as_deref(), Some("0.0.0.0:9464"));
+    assert_eq!(address("off"), None);
+    assert_eq!(
+        listen("on").unwrap_err().messages(),
+        ["http.listen must be HOST:PORT or off; it is \"on\" (STOCKROOM_HTTP_LISTEN)"]
+    );
 }
 
 #[test]

@@ -169,6 +169,7 @@ impl Lane {
         };
         let context = Arc::clone(&self.context);
         let batch = ahead.batch;
+        context.begins(&batch);
         let task = self.context.tasks.spawn(async move {
             let written = commit::write(&context, &commands(&batch), plan).await;
             (batch, written)
@@ -190,7 +191,7 @@ impl Lane {
                 self.waiting.push_front(queued);
                 return;
             }
-            if queued.is_abandoned() {
+            if queued.is_abandoned(&self.context.counters.queue) {
                 continue;
             }
             match self.ahead.plan(&queued, &self.context, &self.earlier) {

@@ -22,7 +22,8 @@ use crate::storage::StorageError;
 /// Carries out `batch` to the end and answers everyone in it.
 pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
     while !batch.is_empty() {
-        batch.retain(|queued| !queued.is_abandoned());
+        batch.retain(|queued| !queued.is_abandoned(&context.counters.queue));
+        context.begins(&batch);
         match attempt(context, &batch).await {
             Ok(plan) => return answer(context, batch, plan),
             Err(error) => batch = failed(context, batch, error).await,
@@ -36,7 +37,7 @@ async fn attempt(context: &Context, batch: &[Queued]) -> Result<Plan, StorageErr
     let keys: Vec<LevelKey> = keys.into_iter().cloned().collect();
     let store = &context.store;
     if context.guarding.manner() == Manner::Locked {
-        return pessimistic::commit(store, batch, &keys).await;
+        return timed(context, pessimistic::commit(store, batch, &keys)).await;
     }
     let mut planner = Planner::new(clock::now(), Arc::default());
     for level in store.load_levels(&keys).await? {
@@ -57,10 +58,21 @@ pub(super) async fn write(
     if plan.writes.requests.is_empty() {
         return Ok(plan);
     }
-    context
-        .guarding
-        .commit(&context.store, commands, plan)
-        .await
+    let committed = context.guarding.commit(&context.store, commands, plan);
+    timed(context, committed).await
+}
+
+/// Takes the time of a commit that succeeds.
+async fn timed(
+    context: &Context,
+    commit: impl Future<Output = Result<Plan, StorageError>>,
+) -> Result<Plan, StorageError> {
+    let began = Instant::now();
+    let done = commit.await;
+    if matches!(&done, Ok(plan) if !plan.writes.requests.is_empty()) {
+        context.counters.commit.time.record_time(began.elapsed());
+    }
+    done
 }
 
 pub(super) fn commands(batch: &[Queued]) -> Vec<&Prepared> {
@@ -73,6 +85,7 @@ pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
     if !writes.requests.is_empty() {
         let counters = &context.counters;
         counters.commits.add(1);
+        counters.commit.orders.record(writes.requests.len() as f64);
         counters.orders_committed.add(writes.orders.len() as u64);
         let adjusted = writes.requests.len() - writes.orders.len();
         counters.adjustments_committed.add(adjusted as u64);
@@ -87,9 +100,6 @@ pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
             (told.on_commit)(&levels);
         }
         for (queued, outcome) in batch.into_iter().zip(outcomes) {
-            if outcome.is_err() {
-                told.counters.refused.add(1);
-            }
             queued.answer(outcome);
         }
     });
@@ -172,7 +182,10 @@ async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>) {
     let deadline = Instant::now() + context.config.settle_timeout();
     for wait in backoff(&context.config) {
         match attempt(context, &batch).await {
-            Ok(plan) => return answer(context, batch, plan),
+            Ok(plan) => {
+                context.counters.commit.settled.add(1);
+                return answer(context, batch, plan);
+            }
             Err(error) if Instant::now() >= deadline => {
                 tracing::error!(
                     error = chain(&error),

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use self::locking::Guarding;
 use self::memory::Memory;
-use self::queue::{Bound, Queued};
+use self::queue::{Queued, Room};
 use crate::config::{EngineConfig, LockingStrategy};
 use crate::domain::{
     Adjustment, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel,
@@ -140,10 +140,19 @@ struct Context {
 }
 
 impl Context {
+    /// To be called when `batch` has waited long enough.
+    fn begins(&self, batch: &[Queued]) {
+        // The front of the queue has waited longest.
+        if let Some(first) = batch.first() {
+            self.counters.queue.wait.record_time(first.since.elapsed());
+        }
+    }
+
     /// To be called for each conflict.
     fn conflicted(&self) {
         self.counters.conflicts.add(1);
         if self.guarding.conflicted() {
+            self.counters.locks.escalations.add(1);
             tracing::info!("conflicts are frequent; levels are locked for a while");
         }
     }
@@ -153,8 +162,6 @@ impl Context {
 #[derive(Clone)]
 pub struct Engine {
     queue: mpsc::UnboundedSender<Queued>,
-    /// What makes the queue bounded.
-    bound: Arc<Bound>,
     products_waiting: Arc<Semaphore>,
     context: Arc<Context>,
     stop: CancellationToken,
@@ -220,7 +227,6 @@ impl Engine {
             .spawn(move || runtime.block_on(run))?;
         Ok(Self {
             queue,
-            bound: Arc::default(),
             products_waiting: Arc::new(Semaphore::new(products::WAITING_MAX)),
             context,
             stop,
@@ -241,7 +247,8 @@ impl Engine {
 
     async fn attempt(&self, prepared: &Arc<Prepared>) -> Result<Done, Error> {
         let lines = prepared.command.lines();
-        let room = self.bound.claim(lines, &self.context.config)?;
+        let context = &self.context;
+        let room = Room::claim(lines, &context.config, &context.counters.queue)?;
         let (reply, answer) = oneshot::channel();
         let queued = Queued::new(Arc::clone(prepared), reply, room);
         self.queue.send(queued).map_err(|_| Error::Draining)?;
@@ -257,6 +264,7 @@ impl Engine {
         let config = &self.context.config;
         let deadline = Instant::now() + config.retry_total();
         let mut attempts = 0;
+        let attempts_of = &self.context.counters.commit.attempts;
         let done = RetryIf::start(
             backoff(config).take(config.retry_attempts_max.saturating_sub(1) as usize),
             || {
@@ -266,6 +274,7 @@ impl Engine {
             |e: &Error| matches!(e, Error::StockContention { .. }) && Instant::now() < deadline,
         )
         .await;
+        attempts_of.record(attempts.into());
         match done {
             Err(Error::StockContention { .. }) => {
                 self.context.counters.contention_exhausted.add(1);

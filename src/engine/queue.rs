@@ -4,7 +4,6 @@
 //! answered, wherever in the engine it waits meanwhile.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -13,6 +12,7 @@ use super::{Done, Prepared};
 use crate::config::EngineConfig;
 use crate::domain::LevelKey;
 use crate::error::Error;
+use crate::telemetry::{self, Held};
 
 /// A command that waits to be carried out, and the way its answer goes.
 pub(super) struct Queued {
@@ -51,8 +51,12 @@ impl Queued {
 
     /// Whether nobody waits for the answer any more: the caller hung up, or its
     /// deadline has passed. Asked before planning, never after a commit.
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
+    pub(super) fn is_abandoned(&self, counted: &telemetry::Queue) -> bool {
+        let abandoned = self.reply.is_closed();
+        if abandoned {
+            counted.abandoned.add(1);
+        }
+        abandoned
     }
 
     /// Answers. A caller that hung up learns the outcome when it sends its request_id again.
@@ -61,59 +65,34 @@ impl Queued {
     }
 }
 
-/// How much waits.
-#[derive(Debug, Default)]
-pub(super) struct Bound {
-    orders: AtomicUsize,
-    lines: AtomicUsize,
-}
-
-/// A share of the bound.
+/// A share of what may wait, given back when it is dropped.
 pub(super) struct Room {
-    bound: Arc<Bound>,
-    lines: usize,
+    _orders: Held,
+    _lines: Held,
 }
 
-impl Bound {
-    /// Takes room for a command of so many lines.
+impl Room {
+    /// Takes room for a command of so many lines. What everybody holds is what the
+    /// metrics show.
     ///
     /// # Errors
     /// [`Error::Overloaded`]: there is none.
     pub(super) fn claim(
-        self: &Arc<Self>,
         lines: usize,
         config: &EngineConfig,
-    ) -> Result<Room, Error> {
+        waiting: &telemetry::Queue,
+    ) -> Result<Self, Error> {
         // From here on its drop gives back what was taken.
-        let room = Room {
-            bound: Arc::clone(self),
-            lines,
+        let room = Self {
+            _orders: waiting.orders.hold(1),
+            _lines: waiting.lines.hold(lines as i64),
         };
-        let orders_before = self.orders.fetch_add(1, Ordering::Relaxed);
-        let lines_before = self.lines.fetch_add(lines, Ordering::Relaxed);
-        if orders_before >= config.queue_orders_max {
+        if waiting.orders.get() > config.queue_orders_max as i64 {
             return Err(Error::Overloaded("the queue of orders is full"));
         }
-        if lines_before + lines > config.queue_lines_max {
+        if waiting.lines.get() > config.queue_lines_max as i64 {
             return Err(Error::Overloaded("the queue of order lines is full"));
         }
         Ok(room)
-    }
-
-    /// Commands that are not answered yet.
-    pub(super) fn orders(&self) -> usize {
-        self.orders.load(Ordering::Relaxed)
-    }
-
-    /// Their lines.
-    pub(super) fn lines(&self) -> usize {
-        self.lines.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.bound.orders.fetch_sub(1, Ordering::Relaxed);
-        self.bound.lines.fetch_sub(self.lines, Ordering::Relaxed);
     }
 }

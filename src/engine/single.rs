@@ -41,6 +41,7 @@ async fn carry_out(context: &Arc<Context>, queued: Queued) {
     let Some(plan) = plan_from_memory(context, &batch[0]) else {
         return commit::run(context, batch).await;
     };
+    context.begins(&batch);
     match commit::write(context, &commands(&batch), plan).await {
         Ok(plan) => commit::answer(context, batch, plan),
         Err(error) => {
@@ -51,7 +52,7 @@ async fn carry_out(context: &Arc<Context>, queued: Queued) {
 }
 
 fn plan_from_memory(context: &Context, queued: &Queued) -> Option<Plan> {
-    if queued.is_abandoned() || context.guarding.manner() != Manner::Ahead {
+    if queued.reply.is_closed() || context.guarding.manner() != Manner::Ahead {
         return None;
     }
     let mut planner = Planner::new(clock::now(), Arc::default());

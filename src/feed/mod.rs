@@ -91,12 +91,14 @@ impl Feed {
     }
 
     /// Tells watchers of levels. A value whose version is not above the one that
-    /// is known is ignored.
-    pub fn publish(&self, levels: &[StockLevel]) {
+    /// is known is ignored. Returns how many levels were above it; one of which
+    /// nothing was known yet is none of them.
+    pub fn publish(&self, levels: &[StockLevel]) -> usize {
         let mut state = lock(&self.shared.state);
         if state.watchers == 0 {
-            return;
+            return 0;
         }
+        let mut newer = 0;
         let State {
             levels: entries,
             all,
@@ -112,11 +114,13 @@ impl Feed {
             if known.is_some_and(|known| known.version >= level.version) {
                 continue;
             }
+            newer += usize::from(known.is_some());
             entry.latest = Some(level.clone());
             for watcher in entry.watchers.iter().chain(all.iter()) {
                 watcher.notify(&level.key);
             }
         }
+        newer
     }
 
     /// Begins a watch. From here on it is told of every change, so that what is
@@ -275,10 +279,10 @@ mod tests {
         let feed = Feed::new(10);
         let watch = feed.watch(named(&["a"])).expect("room");
         feed.publish(&[level("a", 2)]);
-        feed.publish(&[level("a", 1)]);
+        assert_eq!(feed.publish(&[level("a", 1)]), 0);
         assert_eq!(watch.changed(10).await, [level("a", 2)]);
-        feed.publish(&[level("a", 2)]);
-        feed.publish(&[level("a", 3)]);
+        assert_eq!(feed.publish(&[level("a", 2)]), 0);
+        assert_eq!(feed.publish(&[level("a", 3)]), 1);
         assert_eq!(watch.changed(10).await, [level("a", 3)]);
     }
 

@@ -14,6 +14,7 @@ mod watch;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 pub use layers::DeadlineLayer;
 pub(crate) use orders::Orders;
@@ -21,6 +22,7 @@ pub(crate) use stock::Inventory;
 pub(crate) use watch::Watching;
 
 use crate::error::Error;
+use crate::telemetry::Outcomes;
 
 /// Whether this instance takes requests.
 #[derive(Debug, Default)]
@@ -50,5 +52,14 @@ impl Gate {
         } else {
             Err(Error::StoreUnavailable(None))
         }
+    }
+}
+
+/// Makes the status of an error that a write of one kind is answered with, and
+/// counts it. Here and not in the engine, which a bad request never reaches.
+fn turn_down(outcomes: &Outcomes) -> impl Fn(Error) -> Status + Copy {
+    |error| {
+        outcomes.turned_down(&error);
+        error.into()
     }
 }

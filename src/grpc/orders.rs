@@ -5,13 +5,14 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, info_span};
 
-use super::{Gate, convert};
+use super::{Gate, convert, turn_down};
 use crate::domain::Order;
 use crate::engine::{Command, Done, Engine};
 use crate::error::{Error, Violation};
 use crate::proto::order_service_server::OrderService;
 use crate::proto::{self, get_order_request::Key};
 use crate::storage::Store;
+use crate::telemetry::Counters;
 
 /// Orders over gRPC.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Orders {
     pub(crate) engine: Engine,
     pub(crate) store: Store,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 #[tonic::async_trait]
@@ -27,14 +29,19 @@ impl OrderService for Orders {
         &self,
         request: Request<proto::CreateOrderRequest>,
     ) -> Result<Response<proto::CreateOrderResponse>, Status> {
-        self.gate.pass()?;
-        let new = convert::new_order(request.into_inner())?;
+        let outcomes = &self.counters.orders;
+        let refuse = turn_down(outcomes);
+        self.gate.pass().map_err(refuse)?;
+        let new = convert::new_order(request.into_inner()).map_err(refuse)?;
         let span =
             info_span!("create_order", request_id = %new.request_id, order_id = %new.order_id);
         let done = self.engine.submit(Command::CreateOrder(new));
         async move {
-            match done.await? {
+            match done.await.map_err(refuse)? {
                 Done::Order { order, replayed } => {
+                    if replayed {
+                        outcomes.replayed.add(1);
+                    }
                     let order = Some(proto::Order::from(&*order));
                     Ok(Response::new(proto::CreateOrderResponse {
                         order,

@@ -10,7 +10,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::error::{Error, chain};
+use crate::error::{Error, Reason, chain};
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "stockroom.v1";
@@ -23,10 +23,11 @@ const LISTED_BYTES_MAX: usize = 4_500;
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         log(&error);
-        let (code, reason) = code_and_reason(&error);
+        let reason = error.reason();
+        let code = code(reason);
         let mut details = ErrorDetails::new();
         let metadata = describe(&error, &mut details);
-        details.set_error_info(reason, DOMAIN, metadata);
+        details.set_error_info(reason.as_str(), DOMAIN, metadata);
         let mut trailers = MetadataMap::new();
         if error.retryable() {
             let after = retry_after(&error);
@@ -41,21 +42,17 @@ impl From<Error> for Status {
     }
 }
 
-fn code_and_reason(error: &Error) -> (Code, &'static str) {
-    match error {
-        Error::InvalidRequest(_) => (Code::InvalidArgument, "INVALID_REQUEST"),
-        Error::RequestIdReused(_) => (Code::InvalidArgument, "REQUEST_ID_REUSED"),
-        Error::SkuNotFound(_) => (Code::NotFound, "SKU_NOT_FOUND"),
-        Error::OrderNotFound(_) => (Code::NotFound, "ORDER_NOT_FOUND"),
-        Error::InsufficientStock(_) => (Code::FailedPrecondition, "INSUFFICIENT_STOCK"),
-        Error::VersionMismatch { .. } => (Code::Aborted, "VERSION_MISMATCH"),
-        Error::VersionNotReached { .. } => (Code::FailedPrecondition, "VERSION_NOT_REACHED"),
-        Error::StockContention { .. } => (Code::ResourceExhausted, "STOCK_CONTENTION"),
-        Error::Overloaded(_) => (Code::ResourceExhausted, "OVERLOADED"),
-        Error::TooManyWatches { .. } => (Code::ResourceExhausted, "TOO_MANY_WATCHES"),
-        Error::StoreUnavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE"),
-        Error::Draining => (Code::Unavailable, "DRAINING"),
-        Error::Internal(_) => (Code::Internal, "INTERNAL"),
+fn code(reason: Reason) -> Code {
+    match reason {
+        Reason::InvalidRequest | Reason::RequestIdReused => Code::InvalidArgument,
+        Reason::SkuNotFound | Reason::OrderNotFound => Code::NotFound,
+        Reason::InsufficientStock | Reason::VersionNotReached => Code::FailedPrecondition,
+        Reason::VersionMismatch => Code::Aborted,
+        Reason::StockContention | Reason::Overloaded | Reason::TooManyWatches => {
+            Code::ResourceExhausted
+        }
+        Reason::StoreUnavailable | Reason::Draining => Code::Unavailable,
+        Reason::Internal => Code::Internal,
     }
 }
 

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, info_span};
 
-use super::Gate;
 use super::convert::{self, Fields, KeyToRead};
 use super::watch::{WatchStream, Watching};
+use super::{Gate, turn_down};
 use crate::domain::{Invalid, LevelKey, Location, Sku, StockLevel};
 use crate::engine::{Command, Done, Engine};
 use crate::error::Error;
@@ -49,21 +49,28 @@ impl InventoryService for Inventory {
         &self,
         request: Request<proto::AdjustStockRequest>,
     ) -> Result<Response<proto::AdjustStockResponse>, Status> {
-        self.gate.pass()?;
-        let adjustment = convert::adjustment(request.into_inner())?;
+        let outcomes = &self.watching.counters.adjustments;
+        let refuse = turn_down(outcomes);
+        self.gate.pass().map_err(refuse)?;
+        let adjustment = convert::adjustment(request.into_inner()).map_err(refuse)?;
         let span = info_span!("adjust_stock", request_id = %adjustment.request_id);
         let done = self.engine.submit(Command::AdjustStock(adjustment));
         async move {
-            match done.await? {
+            match done.await.map_err(refuse)? {
                 Done::Adjusted {
                     movement,
                     level,
                     replayed,
-                } => Ok(Response::new(proto::AdjustStockResponse {
-                    level: Some((&level).into()),
-                    movement: Some((&*movement).into()),
-                    replayed,
-                })),
+                } => {
+                    if replayed {
+                        outcomes.replayed.add(1);
+                    }
+                    Ok(Response::new(proto::AdjustStockResponse {
+                        level: Some((&level).into()),
+                        movement: Some((&*movement).into()),
+                        replayed,
+                    }))
+                }
                 Done::Order { .. } => unreachable!("plan answers each command in its kind"),
             }
         }

@@ -115,6 +115,21 @@ SELECT o.order_id, line.value ->> 'sku' AS sku, line.value ->> 'location' AS loc
        line.value ->> 'quantity' AS quantity, line.value ->> 'version' AS version
 FROM orders AS o, json_each(o.lines) AS line";
 
+/// The rules about levels alone.
+const LEVEL_FAULTS: &str = "\
+SELECT count(*) FILTER (WHERE on_hand < 0 OR reserved < 0 OR reserved > on_hand),
+       count(*) FILTER (WHERE reserved <> 0)
+FROM stock_level";
+
+/// Levels that cannot be. None, unless somebody else has written to the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LevelFaults {
+    /// Levels with less than nothing on hand, reserved or available.
+    pub negative: i64,
+    /// Levels whose `reserved` is not the sum of what is on hold.
+    pub reserved_without_hold: i64,
+}
+
 impl Store {
     /// Checks every rule. Reads all rows: for tests, benches and the curious.
     ///
@@ -144,6 +159,23 @@ impl Store {
                 .await?,
             rules,
         })
+    }
+
+    /// Looks for levels that cannot be, in one pass over them: for a running server.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn find_level_faults(&self) -> Result<LevelFaults, StorageError> {
+        let statement = Statement::from_string(self.backend(), LEVEL_FAULTS);
+        let read = async {
+            let row = self.readers().query_one_raw(statement).await?;
+            let row = row.ok_or_else(|| StorageError::corrupt("count(*) gave no row"))?;
+            Ok(LevelFaults {
+                negative: row.try_get_by_index(0)?,
+                reserved_without_hold: row.try_get_by_index(1)?,
+            })
+        };
+        self.readers.bounded(read).await
     }
 
     async fn count(&self, sql: &str) -> Result<i64, StorageError> {

@@ -17,9 +17,10 @@ mod rows;
 mod schema;
 mod stock;
 
-pub use books::{Books, Imbalance};
+pub use books::{Books, Imbalance, LevelFaults};
 pub use commit::{Guard, Verdict, WriteTx};
 pub use error::StorageError;
+pub use pool::PoolUsage;
 pub use schema::SchemaState;
 pub use stock::StockPage;
 
@@ -81,6 +82,11 @@ impl Store {
 
     fn readers(&self) -> DatabaseConnection {
         self.readers.connection()
+    }
+
+    /// How the connections for commits are used, and those for reads.
+    pub fn pools(&self) -> (PoolUsage, PoolUsage) {
+        (self.writer.usage(), self.readers.usage())
     }
 
     /// Whether other processes can write to the same database. SQLite cannot be

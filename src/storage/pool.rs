@@ -6,13 +6,41 @@
 //! than the database itself would let a statement run replaces the whole pool;
 //! the old one is left to the operating system's own timeouts.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 use tokio::time::timeout;
 
-use super::StorageError;
+use super::{Connection, StorageError};
+
+/// How the connections of a pool are used at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Connections that work.
+    pub in_use: u32,
+    /// Connections that are open and wait for work.
+    pub idle: u32,
+    /// Work that waits for a connection.
+    pub waiting: u32,
+}
+
+/// Counts work while it is under way, however it ends.
+struct Working<'a>(&'a AtomicU32);
+
+impl<'a> Working<'a> {
+    fn begin(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// A handle on a pool; clones share it.
 #[derive(Clone, Debug)]
@@ -23,6 +51,8 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Shared {
     current: RwLock<Current>,
+    /// Work under way, which has a connection or waits for one.
+    working: AtomicU32,
     /// How to connect anew, and how long to wait before; none where nothing but
     /// the disk can be slow.
     renewal: Option<(ConnectOptions, Duration)>,
@@ -56,7 +86,27 @@ impl Pool {
             connection,
         });
         Self {
-            shared: Arc::new(Shared { current, renewal }),
+            shared: Arc::new(Shared {
+                current,
+                working: AtomicU32::new(0),
+                renewal,
+            }),
+        }
+    }
+
+    /// How its connections are used now.
+    pub(super) fn usage(&self) -> PoolUsage {
+        let (size, idle) = match Connection::of(&self.connection()) {
+            Connection::Postgres(pool) => (pool.size(), pool.num_idle()),
+            Connection::Sqlite(pool) => (pool.size(), pool.num_idle()),
+        };
+        let idle = u32::try_from(idle).unwrap_or(u32::MAX);
+        let in_use = size.saturating_sub(idle);
+        let working = self.shared.working.load(Ordering::Relaxed);
+        PoolUsage {
+            in_use,
+            idle,
+            waiting: working.saturating_sub(in_use),
         }
     }
 
@@ -85,6 +135,7 @@ impl Pool {
         work: impl Future<Output = Result<T, StorageError>>,
         silent: impl FnOnce(DbErr) -> StorageError,
     ) -> Result<T, StorageError> {
+        let _working = Working::begin(&self.shared.working);
         let Some((options, patience)) = &self.shared.renewal else {
             return work.await;
         };

@@ -198,6 +198,8 @@ pub(crate) struct Stockroom {
     /// For calls whose whole status matters, which `client` reduces.
     pub(crate) channel: Channel,
     pub(crate) addr: SocketAddr,
+    /// Where metrics and probes are.
+    pub(crate) http: SocketAddr,
     pub(crate) counters: Arc<Counters>,
     pub(crate) home: Arc<Home>,
     shutdown: Option<oneshot::Sender<()>>,
@@ -231,21 +233,25 @@ impl Stockroom {
         configure(&mut config);
         let counters = Arc::new(Counters::default());
         let (shutdown, asked) = oneshot::channel();
-        let (bound, addr) = oneshot::channel();
+        let (bound, addresses) = oneshot::channel();
         let thread = std::thread::spawn({
             let counters = Arc::clone(&counters);
             move || {
                 runtime().block_on(async move {
                     let grpc = TcpListener::bind("127.0.0.1:0").await?;
-                    let _ = bound.send(grpc.local_addr()?);
-                    run(config, Listeners { grpc }, counters, async {
+                    let http = TcpListener::bind("127.0.0.1:0").await?;
+                    let _ = bound.send((grpc.local_addr()?, http.local_addr()?));
+                    let http = Some(http);
+                    run(config, Listeners { grpc, http }, counters, async {
                         let _ = asked.await;
                     })
                     .await
                 })
             }
         });
-        let addr = addr.await.expect("the loopback interface has free ports");
+        let (addr, http) = addresses
+            .await
+            .expect("the loopback interface has free ports");
         let url = format!("http://{addr}");
         let channel = Channel::from_shared(url.clone())
             .unwrap()
@@ -256,6 +262,7 @@ impl Stockroom {
             client: Client::connect(&url, 1).await.unwrap(),
             channel,
             addr,
+            http,
             counters,
             home,
             shutdown: Some(shutdown),

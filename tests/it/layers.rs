@@ -48,6 +48,31 @@ const RULES: &[Rule] = &[
         only_in: &["storage"],
     },
     Rule {
+        name: "metrics",
+        used: as_crate,
+        only_in: &["telemetry"],
+    },
+    Rule {
+        name: "metrics_exporter_prometheus",
+        used: as_crate,
+        only_in: &["telemetry"],
+    },
+    Rule {
+        name: "axum",
+        used: as_crate,
+        only_in: &["http"],
+    },
+    Rule {
+        name: "hyper",
+        used: as_crate,
+        only_in: &["http"],
+    },
+    Rule {
+        name: "hyper_util",
+        used: as_crate,
+        only_in: &["http"],
+    },
+    Rule {
         name: "sea_orm_migration",
         used: as_crate,
         only_in: &["storage"],
@@ -63,9 +88,15 @@ const RULES: &[Rule] = &[
         used: as_module,
         only_in: &["grpc", "server.rs", "client"],
     },
-    // grpc → engine, storage, feed; engine, feed → storage → domain; nothing points back.
+    // grpc → engine, storage, feed; engine, feed → storage → domain; http → telemetry;
+    // nothing points back.
     Rule {
         name: "grpc",
+        used: as_module,
+        only_in: &["server.rs"],
+    },
+    Rule {
+        name: "http",
         used: as_module,
         only_in: &["server.rs"],
     },

@@ -183,6 +183,7 @@ mod on_a_file {
             for command in ["serve", "migrate"] {
                 let url = server.home.url();
                 let flags = [command, "--store-url", &url, "--listen", "127.0.0.1:0"];
+                let flags = [&flags[..], &["--set", "http.listen=off"]].concat();
                 let second = run(folder.path(), &flags);
                 let said = String::from_utf8_lossy(&second.stderr);
                 assert_eq!(second.status.code(), Some(1), "{said}");
@@ -233,6 +234,7 @@ mod on_a_server {
         let folder = tempfile::tempdir().unwrap();
         let url = server.home.url();
         let flags = ["serve", "--store-url", &url, "--listen", "127.0.0.1:0"];
+        let flags = [&flags[..], &["--set", "http.listen=off"]].concat();
         let refused = run(folder.path(), &flags);
         let said = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(1), "{said}");

@@ -11,6 +11,7 @@ mod api;
 mod postgres;
 mod process;
 mod proxy;
+mod scrape;
 mod watching;
 
 // What they claim.
@@ -22,6 +23,7 @@ mod errors;
 mod instances;
 mod layers;
 mod lifecycle;
+mod metrics;
 mod orders;
 mod outage;
 mod plan_model;

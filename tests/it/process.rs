@@ -77,6 +77,8 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let mut child = stockroom(folder.path(), &["serve", "--listen", "127.0.0.1:0"])
             .args(["--store-url", &home.url(), "--set", "log.format=json"])
+            // A port of its own as well, so that servers do not meet.
+            .args(["--set", "http.listen=127.0.0.1:0"])
             .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -55,7 +55,9 @@ impl Embedded {
         let serving = tokio::spawn(async move {
             // A dropped sender means that the demo failed: stop as well.
             let shutdown = async { stopped.await.unwrap_or_default() };
-            server::run(settings, Listeners { grpc }, counts, shutdown).await
+            // What it counted is printed; a port for it could be taken.
+            let listeners = Listeners { grpc, http: None };
+            server::run(settings, listeners, counts, shutdown).await
         });
         wait_until_ready(address).await?;
         let store = Store::open(&config.store, Access::Read).await?;

@@ -54,6 +54,9 @@ impl Watching {
             .get_or_try_init(|| self.store.store_id())
             .await?;
         let watch = self.feed.watch(request.targets.clone())?;
+        if !request.seen.is_empty() {
+            self.counters.watches.resumes.add(1);
+        }
         let session = Session::new(self.clone(), request, watch, store_id);
         Ok(Box::pin(stream::unfold(session, |mut session| async {
             let item = session.next().await?;

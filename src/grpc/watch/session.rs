@@ -19,6 +19,7 @@ use crate::proto::{
     WatchSynced,
 };
 use crate::storage::StorageError;
+use crate::telemetry::Held;
 
 /// Levels of one message: about 100 KB.
 const MESSAGE_LEVELS_MAX: usize = 1_000;
@@ -63,6 +64,8 @@ pub(super) struct Session {
     ready: VecDeque<Event>,
     heartbeat_at: Instant,
     ends_at: Instant,
+    /// Counts the stream as open, however it ends.
+    _open: Held,
 }
 
 impl Session {
@@ -77,6 +80,7 @@ impl Session {
         Self {
             ends_at: now + jittered(watching.config.age_max()),
             heartbeat_at: now + watching.config.heartbeat(),
+            _open: watching.counters.watches.streams.hold(1),
             watching,
             watch,
             store_id,
@@ -228,6 +232,13 @@ impl Session {
     }
 
     fn leave(&mut self, reason: GoodbyeReason, why: Error) {
+        let goodbyes = &self.watching.counters.watches.goodbyes;
+        match reason {
+            GoodbyeReason::Draining => goodbyes.draining.add(1),
+            GoodbyeReason::Age => goodbyes.age.add(1),
+            GoodbyeReason::StoreUnavailable => goodbyes.store_unavailable.add(1),
+            GoodbyeReason::Unspecified => unreachable!("it is never sent"),
+        }
         let after = Duration::from_millis(rand::random_range(RECONNECT_SPREAD_MS));
         self.ready.push_back(Event::Goodbye(WatchGoodbye {
             reason: reason.into(),

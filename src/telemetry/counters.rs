@@ -1,0 +1,182 @@
+//! The metrics of one server: what there is, what it means, in which unit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::groups::{Commits, DISTRIBUTIONS, Locks, Pools, Queue, Watches};
+use super::instruments::{Counter, Gauge};
+use super::outcomes::Outcomes;
+use super::registry::Registry;
+
+/// How long samples of histograms lie unsorted when nobody scrapes: at 30,000
+/// a second they take half a megabyte.
+const KEEP_UP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a server does: counters since it started, gauges of now, distributions.
+///
+/// Each is counted on its own; read together they may be a moment apart. Exported
+/// names begin with `stockroom_`.
+#[derive(Debug)]
+pub struct Counters {
+    /// Orders by outcome. `orders_committed` is `orders.accepted`.
+    pub orders: Outcomes,
+    /// Adjustments by outcome. `adjustments_committed` is `adjustments.accepted`.
+    pub adjustments: Outcomes,
+    /// Transactions that committed. `orders_committed` over this is what batching gains.
+    pub commits: Counter,
+    /// Orders that were made; replays of a `request_id` are not counted.
+    pub orders_committed: Counter,
+    /// Adjustments that were made; replays of a `request_id` are not counted.
+    pub adjustments_committed: Counter,
+    /// Transactions rolled back because a level that they wrote, or a `request_id`, was no longer
+    /// as they had read it.
+    pub conflicts: Counter,
+    /// Writes given up because every attempt met a conflict: `STOCK_CONTENTION`.
+    pub contention_exhausted: Counter,
+    /// Levels sent to watchers, one for each level and stream.
+    pub watch_deliveries: Counter,
+    /// The queue of writes.
+    pub queue: Queue,
+    /// What a commit takes and brings.
+    pub commit: Commits,
+    /// What `optimistic` does under repeated conflict.
+    pub locks: Locks,
+    /// Connections to the database.
+    pub pools: Pools,
+    /// Streams of changes.
+    pub watches: Watches,
+    stock_negative: Gauge,
+    reserved_mismatch: Gauge,
+    registry: Registry,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let mut registry = Registry::new(&DISTRIBUTIONS);
+        let r = &mut registry;
+        let orders = Outcomes::new(
+            r,
+            "stockroom_orders_total",
+            "Orders answered, by outcome; accepted ones are counted when they commit",
+        );
+        let adjustments = Outcomes::new(
+            r,
+            "stockroom_adjustments_total",
+            "Adjustments answered, by outcome; accepted ones are counted when they commit",
+        );
+        Self {
+            orders_committed: orders.accepted.clone(),
+            adjustments_committed: adjustments.accepted.clone(),
+            orders,
+            adjustments,
+            commits: r.counter("stockroom_commits_total", &[], "Transactions that committed"),
+            conflicts: r.counter(
+                "stockroom_conflicts_total",
+                &[],
+                "Transactions rolled back because a level or a request_id was not as they had read it",
+            ),
+            contention_exhausted: r.counter(
+                "stockroom_contention_exhausted_total",
+                &[],
+                "Writes given up because every attempt met a conflict",
+            ),
+            watch_deliveries: r.counter(
+                "stockroom_watch_deliveries_total",
+                &[],
+                "Levels sent to watchers, one for each level and stream",
+            ),
+            queue: Queue::new(r),
+            commit: Commits::new(r),
+            locks: Locks::new(r),
+            pools: Pools::new(r),
+            watches: Watches::new(r),
+            stock_negative: r.gauge(
+                "stockroom_stock_negative",
+                &[],
+                "Levels with less than nothing on hand, reserved or available, when the books were last checked; always 0",
+            ),
+            reserved_mismatch: r.gauge(
+                "stockroom_reserved_mismatch",
+                &[],
+                "Levels whose reserved units are not those of open holds, when the books were last checked; always 0",
+            ),
+            registry,
+        }
+    }
+}
+
+impl Counters {
+    /// What a check of the books found: levels that are negative, and levels
+    /// whose `reserved` is not the sum of what is on hold.
+    pub fn set_books(&self, stock_negative: u64, reserved_mismatch: u64) {
+        for (gauge, levels) in [
+            (&self.stock_negative, stock_negative),
+            (&self.reserved_mismatch, reserved_mismatch),
+        ] {
+            gauge.set(i64::try_from(levels).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> String {
+        self.registry.render()
+    }
+}
+
+/// Bounds the memory of histograms, also when nobody scrapes; until dropped.
+pub async fn keep_up_forever(counters: Arc<Counters>) {
+    let mut rounds = interval(KEEP_UP_INTERVAL);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        counters.registry.keep_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_counted_once_whoever_sorts_them() {
+        let counters = Counters::default();
+        counters.commit.attempts.record(1.0);
+        counters.registry.keep_up();
+        counters.commit.attempts.record(2.0);
+        counters.commit.time.record_time(Duration::from_millis(3));
+        for _ in 0..2 {
+            let text = counters.render();
+            for line in [
+                "stockroom_order_attempts_bucket{le=\"1\"} 1",
+                "stockroom_order_attempts_bucket{le=\"2\"} 2",
+                "stockroom_order_attempts_count 2",
+                "stockroom_commit_seconds_bucket{le=\"0.0025\"} 0",
+                "stockroom_commit_seconds_bucket{le=\"0.005\"} 1",
+                "stockroom_commit_seconds_sum 0.003",
+            ] {
+                assert!(text.lines().any(|it| it == line), "no {line} in {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_counted_within_is_what_is_scraped() {
+        let counters = Counters::default();
+        counters.orders_committed.add(3);
+        counters.orders.accepted.add(2);
+        counters.set_books(1, 2);
+        let _waits = counters.pools.writer.waiting.hold(1);
+        let text = counters.render();
+        for line in [
+            "stockroom_orders_total{outcome=\"accepted\",reason=\"\"} 5",
+            "stockroom_stock_negative 1",
+            "stockroom_reserved_mismatch 2",
+            "stockroom_pool_waiting{pool=\"writer\"} 1",
+            "stockroom_pool_waiting{pool=\"reader\"} 0",
+        ] {
+            assert!(text.lines().any(|it| it == line), "no {line} in {text}");
+        }
+    }
+}

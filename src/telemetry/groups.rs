@@ -1,0 +1,257 @@
+//! The metrics of one server, part by part.
+
+use metrics::Unit;
+
+use super::instruments::{Counter, Gauge, Histogram};
+use super::registry::{Distribution, Registry};
+
+/// From a commit on a good disk to the longest that a call may take.
+const SECONDS: &[f64] = &[
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Up to the largest batch that can be configured.
+const BATCH_ORDERS: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0, 2_048.0, 4_096.0, 8_192.0,
+    16_384.0,
+];
+
+/// One by one up to where a retry is the exception, then up to the most that can
+/// be configured.
+const ATTEMPT_COUNTS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0];
+
+/// All of them, for the registry.
+pub(super) const DISTRIBUTIONS: [&Distribution; 4] =
+    [&QUEUE_WAIT, &COMMIT_TIME, &COMMIT_ORDERS, &ATTEMPTS];
+
+const QUEUE_WAIT: Distribution = Distribution {
+    name: "stockroom_queue_wait_seconds",
+    help: "Time that the write of a batch which waited longest spent in the queue, once a batch",
+    unit: Unit::Seconds,
+    buckets: SECONDS,
+};
+
+const COMMIT_TIME: Distribution = Distribution {
+    name: "stockroom_commit_seconds",
+    help: "Time from the begin of a transaction that committed to the end of its COMMIT",
+    unit: Unit::Seconds,
+    buckets: SECONDS,
+};
+
+const COMMIT_ORDERS: Distribution = Distribution {
+    name: "stockroom_commit_orders",
+    help: "Orders and adjustments that a commit made",
+    unit: Unit::Count,
+    buckets: BATCH_ORDERS,
+};
+
+const ATTEMPTS: Distribution = Distribution {
+    name: "stockroom_order_attempts",
+    help: "Times that an order or an adjustment was tried before it was answered",
+    unit: Unit::Count,
+    buckets: ATTEMPT_COUNTS,
+};
+
+/// The queue of writes.
+#[derive(Debug)]
+pub struct Queue {
+    /// Writes that wait.
+    pub orders: Gauge,
+    /// Order lines that wait, of all writes together.
+    pub lines: Gauge,
+    /// Seconds that the write of a batch which waited longest was in the queue; once a batch.
+    pub wait: Histogram,
+    /// Writes that no batch took, because their callers' deadline had passed.
+    pub abandoned: Counter,
+}
+
+impl Queue {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        Self {
+            orders: registry.gauge(
+                "stockroom_queue_orders",
+                &[],
+                "Orders and adjustments that wait for a commit",
+            ),
+            lines: registry.gauge(
+                "stockroom_queue_lines",
+                &[],
+                "Order lines that wait for a commit",
+            ),
+            wait: registry.histogram(&QUEUE_WAIT),
+            abandoned: registry.counter(
+                "stockroom_queue_abandoned_total",
+                &[],
+                "Writes that no batch took because their callers' deadline had passed",
+            ),
+        }
+    }
+}
+
+/// What a commit takes and brings.
+#[derive(Debug)]
+pub struct Commits {
+    /// Seconds from BEGIN to the end of COMMIT, of transactions that committed.
+    pub time: Histogram,
+    /// Writes that it made; once a commit.
+    pub orders: Histogram,
+    /// Times that a write was tried; once a write, when it is answered.
+    pub attempts: Histogram,
+    /// Commits whose outcome was unknown, and that were found out about.
+    pub settled: Counter,
+}
+
+impl Commits {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        Self {
+            time: registry.histogram(&COMMIT_TIME),
+            orders: registry.histogram(&COMMIT_ORDERS),
+            attempts: registry.histogram(&ATTEMPTS),
+            settled: registry.counter(
+                "stockroom_commits_settled_total",
+                &[],
+                "Commits whose outcome was unknown and that were found out about",
+            ),
+        }
+    }
+}
+
+/// What `optimistic` does under repeated conflict: it loads a level `FOR UPDATE`.
+#[derive(Debug)]
+pub struct Locks {
+    /// Levels that began to be loaded so.
+    pub escalations: Counter,
+    /// Levels that are loaded so now.
+    pub escalated: Gauge,
+}
+
+impl Locks {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        Self {
+            escalations: registry.counter(
+                "stockroom_lock_escalations_total",
+                &[],
+                "Levels that began to be loaded FOR UPDATE after repeated conflicts",
+            ),
+            escalated: registry.gauge(
+                "stockroom_lock_escalated_levels",
+                &[],
+                "Levels that are loaded FOR UPDATE now",
+            ),
+        }
+    }
+}
+
+/// The pools of connections. SQLite's are those to its file.
+#[derive(Debug)]
+pub struct Pools {
+    /// For commits.
+    pub writer: Pool,
+    /// For reads.
+    pub reader: Pool,
+}
+
+impl Pools {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        Self {
+            writer: Pool::new(registry, "writer"),
+            reader: Pool::new(registry, "reader"),
+        }
+    }
+}
+
+/// A pool of connections.
+#[derive(Debug)]
+pub struct Pool {
+    /// Connections at work.
+    pub in_use: Gauge,
+    /// Connections that are open and not at work.
+    pub idle: Gauge,
+    /// Tasks that wait for a connection.
+    pub waiting: Gauge,
+}
+
+impl Pool {
+    fn new(registry: &mut Registry, pool: &'static str) -> Self {
+        let mut connections = |state| {
+            registry.gauge(
+                "stockroom_pool_connections",
+                &[("pool", pool), ("state", state)],
+                "Connections to the database that are open",
+            )
+        };
+        Self {
+            in_use: connections("in_use"),
+            idle: connections("idle"),
+            waiting: registry.gauge(
+                "stockroom_pool_waiting",
+                &[("pool", pool)],
+                "Tasks that wait for a connection to the database",
+            ),
+        }
+    }
+}
+
+/// Streams of changes.
+#[derive(Debug)]
+pub struct Watches {
+    /// Streams that are open, each held by its own state.
+    pub streams: Gauge,
+    /// Streams that began with versions the caller had seen.
+    pub resumes: Counter,
+    /// Levels that a re-read found newer than what the feed knew of them.
+    pub reread_repairs: Counter,
+    /// Streams that the server ended, by reason.
+    pub goodbyes: Goodbyes,
+}
+
+impl Watches {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        Self {
+            streams: registry.gauge(
+                "stockroom_watch_streams",
+                &[],
+                "Streams of changes that are open",
+            ),
+            resumes: registry.counter(
+                "stockroom_watch_resumes_total",
+                &[],
+                "Streams that began with versions their caller had seen",
+            ),
+            reread_repairs: registry.counter(
+                "stockroom_watch_reread_repairs_total",
+                &[],
+                "Levels that the periodic re-read found newer than what was known of them",
+            ),
+            goodbyes: Goodbyes::new(registry),
+        }
+    }
+}
+
+/// Streams that the server ended, by reason.
+#[derive(Debug)]
+pub struct Goodbyes {
+    /// The server shut down.
+    pub draining: Counter,
+    /// The stream reached its age limit.
+    pub age: Counter,
+    /// The database could not be read for it.
+    pub store_unavailable: Counter,
+}
+
+impl Goodbyes {
+    fn new(registry: &mut Registry) -> Self {
+        let mut goodbyes = |reason| {
+            registry.counter(
+                "stockroom_watch_goodbyes_total",
+                &[("reason", reason)],
+                "Streams that the server ended",
+            )
+        };
+        Self {
+            draining: goodbyes("DRAINING"),
+            age: goodbyes("AGE"),
+            store_unavailable: goodbyes("STORE_UNAVAILABLE"),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What the program says about itself: its log, and counts of what it does.
+//!
+//! Owns the log's form, and the names, units and help texts of all metrics. The
+//! metrics are handed to whoever counts, never reached through a static, so that
+//! two servers in one process count apart. Leaves the port that they are read at
+//! to `http`, and when to count to those who act.
+
+mod counters;
+mod groups;
+mod instruments;
+mod log;
+mod outcomes;
+mod registry;
+
+pub use counters::{Counters, keep_up_forever};
+pub use groups::{Commits, Goodbyes, Locks, Pool, Pools, Queue, Watches};
+pub use instruments::{Counter, Gauge, Held, Histogram};
+pub use log::init;
+pub use outcomes::Outcomes;

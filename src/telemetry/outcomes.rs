@@ -1,0 +1,52 @@
+//! What became of the writes of one kind.
+
+use super::instruments::Counter;
+use super::registry::Registry;
+use crate::error::{Error, Reason};
+
+/// Writes of one kind by outcome and reason, each with a counter of its own, so
+/// that counting looks nothing up.
+#[derive(Debug)]
+pub struct Outcomes {
+    /// Writes that were made, to be counted with their commit: whoever waited may
+    /// have hung up.
+    pub accepted: Counter,
+    /// Writes answered with what an earlier call of the same `request_id` made.
+    pub replayed: Counter,
+    /// By [`Reason`], in the order of [`Reason::ALL`].
+    turned_down: [Counter; Reason::ALL.len()],
+}
+
+impl Outcomes {
+    pub(super) fn new(registry: &mut Registry, name: &'static str, help: &'static str) -> Self {
+        let mut outcome = |outcome, reason| {
+            registry.counter(name, &[("outcome", outcome), ("reason", reason)], help)
+        };
+        Self {
+            accepted: outcome("accepted", ""),
+            replayed: outcome("replayed", ""),
+            turned_down: Reason::ALL.map(|reason| {
+                let failed = reason.is_failure();
+                outcome(if failed { "failed" } else { "refused" }, reason.as_str())
+            }),
+        }
+    }
+
+    /// Counts a write that was answered with `error`: `failed` if this service
+    /// fell short, `refused` if the request or the stock did.
+    pub fn turned_down(&self, error: &Error) {
+        self.turned_down[error.reason() as usize].add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_counter() {
+        for (i, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, i);
+        }
+    }
+}

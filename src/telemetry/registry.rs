@@ -1,0 +1,111 @@
+//! The exporter of one server's metrics.
+//!
+//! Every metric is made here, before anybody counts, with its help text and its
+//! unit: nothing looks a name up later, and a metric that has not happened yet
+//! is read as 0 instead of being absent.
+
+use metrics::{Key, Level, Metadata, Recorder as _, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+
+use super::instruments::{Counter, Gauge, Histogram};
+
+/// Where metrics come from; the exporter makes no use of it.
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+/// What a histogram is. The exporter wants the buckets before anything else.
+#[derive(Debug)]
+pub(super) struct Distribution {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) unit: Unit,
+    /// The upper ends of the buckets, rising; one without end is added.
+    pub(super) buckets: &'static [f64],
+}
+
+/// Label names and values.
+pub(super) type Labels<'a> = &'a [(&'static str, &'static str)];
+
+#[derive(Debug)]
+pub(super) struct Registry {
+    recorder: PrometheusRecorder,
+    /// Each cell with the exporter's copy of it.
+    counters: Vec<(Counter, metrics::Counter)>,
+    gauges: Vec<(Gauge, metrics::Gauge)>,
+}
+
+impl Registry {
+    /// A registry that makes `distributions` histograms, where the exporter
+    /// would make summaries, which cannot be summed over instances.
+    pub(super) fn new(distributions: &[&Distribution]) -> Self {
+        let recorder = distributions
+            .iter()
+            .fold(PrometheusBuilder::new(), |builder, it| {
+                let name = Matcher::Full(it.name.to_owned());
+                let built = builder.set_buckets_for_metric(name, it.buckets);
+                built.expect("no distribution is without buckets")
+            })
+            .build_recorder();
+        Self {
+            recorder,
+            counters: Vec::new(),
+            gauges: Vec::new(),
+        }
+    }
+
+    /// A counter; its name ends in `_total`. One name may come with several labels.
+    pub(super) fn counter(
+        &mut self,
+        name: &'static str,
+        labels: Labels<'_>,
+        help: &'static str,
+    ) -> Counter {
+        self.recorder
+            .describe_counter(name.into(), Some(Unit::Count), help.into());
+        let key = Key::from_parts(name, labels);
+        let exported = self.recorder.register_counter(&key, &METADATA);
+        let counter = Counter::default();
+        self.counters.push((counter.clone(), exported));
+        counter
+    }
+
+    /// A gauge of things that are counted.
+    pub(super) fn gauge(
+        &mut self,
+        name: &'static str,
+        labels: Labels<'_>,
+        help: &'static str,
+    ) -> Gauge {
+        self.recorder
+            .describe_gauge(name.into(), Some(Unit::Count), help.into());
+        let key = Key::from_parts(name, labels);
+        let exported = self.recorder.register_gauge(&key, &METADATA);
+        let gauge = Gauge::default();
+        self.gauges.push((gauge.clone(), exported));
+        gauge
+    }
+
+    /// One of the distributions that the registry was made with.
+    pub(super) fn histogram(&mut self, it: &Distribution) -> Histogram {
+        self.recorder
+            .describe_histogram(it.name.into(), Some(it.unit), it.help.into());
+        let key = Key::from_name(it.name);
+        Histogram(self.recorder.register_histogram(&key, &METADATA))
+    }
+
+    /// Everything in Prometheus' text format.
+    pub(super) fn render(&self) -> String {
+        for (counter, exported) in &self.counters {
+            exported.absolute(counter.get());
+        }
+        for (gauge, exported) in &self.gauges {
+            exported.set(gauge.get() as f64);
+        }
+        self.recorder.handle().render()
+    }
+
+    /// Sorts the samples that came since the last time into their buckets, and
+    /// frees their memory.
+    pub(super) fn keep_up(&self) {
+        self.recorder.handle().run_upkeep();
+    }
+}
