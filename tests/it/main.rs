@@ -8,6 +8,7 @@
 #[macro_use]
 mod fixture;
 mod api;
+mod holding;
 mod postgres;
 mod process;
 mod proxy;
