@@ -8,6 +8,7 @@
 #[macro_use]
 mod fixture;
 mod api;
+mod chaos;
 mod holding;
 mod postgres;
 mod process;
@@ -20,6 +21,7 @@ mod cli;
 mod crash;
 mod deadlines;
 mod errors;
+mod faults;
 mod instances;
 mod layers;
 mod lifecycle;
