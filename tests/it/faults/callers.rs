@@ -7,11 +7,11 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use stockroom::client::proto::get_order_request::Key;
-use stockroom::client::proto::{CreateOrderRequest, GetOrderRequest, Order};
+use stockroom::client::proto::{CreateOrderRequest, GetOrderRequest, Order, PutProductsRequest};
 use stockroom::client::{Client, ClientError};
 use tokio::time::timeout;
 
-use crate::api::{level, order, stock};
+use crate::api::{level, order, product, received};
 use crate::fixture::Home;
 
 const SKUS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -45,8 +45,14 @@ pub(super) struct Placed {
 /// Receives the stock that callers order, and makes a few orders, after which
 /// every connection in use has the statements of an order prepared.
 pub(super) async fn open(client: &Client) -> Vec<Placed> {
+    // A server with so little patience may find a busy machine's database gone.
+    let retrying = client.retrying();
+    let products = SKUS.map(|sku| product(sku, 0)).into();
+    let products = PutProductsRequest { products };
+    retrying.put_products(&products).await.unwrap();
     for sku in SKUS {
-        stock(client, sku, OPENING_UNITS).await;
+        let opening = received(&format!("opening-{sku}"), sku, OPENING_UNITS);
+        retrying.adjust_stock(&opening).await.unwrap();
     }
     let mut placed = Vec::new();
     for i in 0..FIRST_ORDERS {

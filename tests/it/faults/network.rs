@@ -31,7 +31,7 @@ const SHORT_MS: Range<u64> = 10..400;
 
 /// A delay after which a server of [`impatient`] has given the connection up and
 /// done the work on another, in ms.
-const LONG_MS: Range<u64> = 1_800..3_000;
+const LONG_MS: Range<u64> = 2_100..3_300;
 
 /// As far away as the next region.
 const ROUND_TRIP: Duration = Duration::from_millis(5);
@@ -89,11 +89,11 @@ fn some_delay(point: usize, chance: &mut SmallRng) -> Action {
     Action::Delay(Duration::from_millis(chance.random_range(range)))
 }
 
-/// Gives a connection up after 1.7 s, which includes the second that a database
+/// Gives a connection up after 2 s, which includes the second that a database
 /// gets to keep its own timeouts.
 fn impatient(config: &mut Config) {
-    config.store.acquire_timeout_ms = 200;
-    config.store.statement_timeout_ms = 500;
+    config.store.acquire_timeout_ms = 300;
+    config.store.statement_timeout_ms = 700;
 }
 
 /// Breaks the network of one server at each of several points.
