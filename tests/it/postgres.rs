@@ -34,9 +34,10 @@ const PORTS_TRIED_MAX: u32 = 5;
 const STOPPED: &str = "stopped";
 
 /// Runs the server and removes its folder when it has ended well and for good.
-/// `$1` is the folder, the rest the server's command. The kernel sends INT ("fast
-/// shutdown") to the shell when the thread that spawned it ends, and to the
-/// server should somebody kill the shell. INT also interrupts `wait`.
+/// `$1` is the folder, the rest the server's command. The kernel sends TERM to the
+/// shell when the thread that spawned it ends, which interrupts `wait`, and INT
+/// ("fast shutdown") to the server should somebody kill the shell. Not INT to the
+/// shell: in a run that was started in the background it cannot be trapped.
 const GUARD: &str = r#"
 folder=$1; shift
 trap 'kill -INT $server 2>/dev/null' INT TERM
@@ -314,7 +315,7 @@ impl Folder {
         let mut command = Command::new("setpriv");
         command
             .args(&self.drop_root)
-            .args(["--pdeathsig", "INT", "sh", "-c", GUARD, "guard"])
+            .args(["--pdeathsig", "TERM", "sh", "-c", GUARD, "guard"])
             .arg(&self.path)
             .arg(bin().join("postgres"))
             .arg("-D")
