@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # What scripts/setup-test-tools.sh found: stores, PostgreSQL's folder, grpcurl.
 WITH_TEST_TOOLS := . target/tools/test.env;
 
-.PHONY: help setup test demo bench bench-quick fmt lint
+.PHONY: help setup test chaos demo bench bench-quick fmt lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +18,9 @@ setup: ## install what tests and benches need, if missing: PostgreSQL 15, grpcur
 test: setup ## run every test on SQLite and PostgreSQL (STOCKROOM_TEST_SKIP=postgres: SQLite alone)
 	@$(WITH_TEST_TOOLS) echo "testing on: $$STOCKROOM_TEST_STORES"; cargo test --locked
 	@if [ "$${STOCKROOM_TEST_SKIP:-}" = postgres ]; then echo "SKIPPED: PostgreSQL. These tests ran on SQLite alone."; fi
+
+chaos: setup ## break things at every point for half an hour (STOCKROOM_CHAOS_ROUNDS: 30; STOCKROOM_CHAOS_SEED: a failed run's)
+	@$(WITH_TEST_TOOLS) STOCKROOM_CHAOS_ROUNDS=$${STOCKROOM_CHAOS_ROUNDS:-30} cargo test --locked --test it -- faults:: crash:: outage::
 
 demo: ## real orders, 100 watchers and a flash sale against an embedded server
 	cargo run --release --locked -- demo

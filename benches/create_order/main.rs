@@ -26,6 +26,7 @@ mod cases;
 mod echo;
 mod invoices;
 mod machine;
+#[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/it/postgres.rs"]
 mod postgres;
 mod processes;

@@ -1,12 +1,14 @@
 //! `kill -9`: what was acknowledged is there, once, and the rest is whole.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
-use stockroom::client::proto::GetOrderRequest;
 use stockroom::client::proto::get_order_request::Key;
+use stockroom::client::proto::{GetOrderRequest, Order};
 
 use crate::api::{level, order, stock};
+use crate::chaos::rounds;
 use crate::fixture::{Home, StoreKind, eventually};
 use crate::process::Server;
 
@@ -14,6 +16,7 @@ on_each_store! {
     orders_acknowledged_before_ten_kills_are_there_once,
 }
 
+/// In each round.
 const KILLS: usize = 10;
 const CLIENTS: usize = 16;
 const UNITS: i64 = 100_000;
@@ -24,24 +27,25 @@ async fn orders_acknowledged_before_ten_kills_are_there_once(store: StoreKind) {
     stock(&server.client().await, "a", UNITS).await;
     stock(&server.client().await, "b", UNITS).await;
     let mut server = Some(server);
-    let (mut sent, mut acknowledged) = (Vec::new(), Vec::new());
-    for round in 0..KILLS {
+    let (mut sent, mut acknowledged) = (Vec::new(), HashMap::new());
+    for round in 0..KILLS * rounds() {
         let running = match server.take() {
             Some(first) => first,
             None => Server::start(home.clone()).await,
         };
         // At another point of some commit each time.
-        let (all, ok) = order_until_killed(running, round, 30 + 7 * round).await;
+        let (all, ok) = order_until_killed(running, round, 30 + 7 * (round % KILLS)).await;
         sent.extend(all);
-        acknowledged.extend(ok);
+        acknowledged.extend(ok.into_iter().map(|made| (made.request_id.clone(), made)));
         home.check_books();
     }
     let server = Server::start(home.clone()).await;
     let client = server.client().await;
-    for request_id in &acknowledged {
+    for (request_id, made) in &acknowledged {
         let key = Some(Key::RequestId(request_id.clone()));
         let read = client.get_order(GetOrderRequest { key }).await;
-        assert!(read.is_ok(), "{request_id} was acknowledged: {read:?}");
+        let read = read.unwrap_or_else(|e| panic!("{request_id} was acknowledged: {e}"));
+        assert_eq!(read.order.as_ref(), Some(made));
     }
     // Whoever got no answer asks again.
     let again = client.retrying();
@@ -51,10 +55,9 @@ async fn orders_acknowledged_before_ten_kills_are_there_once(store: StoreKind) {
             .create_order(&order(request_id, &lines))
             .await
             .unwrap();
-        assert!(
-            answer.replayed || !acknowledged.contains(request_id),
-            "{request_id}"
-        );
+        if let Some(made) = acknowledged.get(request_id) {
+            assert_eq!((answer.replayed, answer.order.as_ref()), (true, Some(made)));
+        }
     }
     let orders = sent.len() as i64;
     assert_eq!(home.books().orders, orders);
@@ -68,7 +71,7 @@ async fn order_until_killed(
     server: Server,
     round: usize,
     kill_after: usize,
-) -> (Vec<String>, Vec<String>) {
+) -> (Vec<String>, Vec<Order>) {
     let acknowledged = AtomicUsize::new(0);
     let clients = join_all((0..CLIENTS).map(|_| server.client())).await;
     let ordering = join_all(clients.iter().enumerate().map(|(i, client)| {
@@ -82,7 +85,7 @@ async fn order_until_killed(
                     .create_order(order(&request_id, &[("a", 1), ("b", 2)]))
                     .await
                 {
-                    Ok(_) => ok.push(request_id),
+                    Ok(answer) => ok.push(answer.order.unwrap()),
                     // The connection is gone: this order's fate is unknown.
                     Err(_) => return (sent, ok),
                 }

@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
+use futures_util::future::join_all;
 use prost::Message as _;
 use prost::bytes::{BufMut as _, Bytes, BytesMut};
 use stockroom::client::proto::CreateOrderRequest;
 use tonic::Code;
 
 use crate::api::{order, stock};
-use crate::fixture::{Stockroom, StoreKind, eventually};
+use crate::fixture::{Stockroom, StoreKind};
+use crate::holding::Hold;
 
 on_each_store! {
     a_deadline_shorter_than_any_answer_is_deadline_exceeded,
@@ -39,48 +41,62 @@ mod of_a_slow_database {
 
     on_postgres! {
         a_deadline_that_passes_during_a_commit_does_not_stop_it,
+        orders_whose_deadline_passes_in_the_queue_are_never_made,
         a_caller_without_a_deadline_gets_the_servers,
-    }
-
-    /// Holds every write of stock back for a second.
-    async fn hold(server: &Stockroom) -> tokio::task::JoinHandle<String> {
-        let home = server.home.clone();
-        let holding = tokio::task::spawn_blocking(move || {
-            home.sql("BEGIN; LOCK TABLE stock_level IN EXCLUSIVE MODE; SELECT pg_sleep(1); COMMIT")
-        });
-        eventually("the table is locked", async || {
-            let locks = "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' \
-                AND relation = 'stock_level'::regclass AND granted";
-            server.home.sql(locks) == "1"
-        })
-        .await;
-        holding
     }
 
     async fn a_deadline_that_passes_during_a_commit_does_not_stop_it(store: StoreKind) {
         let server = Stockroom::start(store).await;
         stock(&server.client, "a", 10).await;
-        let holding = hold(&server).await;
+        let hold = Hold::on(&server.home).await;
         let request = order("overtaken", &[("a", 1)]);
         assert_eq!(
             create_order(server.addr, "100m", &request).await,
             Code::DeadlineExceeded
         );
-        holding.await.unwrap();
+        drop(hold);
         let answer = server.client.create_order(request).await.unwrap();
         assert!(answer.replayed, "the commit had gone on");
+    }
+
+    async fn orders_whose_deadline_passes_in_the_queue_are_never_made(store: StoreKind) {
+        const LATE: usize = 20;
+        let server = Stockroom::with(store, |config| config.engine.commits_in_flight_max = 1).await;
+        stock(&server.client, "a", 100).await;
+        let hold = Hold::on(&server.home).await;
+        let first = tokio::spawn({
+            let client = server.client.clone();
+            async move { client.create_order(order("first", &[("a", 1)])).await }
+        });
+        hold.has_waiter().await;
+        let late: Vec<_> = (0..LATE)
+            .map(|i| order(&format!("late-{i}"), &[("a", 1)]))
+            .collect();
+        let codes = join_all(
+            late.iter()
+                .map(|late| create_order(server.addr, "100m", late)),
+        );
+        assert_eq!(codes.await, [Code::DeadlineExceeded; LATE]);
+        drop(hold);
+        first.await.unwrap().unwrap();
+        // Planned after whatever was queued before it.
+        let last = server.client.create_order(order("last", &[("a", 1)]));
+        last.await.unwrap();
+        assert_eq!(server.home.books().orders, 2, "first and last");
+        let again = server.client.create_order(late[0].clone()).await.unwrap();
+        assert!(!again.replayed);
     }
 
     async fn a_caller_without_a_deadline_gets_the_servers(store: StoreKind) {
         let server = Stockroom::with(store, |config| config.server.request_timeout_ms = 100).await;
         stock(&server.client, "a", 10).await;
-        let holding = hold(&server).await;
+        let hold = Hold::on(&server.home).await;
         let answer = server
             .orders()
             .create_order(order("overtaken", &[("a", 1)]))
             .await;
         assert_eq!(answer.unwrap_err().code(), Code::DeadlineExceeded);
-        holding.await.unwrap();
+        drop(hold);
     }
 }
 

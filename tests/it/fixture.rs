@@ -23,7 +23,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::postgres::{Database, database, psql};
+use crate::postgres::{Database, Server, database, psql};
 
 /// How long a state that must come may take on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -76,7 +76,7 @@ pub(crate) fn run_on<F: Future<Output = ()>>(kind: StoreKind, test: impl FnOnce(
 }
 
 /// A runtime whose tasks run beside the test itself, which may block.
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder
         .worker_threads(2)
@@ -123,6 +123,11 @@ impl Home {
             },
             StoreKind::Postgres => Self::Postgres(database()),
         })
+    }
+
+    /// A database on a server of the test's own.
+    pub(crate) fn on(server: &Arc<Server>) -> Arc<Self> {
+        Arc::new(Self::Postgres(server.database()))
     }
 
     pub(crate) fn url(&self) -> String {

@@ -8,6 +8,8 @@
 #[macro_use]
 mod fixture;
 mod api;
+mod chaos;
+mod holding;
 mod postgres;
 mod process;
 mod proxy;
@@ -20,6 +22,7 @@ mod cli;
 mod crash;
 mod deadlines;
 mod errors;
+mod faults;
 mod instances;
 mod layers;
 mod lifecycle;

@@ -1,6 +1,5 @@
 //! The database goes away and comes back.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -11,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::api::{Refusal, level, order, refusal, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
-use crate::proxy::{Line, Proxy};
+use crate::proxy::{Line, Proxy, behind_proxy};
 use crate::watching::{Watcher, everything, watch_of};
 
 on_postgres! {
@@ -70,33 +69,8 @@ mod of_the_network {
     }
 }
 
-/// A server that reaches its database through a proxy.
-async fn behind_proxy(store: StoreKind) -> (Stockroom, Proxy) {
-    let home = Home::new(store);
-    let proxy = Proxy::before(address_of(&home)).await;
-    let url = through(&home, &proxy);
-    let server = Stockroom::on(home, |config| {
-        config.store.url = url;
-        config.store.acquire_timeout_ms = 500;
-        config.store.statement_timeout_ms = 1_000;
-    })
-    .await;
-    (server, proxy)
-}
-
-fn address_of(home: &Home) -> SocketAddr {
-    let url = home.url();
-    let (_, place) = url.split_once('@').unwrap();
-    place.split('/').next().unwrap().parse().unwrap()
-}
-
-fn through(home: &Home, proxy: &Proxy) -> String {
-    home.url()
-        .replace(&address_of(home).to_string(), &proxy.addr.to_string())
-}
-
 async fn a_database_that_is_away_is_store_unavailable_until_it_is_back(store: StoreKind) {
-    let (server, proxy) = behind_proxy(store).await;
+    let (server, proxy) = behind_proxy(Home::new(store), |_| {}).await;
     stock(&server.client, "a", 10).await;
     proxy.set(Line::Down);
     let request = order("persistent", &[("a", 1)]);
@@ -131,9 +105,9 @@ async fn a_database_that_is_away_is_store_unavailable_until_it_is_back(store: St
 
 async fn a_server_can_start_before_its_database(store: StoreKind) {
     let home = Home::new(store);
-    let proxy = Proxy::before(address_of(&home)).await;
+    let proxy = Proxy::before_database_of(&home).await;
     proxy.set(Line::Down);
-    let url = through(&home, &proxy);
+    let url = proxy.url(&home);
     let server = Stockroom::not_ready(home, |config| {
         config.store.url = url;
         config.store.acquire_timeout_ms = 200;
@@ -154,7 +128,7 @@ async fn a_server_can_start_before_its_database(store: StoreKind) {
 
 async fn connections_cut_under_load_lose_no_acknowledged_order(store: StoreKind) {
     const ORDERS: usize = 400;
-    let (server, proxy) = behind_proxy(store).await;
+    let (server, proxy) = behind_proxy(Home::new(store), |_| {}).await;
     stock(&server.client, "a", 10_000).await;
     let retrying = server.client.retrying();
     let ordering = join_all((0..8).map(|caller| {
@@ -196,7 +170,7 @@ async fn connections_cut_under_load_lose_no_acknowledged_order(store: StoreKind)
 }
 
 async fn a_database_that_falls_silent_does_not_wedge_the_server(store: StoreKind) {
-    let (server, proxy) = behind_proxy(store).await;
+    let (server, proxy) = behind_proxy(Home::new(store), |_| {}).await;
     stock(&server.client, "a", 100).await;
     proxy.set(Line::Silent);
     let request = order("unheard", &[("a", 1)]);
@@ -226,7 +200,7 @@ async fn a_database_that_falls_silent_does_not_wedge_the_server(store: StoreKind
 }
 
 async fn a_watch_outlives_a_database_that_is_away(store: StoreKind) {
-    let (server, proxy) = behind_proxy(store).await;
+    let (server, proxy) = behind_proxy(Home::new(store), |_| {}).await;
     stock(&server.client, "a", 100).await;
     let mut watcher = Watcher::synced(&server, watch_of(vec![everything()])).await;
     proxy.set(Line::Down);

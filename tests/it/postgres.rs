@@ -1,8 +1,9 @@
-//! A private PostgreSQL server for the tests and benches of one process.
+//! Private PostgreSQL servers for the tests and benches of one process.
 //!
-//! Owns the server, its folder and its databases. Promises that it flushes
+//! Owns the servers, their folders and their databases: one for the whole
+//! process, and more for tests that stop theirs. Promises that they flush
 //! commits as PostgreSQL does out of the box (fsync and synchronous_commit on),
-//! that it meets no other server, and that it ends with this process, however
+//! that they meet no other server, and that they end with this process, however
 //! that ends. Knows nothing of Stockroom; benches include this file by its path.
 
 use std::fmt::Write as _;
@@ -11,8 +12,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,25 +30,30 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 /// Another process may take the port between our look and the server's bind.
 const PORTS_TRIED_MAX: u32 = 5;
 
-/// Runs the server and removes its folder when it has ended well. `$1` is the
-/// folder, the rest the server's command. The kernel sends INT ("fast
-/// shutdown") to the shell when the thread that spawned it ends, and to the
-/// server should somebody kill the shell. INT also interrupts `wait`.
+/// Lies in the folder of a server that is to start again.
+const STOPPED: &str = "stopped";
+
+/// Runs the server and removes its folder when it has ended well and for good.
+/// `$1` is the folder, the rest the server's command. The kernel sends TERM to the
+/// shell when the thread that spawned it ends, which interrupts `wait`, and INT
+/// ("fast shutdown") to the server should somebody kill the shell. Not INT to the
+/// shell: in a run that was started in the background it cannot be trapped.
 const GUARD: &str = r#"
 folder=$1; shift
 trap 'kill -INT $server 2>/dev/null' INT TERM
 setpriv --pdeathsig INT "$@" & server=$!
 wait $server; code=$?
 while [ -d /proc/$server ]; do wait $server; code=$?; done
-[ $code -ne 0 ] || rm -rf "$folder"
+[ $code -ne 0 ] || [ -e "$folder/stopped" ] || rm -rf "$folder"
 "#;
 
-/// A database of its own on the process's server; dropped with this value.
+/// A database of its own; dropped with this value.
 #[derive(Debug)]
 pub(crate) struct Database {
     /// `postgres://…`, for TCP on the loopback interface.
     pub(crate) url: String,
     name: String,
+    server: Arc<Server>,
 }
 
 /// The folder of `initdb`, `postgres` and `psql`.
@@ -56,37 +62,42 @@ pub(crate) fn bin() -> PathBuf {
         .map_or_else(|| BIN_DEFAULT.into(), PathBuf::from)
 }
 
-/// Makes an empty database. The first call starts the server.
+/// Makes an empty database on the server of the process, which the first call
+/// starts and which lives as long as the process.
 ///
 /// # Panics
 /// PostgreSQL is not installed or does not start.
 pub(crate) fn database() -> Database {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let server = server();
-    let name = format!("stockroom_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    server.admin(&format!("CREATE DATABASE {name}"));
-    Database {
-        url: server.url(&name),
-        name,
-    }
+    static SERVER: OnceLock<Arc<Server>> = OnceLock::new();
+    Server::database(SERVER.get_or_init(Server::start))
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
         // Whatever still holds a connection belongs to a test that is over.
-        server().admin(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        if thread::panicking() {
+            // The test may have failed while its server was stopped.
+            psql(&self.server.url("postgres"), &drop);
+        } else {
+            self.server.admin(&drop);
+        }
     }
 }
 
-/// A running server. Lives as long as the process.
+/// A running server; ended with this value.
 #[derive(Debug)]
-struct Server {
+pub(crate) struct Server {
+    folder: Folder,
     port: u16,
 }
 
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
+impl Server {
+    /// Starts a server of its own.
+    ///
+    /// # Panics
+    /// PostgreSQL is not installed or does not start.
+    pub(crate) fn start() -> Arc<Self> {
         let initdb = bin().join("initdb");
         assert!(
             initdb.exists(),
@@ -95,14 +106,50 @@ fn server() -> &'static Server {
         );
         let folder = Folder::new();
         folder.init();
-        let started = (0..PORTS_TRIED_MAX).find_map(|_| folder.start());
-        started.unwrap_or_else(|| panic!("PostgreSQL did not start:\n{}", folder.log()))
-    })
-}
+        let started = (0..PORTS_TRIED_MAX).find_map(|_| {
+            let port = free_port();
+            folder.start(port).then_some(port)
+        });
+        let port = started.unwrap_or_else(|| panic!("PostgreSQL did not start:\n{}", folder.log()));
+        Arc::new(Self { folder, port })
+    }
 
-impl Server {
+    /// Makes an empty database.
+    pub(crate) fn database(self: &Arc<Self>) -> Database {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("stockroom_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.admin(&format!("CREATE DATABASE {name}"));
+        Database {
+            url: self.url(&name),
+            name,
+            server: Arc::clone(self),
+        }
+    }
+
+    /// `pg_ctl stop -m immediate`: every process of it is gone, and nothing was
+    /// written first. What was flushed is found again by [`Server::start_again`].
+    pub(crate) fn stop_at_once(&self) {
+        fs::write(self.folder.path.join(STOPPED), "").expect("the folder is ours");
+        let said = self.folder.stop("immediate");
+        assert!(said.status.success(), "pg_ctl failed: {said:?}");
+    }
+
+    /// Starts it where it was, after [`Server::stop_at_once`].
+    pub(crate) fn start_again(&self) {
+        fs::remove_file(self.folder.path.join(STOPPED)).expect("it was stopped");
+        // Somebody's outgoing connection may have the port for a moment.
+        let deadline = Instant::now() + START_DEADLINE;
+        while !self.folder.start(self.port) {
+            assert!(
+                Instant::now() < deadline,
+                "PostgreSQL did not start again:\n{}",
+                self.folder.log()
+            );
+        }
+    }
+
     fn url(&self, database: &str) -> String {
-        format!("postgres://{ROLE}@127.0.0.1:{}/{database}", self.port)
+        url(self.port, database)
     }
 
     fn admin(&self, sql: &str) {
@@ -110,10 +157,25 @@ impl Server {
         let problem = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{sql}: {problem}");
     }
+}
 
-    fn answers(&self) -> bool {
-        psql(&self.url("postgres"), "SELECT 1").status.success()
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.folder.path.join(STOPPED).exists() {
+            let _ = fs::remove_dir_all(&self.folder.path);
+        } else {
+            // The folder goes with the server.
+            self.folder.stop("fast");
+        }
     }
+}
+
+fn url(port: u16, database: &str) -> String {
+    format!("postgres://{ROLE}@127.0.0.1:{port}/{database}")
+}
+
+fn answers(port: u16) -> bool {
+    psql(&url(port, "postgres"), "SELECT 1").status.success()
 }
 
 /// Runs `sql` against the database at `url`.
@@ -125,7 +187,8 @@ pub(crate) fn psql(url: &str, sql: &str) -> Output {
         .expect("psql comes with PostgreSQL's server")
 }
 
-/// Where the server keeps its data, socket and log, and as whom it runs.
+/// Where a server keeps its data, socket and log, and as whom it runs.
+#[derive(Debug)]
 struct Folder {
     path: PathBuf,
     /// Options of `setpriv` that leave root behind; PostgreSQL refuses to be root.
@@ -167,12 +230,8 @@ impl Folder {
     }
 
     fn init(&self) {
-        let output = Command::new("setpriv")
-            .args(&self.drop_root)
-            .arg("--no-new-privs")
-            .arg(bin().join("initdb"))
-            .arg("--pgdata")
-            .arg(self.data())
+        let output = self
+            .command("initdb")
             .args([
                 "--username",
                 ROLE,
@@ -186,7 +245,6 @@ impl Folder {
                 "--locale-provider=icu",
                 "--icu-locale=en-US",
             ])
-            .current_dir(&self.path)
             .output()
             .expect("setpriv comes with util-linux");
         let said = String::from_utf8_lossy(&output.stderr);
@@ -207,14 +265,34 @@ impl Folder {
         fs::write(&file, settings).expect("initdb made the folder");
     }
 
-    /// Starts the server on a free port; none when it ended at once.
-    fn start(&self) -> Option<Server> {
-        let server = Server { port: free_port() };
-        let ended = self.spawn(server.port);
+    /// One of PostgreSQL's programs on the data, to its end.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command
+            .args(&self.drop_root)
+            .arg("--no-new-privs")
+            .arg(bin().join(program))
+            .arg("--pgdata")
+            .arg(self.data())
+            .current_dir(&self.path)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Stops the server and waits until it has ended.
+    fn stop(&self, mode: &str) -> Output {
+        let mut command = self.command("pg_ctl");
+        command.args(["stop", "--mode", mode]);
+        command.output().expect("setpriv comes with util-linux")
+    }
+
+    /// Starts the server and waits until it answers; not when it ended at once.
+    fn start(&self, port: u16) -> bool {
+        let ended = self.spawn(port);
         let deadline = Instant::now() + START_DEADLINE;
-        while !server.answers() {
+        while !answers(port) {
             if ended.is_finished() {
-                return None;
+                return false;
             }
             assert!(
                 Instant::now() < deadline,
@@ -223,7 +301,7 @@ impl Folder {
             );
             thread::sleep(Duration::from_millis(20));
         }
-        Some(server)
+        true
     }
 
     /// Spawns the server from a thread that does nothing but wait for its end:
@@ -237,7 +315,7 @@ impl Folder {
         let mut command = Command::new("setpriv");
         command
             .args(&self.drop_root)
-            .args(["--pdeathsig", "INT", "sh", "-c", GUARD, "guard"])
+            .args(["--pdeathsig", "TERM", "sh", "-c", GUARD, "guard"])
             .arg(&self.path)
             .arg(bin().join("postgres"))
             .arg("-D")

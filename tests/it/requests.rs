@@ -16,6 +16,8 @@ on_each_store! {
     orders_and_adjustments_share_one_namespace,
     a_repeated_adjustment_tells_the_first_movement_and_the_level_of_now,
     a_refusal_is_not_remembered,
+    of_payloads_that_race_under_one_id_one_is_made_and_the_rest_are_refused,
+    repeats_in_a_batch_fail_no_neighbour,
     callers_that_hang_up_leave_whole_orders_or_none,
     callers_that_hang_up_without_batching_leave_whole_orders_or_none,
 }
@@ -144,6 +146,105 @@ async fn a_refusal_is_not_remembered(store: StoreKind) {
         .unwrap();
     let made = server.client.create_order(request).await.unwrap();
     assert!(!made.replayed);
+}
+
+async fn of_payloads_that_race_under_one_id_one_is_made_and_the_rest_are_refused(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 100).await;
+    let requests: Vec<_> = (1..=8).map(|n| order("contested", &[("a", n)])).collect();
+    let answers = join_all(requests.into_iter().map(|request| {
+        let mut orders = server.orders();
+        async move { orders.create_order(request).await }
+    }))
+    .await;
+    let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert_eq!((made.len(), refused.len()), (1, 7));
+    for refused in refused {
+        refusal(refused).is(Code::InvalidArgument, "REQUEST_ID_REUSED");
+    }
+    let made = made.into_iter().next().unwrap().unwrap().into_inner();
+    let sold = made.order.unwrap().lines[0].quantity;
+    assert_eq!(level(&server.client, "a").await.on_hand, 100 - sold);
+}
+
+async fn repeats_in_a_batch_fail_no_neighbour(store: StoreKind) {
+    const NEIGHBOURS: usize = 30;
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 100).await;
+    let stored = order("stored", &[("a", 1)]);
+    let first = server.client.create_order(stored.clone()).await.unwrap();
+    let twin = order("twin", &[("a", 1)]);
+    let other = order("stored", &[("a", 2)]);
+    let mut requests: Vec<_> = (0..NEIGHBOURS)
+        .map(|i| order(&format!("neighbour-{i}"), &[("a", 1)]))
+        .collect();
+    for place in [25, 18, 11, 4] {
+        for repeat in [&stored, &twin, &other] {
+            requests.insert(place, repeat.clone());
+        }
+    }
+    let answers = requests
+        .iter()
+        .map(|r| server.client.create_order(r.clone()));
+    let answers = join_all(answers).await;
+    let mut twins = Vec::new();
+    for (request, answer) in requests.iter().zip(answers) {
+        if *request == other {
+            assert_eq!(answer.unwrap_err().reason, "REQUEST_ID_REUSED");
+            continue;
+        }
+        let answer = answer.unwrap_or_else(|e| panic!("{}: {e}", request.request_id));
+        if *request == stored {
+            assert_eq!((answer.replayed, &answer.order), (true, &first.order));
+        } else if *request == twin {
+            twins.push(answer);
+        } else {
+            assert!(!answer.replayed, "{}", request.request_id);
+        }
+    }
+    assert_eq!(twins.iter().filter(|twin| !twin.replayed).count(), 1);
+    assert!(twins.iter().all(|twin| twin.order == twins[0].order));
+    assert_eq!(level(&server.client, "a").await.on_hand, 98 - 30);
+}
+
+mod in_flight {
+    use super::*;
+    use crate::holding::Hold;
+
+    on_postgres! {
+        a_repeat_of_an_order_in_flight_joins_it_and_another_payload_is_refused,
+    }
+
+    async fn a_repeat_of_an_order_in_flight_joins_it_and_another_payload_is_refused(
+        store: StoreKind,
+    ) {
+        let server = Stockroom::start(store).await;
+        stock(&server.client, "a", 100).await;
+        let send = |request| {
+            let client = server.client.clone();
+            tokio::spawn(async move { client.create_order(request).await })
+        };
+        let hold = Hold::on(&server.home).await;
+        let request = order("slow", &[("a", 1)]);
+        let first = send(request.clone());
+        hold.has_waiter().await;
+        let repeats = [0; 3].map(|_| send(request.clone()));
+        let other = send(order("slow", &[("a", 2)]));
+        let neighbour = send(order("neighbour", &[("a", 1)]));
+        // On the same connection, so the server has them all when it answers this.
+        level(&server.client, "a").await;
+        drop(hold);
+        let first = first.await.unwrap().unwrap();
+        assert!(!first.replayed);
+        for repeat in repeats {
+            let repeat = repeat.await.unwrap().unwrap();
+            assert_eq!((repeat.replayed, &repeat.order), (true, &first.order));
+        }
+        let refused = other.await.unwrap().unwrap_err();
+        assert_eq!(refused.reason, "REQUEST_ID_REUSED");
+        assert!(!neighbour.await.unwrap().unwrap().replayed);
+        assert_eq!(level(&server.client, "a").await.on_hand, 98);
+    }
 }
 
 async fn callers_that_hang_up_leave_whole_orders_or_none(store: StoreKind) {

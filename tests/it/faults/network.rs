@@ -1,0 +1,178 @@
+//! The network breaks at any point: before BEGIN, between statements, at COMMIT,
+//! after it and before the answer.
+//!
+//! Points are counted and not named, so that the tests know nothing of the
+//! statements that a commit is made of.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use stockroom::config::Config;
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use super::callers::{open, place_orders, recovers, settle};
+use crate::chaos::{chance, rounds};
+use crate::fixture::{Home, StoreKind, eventually, runtime};
+use crate::proxy::{Action, Line, Place, behind_proxy};
+
+/// Points that the first round tries, from an idle server on: every request of
+/// one commit, of which no way to guard a level has more, and the next BEGIN.
+const POINTS: usize = 7;
+
+/// Points that further rounds choose from, from some order on.
+const POINTS_MAX: usize = 14;
+const ORDERS_BEFORE_MAX: u64 = 60;
+
+/// A delay that a server sits out, in ms.
+const SHORT_MS: Range<u64> = 10..400;
+
+/// A delay after which a server of [`impatient`] has given the connection up and
+/// done the work on another, in ms.
+const LONG_MS: Range<u64> = 2_100..3_300;
+
+/// As far away as the next region.
+const ROUND_TRIP: Duration = Duration::from_millis(5);
+
+pub(super) async fn connections_reset_before_a_request_lose_no_order(
+    configure: impl Fn(&mut Config) + Sync,
+) {
+    everywhere(configure, Place::Before, |_, _| Action::Reset);
+}
+
+pub(super) async fn connections_reset_after_a_reply_lose_no_order(
+    configure: impl Fn(&mut Config) + Sync,
+) {
+    everywhere(configure, Place::AfterReply, |_, _| Action::Reset);
+}
+
+pub(super) async fn a_network_that_falls_silent_before_a_request_loses_no_order(
+    configure: impl Fn(&mut Config) + Sync,
+) {
+    everywhere(configure, Place::Before, |_, _| Action::Swallow);
+}
+
+pub(super) async fn a_network_that_falls_silent_after_a_reply_loses_no_order(
+    configure: impl Fn(&mut Config) + Sync,
+) {
+    everywhere(configure, Place::AfterReply, |_, _| Action::Swallow);
+}
+
+pub(super) async fn requests_that_come_late_do_nothing_twice(
+    configure: impl Fn(&mut Config) + Sync,
+) {
+    everywhere(configure, Place::Before, some_delay);
+}
+
+pub(super) async fn replies_that_come_late_lose_no_order(configure: impl Fn(&mut Config) + Sync) {
+    everywhere(configure, Place::AfterReply, some_delay);
+}
+
+pub(super) async fn a_slow_network_costs_time_and_no_order(configure: impl Fn(&mut Config)) {
+    let home = Home::new(StoreKind::Postgres);
+    let (server, proxy) = behind_proxy(home, configure).await;
+    let mut placed = open(&server.client).await;
+    proxy.set(Line::delayed(ROUND_TRIP));
+    let began = Instant::now();
+    placed.push(recovers(&server.client, "fresh").await);
+    assert!(began.elapsed() >= ROUND_TRIP, "{:?}", began.elapsed());
+    placed.extend(place_orders(&server.client, &mut chance(), || true).await);
+    proxy.set(Line::Up);
+    settle(&server.client, &server.home, &placed).await;
+}
+
+/// Long ones at every second point.
+fn some_delay(point: usize, chance: &mut SmallRng) -> Action {
+    let range = [LONG_MS, SHORT_MS][point % 2].clone();
+    Action::Delay(Duration::from_millis(chance.random_range(range)))
+}
+
+/// Gives a connection up after 2 s, which includes the second that a database
+/// gets to keep its own timeouts.
+fn impatient(config: &mut Config) {
+    config.store.acquire_timeout_ms = 300;
+    config.store.statement_timeout_ms = 700;
+}
+
+/// Breaks the network of one server at each of several points.
+fn everywhere(
+    configure: impl Fn(&mut Config) + Sync,
+    place: Place,
+    action: impl Fn(usize, &mut SmallRng) -> Action,
+) {
+    let mut chance = chance();
+    for round in 0..rounds() {
+        // On threads of their own, because much of what a test does blocks.
+        std::thread::scope(|scenes| {
+            for point in 0..POINTS {
+                let mut chance = SmallRng::from_rng(&mut chance);
+                let (orders_before, point) = match round {
+                    0 => (0, point),
+                    _ => (
+                        chance.random_range(0..ORDERS_BEFORE_MAX),
+                        chance.random_range(0..POINTS_MAX),
+                    ),
+                };
+                let fault = Fault {
+                    orders_before,
+                    point,
+                    place,
+                    action: action(point, &mut chance),
+                };
+                println!("round {round}: {fault:?}");
+                let configure = &configure;
+                scenes.spawn(move || runtime().block_on(scene(configure, fault, chance)));
+            }
+        });
+    }
+}
+
+/// What breaks and when.
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    orders_before: u64,
+    /// Requests to the database after those orders and before the fault.
+    point: usize,
+    place: Place,
+    action: Action,
+}
+
+/// Breaks the network once while callers place orders.
+async fn scene(configure: impl Fn(&mut Config), fault: Fault, mut chance: SmallRng) {
+    let home = Home::new(StoreKind::Postgres);
+    let (server, proxy) = behind_proxy(home, |config| {
+        impatient(config);
+        configure(config);
+    })
+    .await;
+    let mut placed = open(&server.client).await;
+    let waits_for_alarm = chance.random_bool(0.5);
+    let broken = AtomicBool::new(false);
+    let breaking = async {
+        let orders = server.counters.orders_committed.get() + fault.orders_before;
+        eventually("orders run", async || {
+            server.counters.orders_committed.get() >= orders
+        })
+        .await;
+        let mut strike = proxy.arm(fault.point, fault.place, fault.action);
+        strike.struck().await;
+        broken.store(true, Ordering::Relaxed);
+        if fault.action == Action::Swallow {
+            if waits_for_alarm {
+                server.wait_for_health(ServingStatus::NotServing).await;
+            }
+            proxy.set(Line::Up);
+        }
+        recovers(&server.client, "fresh").await
+    };
+    let has_broken = || broken.load(Ordering::Relaxed);
+    let placing = place_orders(&server.client, &mut chance, has_broken);
+    // In this order, so that a fault before any order is armed before any.
+    let (fresh, more) = tokio::join!(biased; breaking, placing);
+    placed.push(fresh);
+    placed.extend(more);
+    server.wait_for_health(ServingStatus::Serving).await;
+    settle(&server.client, &server.home, &placed).await;
+}
