@@ -21,6 +21,7 @@ use super::locking::Manner;
 use super::plan::{Accepted, Plan, Planner};
 use super::queue::Queued;
 use crate::clock;
+use crate::domain::Timestamp;
 use crate::engine::Done;
 use crate::error::Error;
 use crate::storage::StorageError;
@@ -67,6 +68,7 @@ struct Ahead {
 
 /// A commit under way.
 struct Sent {
+    planned_at: Timestamp,
     task: JoinHandle<(Vec<Queued>, Result<Plan, StorageError>)>,
     lane: OwnedSemaphorePermit,
 }
@@ -128,7 +130,7 @@ impl Lane {
                 }
                 Err(error) => {
                     self.plan_anew();
-                    let again = commit::failed(&self.context, batch, error).await;
+                    let again = commit::failed(&self.context, batch, error, sent.planned_at).await;
                     commit::run(&self.context, again).await;
                     return;
                 }
@@ -163,6 +165,7 @@ impl Lane {
         let levels = writes.levels.iter().map(|write| &write.level);
         self.context.memory.remember(levels);
         self.earlier = Arc::new(accepted);
+        let planned_at = writes.time;
         let plan = Plan {
             outcomes: ahead.outcomes,
             writes,
@@ -174,7 +177,11 @@ impl Lane {
             let written = commit::write(&context, &commands(&batch), plan).await;
             (batch, written)
         });
-        Sent { task, lane }
+        Sent {
+            planned_at,
+            task,
+            lane,
+        }
     }
 
     fn take_what_queued(&mut self) {

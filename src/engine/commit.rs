@@ -15,7 +15,7 @@ use super::plan::{Plan, Planner};
 use super::queue::Queued;
 use super::{Context, Prepared, backoff};
 use crate::clock;
-use crate::domain::{LevelKey, StockLevel};
+use crate::domain::{LevelKey, StockLevel, Timestamp};
 use crate::error::{Error, chain};
 use crate::storage::StorageError;
 
@@ -24,22 +24,27 @@ pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
     while !batch.is_empty() {
         batch.retain(|queued| !queued.is_abandoned(&context.counters.queue));
         context.begins(&batch);
-        match attempt(context, &batch).await {
+        let now = clock::now();
+        match attempt(context, &batch, now).await {
             Ok(plan) => return answer(context, batch, plan),
-            Err(error) => batch = failed(context, batch, error).await,
+            Err(error) => batch = failed(context, batch, error, now).await,
         }
     }
 }
 
 /// One attempt at the whole batch, planned on levels that are read now.
-async fn attempt(context: &Context, batch: &[Queued]) -> Result<Plan, StorageError> {
+async fn attempt(
+    context: &Context,
+    batch: &[Queued],
+    now: Timestamp,
+) -> Result<Plan, StorageError> {
     let keys: BTreeSet<&LevelKey> = batch.iter().flat_map(Queued::keys).collect();
     let keys: Vec<LevelKey> = keys.into_iter().cloned().collect();
     let store = &context.store;
     if context.guarding.manner() == Manner::Locked {
-        return timed(context, pessimistic::commit(store, batch, &keys)).await;
+        return timed(context, pessimistic::commit(store, batch, &keys, now)).await;
     }
-    let mut planner = Planner::new(clock::now(), Arc::default());
+    let mut planner = Planner::new(now, Arc::default());
     for level in store.load_levels(&keys).await? {
         planner.know(level);
     }
@@ -105,12 +110,13 @@ pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
     });
 }
 
-/// What follows from a failed attempt at `batch`. Returns those that are to be tried
-/// again at once; the others have been answered.
+/// What follows from a failed attempt at `batch`, which was planned at `planned_at`.
+/// Returns those that are to be tried again at once; the others have been answered.
 pub(super) async fn failed(
     context: &Arc<Context>,
     mut batch: Vec<Queued>,
     error: StorageError,
+    planned_at: Timestamp,
 ) -> Vec<Queued> {
     context.memory.forget();
     match error {
@@ -124,7 +130,7 @@ pub(super) async fn failed(
                 orders = batch.len(),
                 "settling a commit of unknown outcome"
             );
-            settle(context, batch).await;
+            settle(context, batch, planned_at).await;
             Vec::new()
         }
         StorageError::Unavailable(_) => {
@@ -174,14 +180,16 @@ fn send_back_conflicted(batch: Vec<Queued>, levels: &[LevelKey]) -> Vec<Queued> 
 
 /// Submits `batch` again until the database says what became of it, or the time that
 /// this may take is over.
-async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>) {
+async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>, planned_at: Timestamp) {
     for queued in &mut batch {
         // Their requests are looked up before anything is planned.
         queued.conflicted = true;
+        queued.unheard = Some(planned_at);
     }
     let deadline = Instant::now() + context.config.settle_timeout();
     for wait in backoff(&context.config) {
-        match attempt(context, &batch).await {
+        // At the same time again, by which a movement that was made is known as its own.
+        match attempt(context, &batch, planned_at).await {
             Ok(plan) => {
                 context.counters.commit.settled.add(1);
                 return answer(context, batch, plan);

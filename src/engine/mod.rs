@@ -196,7 +196,7 @@ impl Engine {
         let context = Arc::new(Context {
             store,
             config,
-            guarding: Guarding::new(strategy),
+            guarding: Guarding::new(strategy, &counters.locks),
             counters,
             on_commit: Box::new(on_commit),
             memory: Memory::default(),

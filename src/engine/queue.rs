@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::{Done, Prepared};
 use crate::config::EngineConfig;
-use crate::domain::LevelKey;
+use crate::domain::{LevelKey, Timestamp};
 use crate::error::Error;
 use crate::telemetry::{self, Held};
 
@@ -23,6 +23,8 @@ pub(super) struct Queued {
     /// It met a conflict: before it is planned again, its levels and its request are
     /// read. The next conflict sends it back to its caller's backoff.
     pub(super) conflicted: bool,
+    /// When it was planned for a commit that nobody heard the end of.
+    pub(super) unheard: Option<Timestamp>,
     _room: Room,
 }
 
@@ -37,6 +39,7 @@ impl Queued {
             reply,
             since: Instant::now(),
             conflicted: false,
+            unheard: None,
             _room: room,
         }
     }
@@ -60,7 +63,14 @@ impl Queued {
     }
 
     /// Answers. A caller that hung up learns the outcome when it sends its request_id again.
-    pub(super) fn answer(self, outcome: Result<Done, Error>) {
+    pub(super) fn answer(self, mut outcome: Result<Done, Error>) {
+        if let Ok(Done::Adjusted {
+            movement, replayed, ..
+        }) = &mut outcome
+        {
+            // The very movement that this call made, before its commit's answer was lost.
+            *replayed &= self.unheard != Some(movement.time);
+        }
         let _ = self.reply.send(outcome);
     }
 }

@@ -42,10 +42,11 @@ async fn carry_out(context: &Arc<Context>, queued: Queued) {
         return commit::run(context, batch).await;
     };
     context.begins(&batch);
+    let planned_at = plan.writes.time;
     match commit::write(context, &commands(&batch), plan).await {
         Ok(plan) => commit::answer(context, batch, plan),
         Err(error) => {
-            let again = commit::failed(context, batch, error).await;
+            let again = commit::failed(context, batch, error, planned_at).await;
             commit::run(context, again).await;
         }
     }

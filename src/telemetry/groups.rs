@@ -116,12 +116,12 @@ impl Commits {
     }
 }
 
-/// What `optimistic` does under repeated conflict: it loads a level `FOR UPDATE`.
+/// What `optimistic` does under repeated conflict: it loads levels `FOR UPDATE`.
 #[derive(Debug)]
 pub struct Locks {
-    /// Levels that began to be loaded so.
+    /// Times that it began to.
     pub escalations: Counter,
-    /// Levels that are loaded so now.
+    /// 1 while it does.
     pub escalated: Gauge,
 }
 
@@ -131,12 +131,12 @@ impl Locks {
             escalations: registry.counter(
                 "stockroom_lock_escalations_total",
                 &[],
-                "Levels that began to be loaded FOR UPDATE after repeated conflicts",
+                "Times that repeated conflicts made optimistic batches lock their levels for a while",
             ),
             escalated: registry.gauge(
-                "stockroom_lock_escalated_levels",
+                "stockroom_lock_escalated",
                 &[],
-                "Levels that are loaded FOR UPDATE now",
+                "1 while optimistic batches lock their levels first, otherwise 0",
             ),
         }
     }

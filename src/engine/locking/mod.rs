@@ -16,6 +16,7 @@ use crate::config::LockingStrategy;
 use crate::domain::RequestId;
 use crate::error::Error;
 use crate::storage::{Guard, StorageError, Store, WriteTx};
+use crate::telemetry;
 
 /// The guard of an engine.
 pub(super) enum Guarding {
@@ -34,9 +35,11 @@ pub(super) enum Manner {
 }
 
 impl Guarding {
-    pub(super) fn new(strategy: LockingStrategy) -> Self {
+    pub(super) fn new(strategy: LockingStrategy, metrics: &telemetry::Locks) -> Self {
         match strategy {
-            LockingStrategy::Optimistic => Self::Optimistic(Escalation::default()),
+            LockingStrategy::Optimistic => {
+                Self::Optimistic(Escalation::new(metrics.escalated.clone()))
+            }
             LockingStrategy::Pessimistic => Self::Pessimistic,
             LockingStrategy::Atomic => Self::Atomic,
         }

@@ -13,11 +13,12 @@
 //! **When.** By default. With one instance it never conflicts; with several it notices
 //! that it does and locks for a while, below.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::engine::plan::Plan;
 use crate::storage::{StorageError, Store};
+use crate::telemetry::Gauge;
 
 /// Conflicts within [`WINDOW`] after which batches lock their levels first: one is
 /// chance, three are a habit.
@@ -37,8 +38,12 @@ pub(super) async fn commit(store: &Store, plan: Plan) -> Result<Plan, StorageErr
 
 /// Whether conflicts are so frequent that locking is cheaper. Every instance makes
 /// progress then: the database lets them take turns.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Escalation(Mutex<State>);
+#[derive(Debug)]
+pub(in crate::engine) struct Escalation {
+    state: Mutex<State>,
+    /// 1 while it is on.
+    shown: Gauge,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -49,18 +54,23 @@ struct State {
 }
 
 impl Escalation {
+    pub(super) fn new(shown: Gauge) -> Self {
+        let state = Mutex::default();
+        Self { state, shown }
+    }
+
     /// Whether the next batch locks its levels.
     pub(super) fn is_on(&self) -> bool {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state
-            .locked_until
-            .is_some_and(|until| Instant::now() < until)
+        let locked_until = self.lock().locked_until;
+        let is_on = locked_until.is_some_and(|until| Instant::now() < until);
+        self.shown.set(is_on.into());
+        is_on
     }
 
     /// Counts a conflict; whether it was the one that turned locking on.
     pub(super) fn conflicted(&self) -> bool {
         let now = Instant::now();
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if state.window_began.is_none_or(|began| now - began > WINDOW) {
             state.window_began = Some(now);
             state.conflicts = 0;
@@ -74,6 +84,11 @@ impl Escalation {
         }
         turns_on
     }
+
+    /// The worst that a panic could leave is a conflict uncounted.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -82,7 +97,7 @@ mod tests {
 
     #[test]
     fn repeated_conflicts_turn_locking_on_once() {
-        let escalation = Escalation::default();
+        let escalation = Escalation::new(Gauge::default());
         let turned_on = (0..2 * CONFLICTS_MAX).filter(|_| escalation.conflicted());
         assert_eq!(turned_on.count(), 1);
         assert!(escalation.is_on());
@@ -90,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_conflict_now_and_then_is_no_reason_to_lock() {
-        let escalation = Escalation::default();
+        let escalation = Escalation::new(Gauge::default());
         assert!(!escalation.conflicted());
         assert!(!escalation.is_on());
     }

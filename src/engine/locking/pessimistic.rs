@@ -12,21 +12,21 @@
 use std::sync::Arc;
 
 use super::{Draft, write};
-use crate::clock;
-use crate::domain::LevelKey;
+use crate::domain::{LevelKey, Timestamp};
 use crate::engine::plan::{Plan, Planner};
 use crate::engine::queue::Queued;
 use crate::storage::{Guard, StorageError, Store, Verdict};
 
-/// Plans and commits `batch`, which names `keys`, in one transaction.
+/// Plans and commits `batch`, which names `keys`, in one transaction, as of `now`.
 pub(in crate::engine) async fn commit(
     store: &Store,
     batch: &[Queued],
     keys: &[LevelKey],
+    now: Timestamp,
 ) -> Result<Plan, StorageError> {
     store
         .transaction(async |tx| {
-            let mut planner = Planner::new(clock::now(), Arc::default());
+            let mut planner = Planner::new(now, Arc::default());
             for level in tx.lock_levels(keys).await? {
                 planner.know(level);
             }
