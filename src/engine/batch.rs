@@ -94,10 +94,11 @@ impl Lane {
         }
         if self.aside.is_empty() && !self.ahead.batch.is_empty() {
             let sent = self.send(lane);
-            self.follow(sent).await;
+            Box::pin(self.follow(sent)).await;
         } else {
             let batch = self.batch_to_read();
-            commit::run(&self.context, batch).await;
+            // Boxed: the compiler bounds how deep futures may lie in each other.
+            Box::pin(commit::run(&self.context, batch)).await;
             drop(lane);
         }
         true

@@ -25,7 +25,7 @@ pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
         batch.retain(|queued| !queued.is_abandoned(&context.counters.queue));
         context.begins(&batch);
         let now = clock::now();
-        match attempt(context, &batch, now).await {
+        match Box::pin(attempt(context, &batch, now)).await {
             Ok(plan) => return answer(context, batch, plan),
             Err(error) => batch = failed(context, batch, error, now).await,
         }
@@ -42,7 +42,11 @@ async fn attempt(
     let keys: Vec<LevelKey> = keys.into_iter().cloned().collect();
     let store = &context.store;
     if context.guarding.manner() == Manner::Locked {
-        return timed(context, pessimistic::commit(store, batch, &keys, now)).await;
+        return timed(
+            context,
+            Box::pin(pessimistic::commit(store, batch, &keys, now)),
+        )
+        .await;
     }
     let mut planner = Planner::new(now, Arc::default());
     for level in store.load_levels(&keys).await? {
@@ -189,7 +193,7 @@ async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>, planned_at: Time
     let deadline = Instant::now() + context.config.settle_timeout();
     for wait in backoff(&context.config) {
         // At the same time again, by which a movement that was made is known as its own.
-        match attempt(context, &batch, planned_at).await {
+        match Box::pin(attempt(context, &batch, planned_at)).await {
             Ok(plan) => {
                 context.counters.commit.settled.add(1);
                 return answer(context, batch, plan);

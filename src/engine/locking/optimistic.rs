@@ -93,7 +93,7 @@ impl Escalation {
 
 #[cfg(test)]
 mod tests {
-    use super::{CONFLICTS_MAX, Escalation};
+    use super::{CONFLICTS_MAX, Escalation, Gauge};
 
     #[test]
     fn repeated_conflicts_turn_locking_on_once() {
