@@ -1,11 +1,13 @@
 //! The server: all the wiring, and the only way to start it, tests included.
 
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
+use tokio::runtime::{self, Runtime};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -175,6 +177,24 @@ fn add_services(
         .add_service(reflection().build_v1alpha()?)
         .add_service(OrderServiceServer::new(orders).max_decoding_message_size(bytes_max))
         .add_service(InventoryServiceServer::new(inventory).max_decoding_message_size(bytes_max)))
+}
+
+/// The runtime that a server is made for. A single worker takes woken tasks in turn: the
+/// answers of a batch are all written before its connections are, which then send them
+/// together. Several workers run what was woken last first, and send one by one.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn runtime(config: &ServerConfig) -> io::Result<Runtime> {
+    let mut builder = match config.worker_threads() {
+        1 => runtime::Builder::new_current_thread(),
+        threads => {
+            let mut builder = runtime::Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
+    builder.enable_all().build()
 }
 
 /// The transport settings and layers that every Stockroom server has. Also what

@@ -13,7 +13,7 @@ use stockroom::proto::{
     CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, Order, OrderLine,
     OrderState,
 };
-use stockroom::server::transport;
+use stockroom::server::{runtime, transport};
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
@@ -36,10 +36,7 @@ const TIME: prost_types::Timestamp = prost_types::Timestamp {
 /// # Errors
 /// The listener fails.
 pub(crate) fn serve() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    runtime
+    runtime(&Config::default().server)
         .context("cannot start the runtime")?
         .block_on(async {
             let config = Config::default().server;

@@ -26,7 +26,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::config::Loaded;
-use crate::telemetry;
+use crate::{server, telemetry};
 use options::ConfigOptions;
 
 /// An error in what the caller wrote: arguments (by clap) or configuration.
@@ -103,10 +103,7 @@ fn execute(command: Command, mut loaded: Loaded) -> anyhow::Result<ExitCode> {
         "warn".clone_into(&mut loaded.config.log.filter);
     }
     telemetry::init(&loaded.config.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime = server::runtime(&loaded.config.server).context("cannot start the runtime")?;
     let result = runtime.block_on(Box::pin(dispatch(command, loaded)));
     runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
     result
