@@ -67,7 +67,8 @@ pub(super) async fn write(
     if plan.writes.requests.is_empty() {
         return Ok(plan);
     }
-    let committed = context.guarding.commit(&context.store, commands, plan);
+    // On the heap: it is large, and lies in the future of everyone who awaits it.
+    let committed = Box::pin(context.guarding.commit(&context.store, commands, plan));
     timed(context, committed).await
 }
 
