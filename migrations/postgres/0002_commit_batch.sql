@@ -9,8 +9,9 @@
 --
 -- The guards come first: whoever is too late learns it before it has written
 -- anything, and every way of guarding takes the locks of levels before all others.
--- Levels come in ascending (sku, location), new ones before existing ones, request
--- ids in ascending order: two callers wait for each other and never in a ring.
+-- Levels come in ascending (sku, location), existing ones before new ones, as where
+-- another guard has locked the existing ones already; then request ids in ascending
+-- order: two callers wait for each other and never in a ring.
 --
 -- Raises 40001 with the levels that are not at the expected version as a JSON array
 -- of [sku, location] in DETAIL, and 23505 on request_pkey when one of the requests
@@ -62,23 +63,6 @@ CREATE FUNCTION commit_batch(
 DECLARE
     written bigint;
 BEGIN
-    -- The product is locked against a change of its threshold, which PutProducts
-    -- would otherwise miss to copy into a level that it cannot see yet.
-    IF n_sku IS NOT NULL THEN
-        INSERT INTO stock_level (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us)
-        SELECT n.sku, n.location, n.on_hand, n.reserved, n.version, n.threshold, time_us
-        FROM unnest(n_sku, n_location, n_on_hand, n_reserved, n_version, n_threshold)
-             AS n (sku, location, on_hand, reserved, version, threshold)
-        JOIN product AS p ON p.sku = n.sku AND p.low_stock_threshold = n.threshold
-        ORDER BY n.sku COLLATE "C", n.location COLLATE "C"
-        FOR SHARE OF p
-        ON CONFLICT DO NOTHING;
-        GET DIAGNOSTICS written = ROW_COUNT;
-        IF written < cardinality(n_sku) THEN
-            PERFORM refuse_batch(n_sku, n_location);
-        END IF;
-    END IF;
-
     -- The guard. Every plan of it takes the rows in ascending order: sessions of the
     -- program switch off all joins but nested loops, so either the sorted arrays lead,
     -- or the primary key does.
@@ -93,6 +77,25 @@ BEGIN
         GET DIAGNOSTICS written = ROW_COUNT;
         IF written < cardinality(l_sku) THEN
             PERFORM refuse_batch(l_sku, l_location);
+        END IF;
+    END IF;
+
+    -- The product is locked against a change of its threshold, which PutProducts
+    -- would otherwise miss to copy into a level that it cannot see yet. PutProducts
+    -- locks products before levels: whoever waited for it here, with levels locked,
+    -- could wait in a ring. So a product that is being changed is a level too late.
+    IF n_sku IS NOT NULL THEN
+        INSERT INTO stock_level (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us)
+        SELECT n.sku, n.location, n.on_hand, n.reserved, n.version, n.threshold, time_us
+        FROM unnest(n_sku, n_location, n_on_hand, n_reserved, n_version, n_threshold)
+             AS n (sku, location, on_hand, reserved, version, threshold)
+        JOIN product AS p ON p.sku = n.sku AND p.low_stock_threshold = n.threshold
+        ORDER BY n.sku COLLATE "C", n.location COLLATE "C"
+        FOR SHARE OF p SKIP LOCKED
+        ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS written = ROW_COUNT;
+        IF written < cardinality(n_sku) THEN
+            PERFORM refuse_batch(n_sku, n_location);
         END IF;
     END IF;
 

@@ -42,7 +42,7 @@ fn the_defaults_are_valid_and_each_has_a_row() {
     assert!(config.store.migrates_at_start());
     assert_eq!(config.watch.heartbeat(), std::time::Duration::from_secs(15));
     // Extraction refuses a field without a row and a row without a field.
-    assert_eq!(table::rows().count(), 28);
+    assert_eq!(table::rows().count(), 30);
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn everything_wrong_is_reported_at_once_with_key_bound_value_and_origin() {
     })
     .unwrap_err();
     let expected = [
-        format!("engine is a section, not a key; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms ({path})"),
-        format!("there is no key shop; the sections are server, http, store, engine, watch, log ({path})"),
+        format!("engine is a section, not a key; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms ({path})"),
+        format!("there is no key shop; the sections are server, http, store, engine, locking, watch, log ({path})"),
         format!("there is no key store.colour; store has url, pool_max, acquire_timeout_ms, statement_timeout_ms, migrate_at_start ({path})"),
-        "there is no key port; the sections are server, http, store, engine, watch, log (STOCKROOM_PORT)".into(),
-        "there is no key engine.batch_max; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms (--set)".into(),
+        "there is no key port; the sections are server, http, store, engine, locking, watch, log (STOCKROOM_PORT)".into(),
+        "there is no key engine.batch_max; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms (--set)".into(),
         "server.listen must be HOST:PORT; it is \"50051\" (--listen)".into(),
         "store.url must be sqlite://FILE or postgres://…; it is \"mysql:***\" (--store-url)".into(),
         format!("store.pool_max must be 1 to 64 connections; it is 65 ({path})"),
@@ -210,6 +210,23 @@ fn a_sqlite_store_takes_one_commit_at_a_time() {
     let errors = from_environment(&[two]).unwrap_err();
     assert!(errors.messages()[0].ends_with("SQLite has one writer, so it takes 0 or 1"));
     from_environment(&[two, ("STOCKROOM_STORE_URL", "postgres://h/d")]).unwrap();
+}
+
+#[test]
+fn a_sqlite_store_takes_optimistic_alone() {
+    let postgres = ("STOCKROOM_STORE_URL", "postgres://h/d");
+    for name in ["pessimistic", "atomic"] {
+        let strategy = ("STOCKROOM_LOCKING_STRATEGY", name);
+        let errors = from_environment(&[strategy]).unwrap_err();
+        let expected = format!(
+            "locking.strategy = \"{name}\" (STOCKROOM_LOCKING_STRATEGY) and store.url = \
+             \"sqlite://stockroom.db\" (default) do not fit: SQLite has one writer and nobody \
+             to lock out, so it takes optimistic"
+        );
+        assert_eq!(errors.messages(), [expected]);
+        from_environment(&[strategy, postgres]).unwrap();
+    }
+    from_environment(&[("STOCKROOM_LOCKING_STRATEGY", "optimistic")]).unwrap();
 }
 
 #[test]

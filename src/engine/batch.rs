@@ -121,6 +121,7 @@ impl Lane {
             let lane = sent.lane;
             match done {
                 Ok(plan) => {
+                    self.leave_abandoned_out();
                     self.plan_ahead();
                     let next = self.next(lane).await;
                     commit::answer(&self.context, batch, plan);
@@ -209,9 +210,23 @@ impl Lane {
         }
     }
 
-    /// Gives the planned batch up; its orders wait again, in front.
+    /// Plans again without those whose callers have hung up since they were planned:
+    /// while a commit takes long, all that queue are planned long before they are sent.
+    fn leave_abandoned_out(&mut self) {
+        let mut batch = self.ahead.batch.iter();
+        if batch.any(|queued| queued.reply.is_closed()) {
+            self.wait_again();
+        }
+    }
+
+    /// Gives the planned batch up, and what the one before it answers.
     fn plan_anew(&mut self) {
         self.earlier = Arc::default();
+        self.wait_again();
+    }
+
+    /// Gives the planned batch up; its orders wait again, in front.
+    fn wait_again(&mut self) {
         for queued in mem::take(&mut self.ahead).batch.into_iter().rev() {
             self.waiting.push_front(queued);
         }

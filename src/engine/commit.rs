@@ -67,7 +67,8 @@ pub(super) async fn write(
     if plan.writes.requests.is_empty() {
         return Ok(plan);
     }
-    let committed = context.guarding.commit(&context.store, commands, plan);
+    // On the heap: it is large, and lies in the future of everyone who awaits it.
+    let committed = Box::pin(context.guarding.commit(&context.store, commands, plan));
     timed(context, committed).await
 }
 
@@ -192,13 +193,15 @@ async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>, planned_at: Time
     }
     let deadline = Instant::now() + context.config.settle_timeout();
     for wait in backoff(&context.config) {
+        let began = Instant::now();
         // At the same time again, by which a movement that was made is known as its own.
         match Box::pin(attempt(context, &batch, planned_at)).await {
             Ok(plan) => {
                 context.counters.commit.settled.add(1);
                 return answer(context, batch, plan);
             }
-            Err(error) if Instant::now() >= deadline => {
+            // Another attempt that takes as long would end too late for its callers.
+            Err(error) if Instant::now() + began.elapsed() >= deadline => {
                 tracing::error!(
                     error = chain(&error),
                     orders = batch.len(),

@@ -161,7 +161,9 @@ impl Home {
 
     /// What the books say, read beside any server.
     pub(crate) fn books(&self) -> Books {
-        let config = self.store_config();
+        let mut config = self.store_config();
+        // They read every row, beside whatever else a busy machine does.
+        config.statement_timeout_ms = DEADLINE.as_millis() as u64;
         let read = async move {
             let store = Store::open(&config, Access::Read)
                 .await
@@ -179,6 +181,16 @@ impl Home {
     pub(crate) fn check_books(&self) {
         let books = self.books();
         assert!(books.balanced(), "the books do not balance: {books:#?}");
+    }
+
+    /// Fails if writers have ever waited for each other in a ring.
+    pub(crate) fn check_no_deadlock(&self) {
+        let Self::Postgres(database) = self else {
+            return;
+        };
+        let log = database.log();
+        let deadlock = log.lines().find(|line| line.contains("deadlock detected"));
+        assert_eq!(deadlock, None, "{log}");
     }
 
     /// Fails if a connection has been left inside a transaction.

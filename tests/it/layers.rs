@@ -108,7 +108,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "engine",
         used: as_module,
-        only_in: &["grpc", "server.rs"],
+        only_in: &["grpc", "server.rs", "engine"],
     },
     Rule {
         name: "feed",

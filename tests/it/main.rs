@@ -23,6 +23,7 @@ mod crash;
 mod deadlines;
 mod errors;
 mod faults;
+mod guards;
 mod instances;
 mod layers;
 mod lifecycle;

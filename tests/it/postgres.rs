@@ -72,6 +72,17 @@ pub(crate) fn database() -> Database {
     Server::database(SERVER.get_or_init(Server::start))
 }
 
+impl Database {
+    /// What the server logged of this database.
+    pub(crate) fn log(&self) -> String {
+        // As `log_line_prefix` puts it before the first line of an entry.
+        let ours = format!("] {} ", self.name);
+        let log = self.server.folder.log();
+        let lines = log.lines().filter(|line| line.contains(&ours));
+        lines.flat_map(|line| [line, "\n"]).collect()
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         // Whatever still holds a connection belongs to a test that is over.

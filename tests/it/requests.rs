@@ -11,42 +11,12 @@ use crate::api::{counted, level, order, received, refusal, stock};
 use crate::fixture::{Stockroom, StoreKind};
 
 on_each_store! {
-    one_request_sent_sixteen_times_at_once_makes_one_order,
     another_payload_under_the_same_id_is_refused,
     orders_and_adjustments_share_one_namespace,
     a_repeated_adjustment_tells_the_first_movement_and_the_level_of_now,
     a_refusal_is_not_remembered,
-    of_payloads_that_race_under_one_id_one_is_made_and_the_rest_are_refused,
-    repeats_in_a_batch_fail_no_neighbour,
     callers_that_hang_up_leave_whole_orders_or_none,
     callers_that_hang_up_without_batching_leave_whole_orders_or_none,
-}
-
-async fn one_request_sent_sixteen_times_at_once_makes_one_order(store: StoreKind) {
-    let server = Stockroom::start(store).await;
-    stock(&server.client, "a", 100).await;
-    let request = order("impatient", &[("a", 1)]);
-    let answers = join_all((0..16).map(|_| {
-        let (server, request) = (&server, request.clone());
-        async move {
-            server
-                .another_client()
-                .await
-                .create_order(request)
-                .await
-                .unwrap()
-        }
-    }))
-    .await;
-    let first = answers[0].order.as_ref().unwrap();
-    assert!(
-        answers
-            .iter()
-            .all(|answer| answer.order.as_ref() == Some(first))
-    );
-    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
-    assert_eq!(level(&server.client, "a").await.on_hand, 99);
-    assert!(server.client.create_order(request).await.unwrap().replayed);
 }
 
 async fn another_payload_under_the_same_id_is_refused(store: StoreKind) {
@@ -146,65 +116,6 @@ async fn a_refusal_is_not_remembered(store: StoreKind) {
         .unwrap();
     let made = server.client.create_order(request).await.unwrap();
     assert!(!made.replayed);
-}
-
-async fn of_payloads_that_race_under_one_id_one_is_made_and_the_rest_are_refused(store: StoreKind) {
-    let server = Stockroom::start(store).await;
-    stock(&server.client, "a", 100).await;
-    let requests: Vec<_> = (1..=8).map(|n| order("contested", &[("a", n)])).collect();
-    let answers = join_all(requests.into_iter().map(|request| {
-        let mut orders = server.orders();
-        async move { orders.create_order(request).await }
-    }))
-    .await;
-    let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-    assert_eq!((made.len(), refused.len()), (1, 7));
-    for refused in refused {
-        refusal(refused).is(Code::InvalidArgument, "REQUEST_ID_REUSED");
-    }
-    let made = made.into_iter().next().unwrap().unwrap().into_inner();
-    let sold = made.order.unwrap().lines[0].quantity;
-    assert_eq!(level(&server.client, "a").await.on_hand, 100 - sold);
-}
-
-async fn repeats_in_a_batch_fail_no_neighbour(store: StoreKind) {
-    const NEIGHBOURS: usize = 30;
-    let server = Stockroom::start(store).await;
-    stock(&server.client, "a", 100).await;
-    let stored = order("stored", &[("a", 1)]);
-    let first = server.client.create_order(stored.clone()).await.unwrap();
-    let twin = order("twin", &[("a", 1)]);
-    let other = order("stored", &[("a", 2)]);
-    let mut requests: Vec<_> = (0..NEIGHBOURS)
-        .map(|i| order(&format!("neighbour-{i}"), &[("a", 1)]))
-        .collect();
-    for place in [25, 18, 11, 4] {
-        for repeat in [&stored, &twin, &other] {
-            requests.insert(place, repeat.clone());
-        }
-    }
-    let answers = requests
-        .iter()
-        .map(|r| server.client.create_order(r.clone()));
-    let answers = join_all(answers).await;
-    let mut twins = Vec::new();
-    for (request, answer) in requests.iter().zip(answers) {
-        if *request == other {
-            assert_eq!(answer.unwrap_err().reason, "REQUEST_ID_REUSED");
-            continue;
-        }
-        let answer = answer.unwrap_or_else(|e| panic!("{}: {e}", request.request_id));
-        if *request == stored {
-            assert_eq!((answer.replayed, &answer.order), (true, &first.order));
-        } else if *request == twin {
-            twins.push(answer);
-        } else {
-            assert!(!answer.replayed, "{}", request.request_id);
-        }
-    }
-    assert_eq!(twins.iter().filter(|twin| !twin.replayed).count(), 1);
-    assert!(twins.iter().all(|twin| twin.order == twins[0].order));
-    assert_eq!(level(&server.client, "a").await.on_hand, 98 - 30);
 }
 
 mod in_flight {

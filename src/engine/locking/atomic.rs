@@ -1,10 +1,10 @@
 //! `atomic`: the database subtracts, wherever the level stands.
 //!
 //! **How.** The plan that was made ahead is a hint: it says how many units and
-//! movements each level gets. `UPDATE … SET on_hand = on_hand + delta, version = version
-//! + n WHERE on_hand + delta >= reserved RETURNING …` comes first and locks the rows;
-//! the batch is then planned again on what it returned, so that movements and lines
-//! carry the true versions, and written. Nothing needs to be at an expected version.
+//! movements each level gets. `UPDATE … SET on_hand = on_hand + delta, version = version + n
+//! WHERE on_hand + delta >= reserved RETURNING …` comes first and locks the rows; the
+//! batch is then planned again on what it returned, so that movements and lines carry
+//! the true versions, and written. Nothing needs to be at an expected version.
 //!
 //! **What it costs.** Four round trips a batch; levels are locked from the first one
 //! on. It conflicts only when stock ran short, or when a command asked for a state

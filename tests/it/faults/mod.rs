@@ -10,12 +10,40 @@ mod poison;
 mod settling;
 mod stops;
 
-/// Makes each claim a test on PostgreSQL with these settings.
+use stockroom::config::{Config, LockingStrategy};
+
+/// What the servers of a test are set to, and how much of it one round is.
+#[derive(Clone, Copy)]
+struct Guard {
+    configure: fn(&mut Config),
+    /// Of the points of a commit, where some are left to `make chaos`: which, is chance.
+    every_nth_point: usize,
+}
+
+impl Guard {
+    /// At every point.
+    fn new(configure: fn(&mut Config)) -> Self {
+        Self {
+            configure,
+            every_nth_point: 1,
+        }
+    }
+
+    /// One that has the skeleton of a commit in common with another.
+    fn another(configure: fn(&mut Config)) -> Self {
+        Self {
+            configure,
+            every_nth_point: 4,
+        }
+    }
+}
+
+/// Makes each claim a test on PostgreSQL under this guard.
 macro_rules! claims {
-    ($configure:expr; $($module:ident: $($claim:ident),+;)+) => {
+    ($guard:expr; $($module:ident: $($claim:ident),+;)+) => {
         $($(
             async fn $claim(_: crate::fixture::StoreKind) {
-                super::$module::$claim($configure).await;
+                super::$module::$claim($guard).await;
             }
         )+)+
         on_postgres! { $($($claim),+),+ }
@@ -24,9 +52,11 @@ macro_rules! claims {
 
 /// Makes every claim of this module a test under one way to guard a level.
 macro_rules! under {
-    ($guard:ident, $configure:expr) => {
-        mod $guard {
-            claims! { $configure;
+    ($name:ident, $guard:expr) => {
+        mod $name {
+            use super::*;
+
+            claims! { $guard;
                 network:
                     connections_reset_before_a_request_lose_no_order,
                     connections_reset_after_a_reply_lose_no_order,
@@ -49,4 +79,16 @@ macro_rules! under {
     };
 }
 
-under!(by_default, |_| {});
+under!(by_default, Guard::new(|_| {}));
+under!(
+    one_by_one,
+    Guard::another(|config| config.engine.batch_orders_max = 1)
+);
+under!(
+    pessimistic,
+    Guard::another(|config| config.locking.strategy = LockingStrategy::Pessimistic)
+);
+under!(
+    atomic,
+    Guard::another(|config| config.locking.strategy = LockingStrategy::Atomic)
+);

@@ -13,6 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use stockroom::config::Config;
 use tonic_health::pb::health_check_response::ServingStatus;
 
+use super::Guard;
 use super::callers::{open, place_orders, recovers, settle};
 use crate::chaos::{chance, rounds};
 use crate::fixture::{Home, StoreKind, eventually, runtime};
@@ -36,43 +37,33 @@ const LONG_MS: Range<u64> = 2_100..3_300;
 /// As far away as the next region.
 const ROUND_TRIP: Duration = Duration::from_millis(5);
 
-pub(super) async fn connections_reset_before_a_request_lose_no_order(
-    configure: impl Fn(&mut Config) + Sync,
-) {
-    everywhere(configure, Place::Before, |_, _| Action::Reset);
+pub(super) async fn connections_reset_before_a_request_lose_no_order(guard: Guard) {
+    everywhere(guard, Place::Before, |_, _| Action::Reset);
 }
 
-pub(super) async fn connections_reset_after_a_reply_lose_no_order(
-    configure: impl Fn(&mut Config) + Sync,
-) {
-    everywhere(configure, Place::AfterReply, |_, _| Action::Reset);
+pub(super) async fn connections_reset_after_a_reply_lose_no_order(guard: Guard) {
+    everywhere(guard, Place::AfterReply, |_, _| Action::Reset);
 }
 
-pub(super) async fn a_network_that_falls_silent_before_a_request_loses_no_order(
-    configure: impl Fn(&mut Config) + Sync,
-) {
-    everywhere(configure, Place::Before, |_, _| Action::Swallow);
+pub(super) async fn a_network_that_falls_silent_before_a_request_loses_no_order(guard: Guard) {
+    everywhere(guard, Place::Before, |_, _| Action::Swallow);
 }
 
-pub(super) async fn a_network_that_falls_silent_after_a_reply_loses_no_order(
-    configure: impl Fn(&mut Config) + Sync,
-) {
-    everywhere(configure, Place::AfterReply, |_, _| Action::Swallow);
+pub(super) async fn a_network_that_falls_silent_after_a_reply_loses_no_order(guard: Guard) {
+    everywhere(guard, Place::AfterReply, |_, _| Action::Swallow);
 }
 
-pub(super) async fn requests_that_come_late_do_nothing_twice(
-    configure: impl Fn(&mut Config) + Sync,
-) {
-    everywhere(configure, Place::Before, some_delay);
+pub(super) async fn requests_that_come_late_do_nothing_twice(guard: Guard) {
+    everywhere(guard, Place::Before, some_delay);
 }
 
-pub(super) async fn replies_that_come_late_lose_no_order(configure: impl Fn(&mut Config) + Sync) {
-    everywhere(configure, Place::AfterReply, some_delay);
+pub(super) async fn replies_that_come_late_lose_no_order(guard: Guard) {
+    everywhere(guard, Place::AfterReply, some_delay);
 }
 
-pub(super) async fn a_slow_network_costs_time_and_no_order(configure: impl Fn(&mut Config)) {
+pub(super) async fn a_slow_network_costs_time_and_no_order(guard: Guard) {
     let home = Home::new(StoreKind::Postgres);
-    let (server, proxy) = behind_proxy(home, configure).await;
+    let (server, proxy) = behind_proxy(home, guard.configure).await;
     let mut placed = open(&server.client).await;
     proxy.set(Line::delayed(ROUND_TRIP));
     let began = Instant::now();
@@ -97,16 +88,17 @@ fn impatient(config: &mut Config) {
 }
 
 /// Breaks the network of one server at each of several points.
-fn everywhere(
-    configure: impl Fn(&mut Config) + Sync,
-    place: Place,
-    action: impl Fn(usize, &mut SmallRng) -> Action,
-) {
+fn everywhere(guard: Guard, place: Place, action: impl Fn(usize, &mut SmallRng) -> Action) {
     let mut chance = chance();
+    let step = match rounds() {
+        1 => guard.every_nth_point,
+        _ => 1,
+    };
+    let first = chance.random_range(0..step);
     for round in 0..rounds() {
         // On threads of their own, because much of what a test does blocks.
         std::thread::scope(|scenes| {
-            for point in 0..POINTS {
+            for point in (first..POINTS).step_by(step) {
                 let mut chance = SmallRng::from_rng(&mut chance);
                 let (orders_before, point) = match round {
                     0 => (0, point),
@@ -122,8 +114,7 @@ fn everywhere(
                     action: action(point, &mut chance),
                 };
                 println!("round {round}: {fault:?}");
-                let configure = &configure;
-                scenes.spawn(move || runtime().block_on(scene(configure, fault, chance)));
+                scenes.spawn(move || runtime().block_on(scene(guard, fault, chance)));
             }
         });
     }
@@ -140,11 +131,11 @@ struct Fault {
 }
 
 /// Breaks the network once while callers place orders.
-async fn scene(configure: impl Fn(&mut Config), fault: Fault, mut chance: SmallRng) {
+async fn scene(guard: Guard, fault: Fault, mut chance: SmallRng) {
     let home = Home::new(StoreKind::Postgres);
     let (server, proxy) = behind_proxy(home, |config| {
         impatient(config);
-        configure(config);
+        (guard.configure)(config);
     })
     .await;
     let mut placed = open(&server.client).await;

@@ -1,19 +1,17 @@
 //! What one order breaks is no matter of its neighbours'.
 
 use futures_util::future::join_all;
-use stockroom::config::Config;
 use tonic::Code;
 
+use super::Guard;
 use crate::api::{level, order, stock};
 use crate::fixture::{Stockroom, StoreKind};
 
 const ORDERS: usize = 40;
 const POISONOUS: usize = 17;
 
-pub(super) async fn an_order_that_breaks_its_statement_fails_alone(
-    configure: impl Fn(&mut Config),
-) {
-    let server = Stockroom::with(StoreKind::Postgres, configure).await;
+pub(super) async fn an_order_that_breaks_its_statement_fails_alone(guard: Guard) {
+    let server = Stockroom::with(StoreKind::Postgres, guard.configure).await;
     stock(&server.client, "a", 1_000).await;
     server.home.sql(&format!(
         "CREATE FUNCTION choke() RETURNS trigger LANGUAGE plpgsql

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use stockroom::client::proto::{CreateOrderRequest, CreateOrderResponse};
-use stockroom::config::Config;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::{Code, Response, Status};
 
+use super::Guard;
 use crate::api::{level, order, received, refusal, stock};
 use crate::fixture::{Home, Stockroom, StoreKind};
 use crate::proxy::{Action, Line, Place, Proxy, Strike, behind_proxy};
@@ -97,9 +97,9 @@ async fn unheard_order(server: &Stockroom, proxy: &Proxy) -> Unheard<CreateOrder
 }
 
 /// A server with units to sell.
-async fn shop(configure: impl Fn(&mut Config)) -> (Stockroom, Proxy) {
+async fn shop(guard: Guard) -> (Stockroom, Proxy) {
     let home = Home::new(StoreKind::Postgres);
-    let (server, proxy) = behind_proxy(home, configure).await;
+    let (server, proxy) = behind_proxy(home, guard.configure).await;
     stock(&server.client, "a", 100).await;
     (server, proxy)
 }
@@ -110,10 +110,8 @@ fn on_hand(server: &Stockroom) -> i64 {
     left.parse().unwrap()
 }
 
-pub(super) async fn an_order_whose_commit_went_unheard_is_answered_with_itself(
-    configure: impl Fn(&mut Config),
-) {
-    let (server, proxy) = shop(configure).await;
+pub(super) async fn an_order_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
+    let (server, proxy) = shop(guard).await;
     let unheard = unheard_order(&server, &proxy).await;
     let left = on_hand(&server);
     unheard.held.release(Action::Reset);
@@ -126,10 +124,8 @@ pub(super) async fn an_order_whose_commit_went_unheard_is_answered_with_itself(
     assert_eq!(level(&server.client, "a").await.on_hand, left, "sold once");
 }
 
-pub(super) async fn an_adjustment_whose_commit_went_unheard_is_answered_with_itself(
-    configure: impl Fn(&mut Config),
-) {
-    let (server, proxy) = shop(configure).await;
+pub(super) async fn an_adjustment_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
+    let (server, proxy) = shop(guard).await;
     let unheard = unheard_commit(&server, &proxy, "movement", |request_id| {
         let (mut inventory, request) = (server.inventory(), received(request_id, "a", 1));
         tokio::spawn(async move { inventory.adjust_stock(request).await })
@@ -147,9 +143,15 @@ pub(super) async fn an_adjustment_whose_commit_went_unheard_is_answered_with_its
 }
 
 pub(super) async fn an_order_that_cannot_be_settled_in_time_is_store_unavailable_and_settled_later(
-    configure: impl Fn(&mut Config),
+    guard: Guard,
 ) {
-    let (server, proxy) = shop(configure).await;
+    let home = Home::new(StoreKind::Postgres);
+    let (server, proxy) = behind_proxy(home, |config| {
+        config.engine.settle_timeout_ms = 1_000;
+        (guard.configure)(config);
+    })
+    .await;
+    stock(&server.client, "a", 100).await;
     let unheard = unheard_order(&server, &proxy).await;
     proxy.set(Line::Down);
     let left = on_hand(&server);
@@ -163,10 +165,8 @@ pub(super) async fn an_order_that_cannot_be_settled_in_time_is_store_unavailable
     assert_eq!(level(&server.client, "a").await.on_hand, left, "sold once");
 }
 
-pub(super) async fn a_commit_that_arrives_after_it_was_given_up_changes_nothing(
-    configure: impl Fn(&mut Config),
-) {
-    let (server, proxy) = shop(configure).await;
+pub(super) async fn a_commit_that_arrives_after_it_was_given_up_changes_nothing(guard: Guard) {
+    let (server, proxy) = shop(guard).await;
     let first = unheard_order(&server, &proxy).await;
     first.held.release(ON);
     first.answer.await.unwrap().unwrap();

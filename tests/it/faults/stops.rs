@@ -4,24 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rand::RngExt as _;
-use stockroom::config::Config;
 use tokio::task::spawn_blocking;
 use tonic_health::pb::health_check_response::ServingStatus;
 
+use super::Guard;
 use super::callers::{open, place_orders, recovers, settle};
 use crate::chaos::{chance, rounds};
 use crate::fixture::{Home, Stockroom, eventually};
 use crate::postgres::Server;
 
-pub(super) async fn a_database_stopped_at_once_under_load_loses_no_order(
-    configure: impl Fn(&mut Config),
-) {
+pub(super) async fn a_database_stopped_at_once_under_load_loses_no_order(guard: Guard) {
     let database = Server::start();
     let mut chance = chance();
     for _ in 0..rounds() {
         let server = Stockroom::on(Home::on(&database), |config| {
             config.store.acquire_timeout_ms = 500;
-            configure(config);
+            (guard.configure)(config);
         })
         .await;
         let mut placed = open(&server.client).await;
