@@ -1,111 +1,58 @@
-//! One measurement: a fresh database, a server, a load, the books.
+//! One measurement: a fresh database, servers, a load, the books.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::ValueEnum;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::bare;
 use crate::invoices;
-use crate::processes::{self, Load, Server};
-use crate::stores::{Audit, Database, StoreKind, postgres_settings};
+use crate::load::{self, Load, Orders};
+use crate::processes::Server;
+use crate::results::Results;
+use crate::setup::{Course, Guard, POOL_MAX, PRODUCTS, Served, Setup, Shape, Target};
+use crate::stores::{Audit, Database, StoreKind, Totals, postgres_settings};
+use crate::trial::{Cpu, Meter, Trial};
 
 /// Connections that the calls of a load share.
 const CONNECTIONS: usize = 8;
 
-/// The server's connections to PostgreSQL.
-const POOL_MAX: &str = "8";
-
-/// Products of every store, however few of them a case orders: a shop has
-/// many, and PostgreSQL plans for tables as large as they have been.
-const PRODUCTS: usize = 10_000;
-
-/// What a load may take beyond its own time: its calls under way have
-/// deadlines of 10 s.
-const LOAD_GRACE: Duration = Duration::from_secs(30);
-
 /// What receiving stock of every product may take.
 const STOCK_UP_LIMIT: Duration = Duration::from_secs(120);
 
-/// What the orders look like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Case {
-    /// One line, everybody wants the same product
-    Hot,
-    /// One line over 10,000 products
-    Spread,
-    /// The line counts of real invoices over 10,000 products
-    Baskets,
-}
-
-impl Case {
-    pub(crate) const ALL: [Self; 3] = [Self::Hot, Self::Spread, Self::Baskets];
-
-    /// What it is called in results.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Hot => "hot",
-            Self::Spread => "spread",
-            Self::Baskets => "baskets",
-        }
-    }
-
-    /// Products that are ordered.
-    fn skus(self) -> usize {
-        match self {
-            Self::Hot => 1,
-            Self::Spread | Self::Baskets => PRODUCTS,
-        }
-    }
-}
-
-/// Who answers the orders.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    /// Nobody: they are sent back.
-    Echo,
-    /// Stockroom on `store`.
-    Store { store: StoreKind, batching: bool },
-}
-
-/// One thing to measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Setup {
-    pub(crate) case: Case,
-    pub(crate) target: Target,
-    pub(crate) in_flight: usize,
-}
-
-impl fmt::Display for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let case = self.case.name();
-        match self.target {
-            Target::Echo => write!(f, "echo of {case}")?,
-            Target::Store { store, batching } => {
-                let batched = if batching { "batched" } else { "unbatched" };
-                write!(f, "{case} on {}, {batched}", store.name())?;
-            }
-        }
-        write!(f, ", {} in flight", self.in_flight)
-    }
-}
+/// Baskets of one transaction of the bare client.
+const BARE_BASKETS: usize = 64;
 
 /// What was measured.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Measured {
     pub(crate) load: Load,
     /// None for an echo, which keeps no books.
     pub(crate) audit: Option<Audit>,
+    pub(crate) cpu: Cpu,
+    /// Orders that were due each second; none in a closed loop.
+    pub(crate) offered_per_s: Option<f64>,
+    /// What this case alone has to say, by name.
+    pub(crate) details: BTreeMap<&'static str, f64>,
 }
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.0} orders/s", self.load.accepted_per_s)?;
+        let Load {
+            accepted_per_s,
+            p50_ms,
+            p99_ms,
+            ..
+        } = &self.load;
+        write!(
+            f,
+            "{accepted_per_s:.0} orders/s, p50 {p50_ms:.2} p99 {p99_ms:.2} ms"
+        )?;
         match &self.audit {
             Some(audit) if !audit.problems.is_empty() => f.write_str(", THE BOOKS DO NOT BALANCE"),
             Some(audit) => write!(f, ", {:.1} a commit", audit.orders_per_commit),
@@ -122,12 +69,12 @@ struct Stocked {
 
 /// What measurements share.
 pub(crate) struct Bench {
-    runtime: Runtime,
+    pub(crate) runtime: Runtime,
     /// Where children run, so that no stockroom.toml of the caller's is read.
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     lines_file: PathBuf,
-    warmup: Duration,
-    measured: Duration,
+    pub(crate) warmup: Duration,
+    pub(crate) measured: Duration,
     stocked: HashMap<StoreKind, Stocked>,
     postgres_settings: Option<String>,
 }
@@ -168,47 +115,116 @@ impl Bench {
         self.postgres_settings.as_deref()
     }
 
-    /// Measures `setup` once.
+    /// Measures `setup` once. What it depends on is taken from what is `known`.
     ///
     /// # Errors
     /// Something does not start, does not end, or does not answer. Books that
     /// do not balance are part of the result.
-    pub(crate) fn measure(&mut self, setup: Setup) -> anyhow::Result<Measured> {
-        let measured = match setup.target {
-            Target::Echo => self.measure_echo(setup),
-            Target::Store { store, batching } => self.measure_store(setup, store, batching),
+    pub(crate) fn measure(&mut self, setup: Setup, known: &Results) -> anyhow::Result<Measured> {
+        let measured = match (setup.target, setup.course) {
+            (Target::Echo, _) => self.echo(setup),
+            (
+                Target::Bare {
+                    guard,
+                    batching,
+                    connections,
+                },
+                _,
+            ) => {
+                let batch_orders = batch_orders(setup.shape, guard, batching, known);
+                self.bare(setup.shape, guard, batch_orders, connections)
+            }
+            (Target::Store(served), Course::Closed) => self.store(setup, served, None),
+            (Target::Store(served), Course::PercentOfPeak(percent)) => {
+                let peak = known.accepted(Setup::batched(setup.shape, served.store, served.guard));
+                let peak = peak.context("the peak has not been measured")?;
+                let rate = peak * f64::from(percent) / 100.0;
+                self.store(setup, served, Some(rate as u32))
+            }
+            (Target::Store(served), Course::Overload) => self.overload(served),
+            (Target::Store(served), Course::Beside(crowd)) => self.beside(served, crowd),
         };
         measured.with_context(|| setup.to_string())
     }
 
-    fn measure_echo(&self, setup: Setup) -> anyhow::Result<Measured> {
+    fn echo(&self, setup: Setup) -> anyhow::Result<Measured> {
         let server = Server::echo(&self.runtime, self.folder.path())?;
-        let load = self.load(&server, setup)?;
+        let meter = Meter::start(vec![server.pid()], None)?;
+        let load = self.load(&[&server.url], &self.orders(setup, None, 1))?;
+        let cpu = meter.read(&load)?;
         server.stop()?;
-        Ok(Measured { load, audit: None })
+        Ok(Measured {
+            load,
+            cpu,
+            ..Measured::default()
+        })
     }
 
-    fn measure_store(
+    fn bare(
+        &mut self,
+        shape: Shape,
+        guard: Guard,
+        batch_orders: usize,
+        connections: usize,
+    ) -> anyhow::Result<Measured> {
+        let (database, opening_units) = self.copy(StoreKind::Postgres)?;
+        let spec = bare::Spec {
+            url: database.url(),
+            guard,
+            batch_orders,
+            connections,
+            skus: shape.skus(),
+            lines_file: (shape == Shape::Baskets).then(|| self.lines_file.clone()),
+            warmup: self.warmup,
+            measured: self.measured,
+        };
+        let meter = Meter::start(Vec::new(), database.postmaster()?)?;
+        let load = bare::run(self.folder.path(), &spec)?;
+        let cpu = meter.read(&load)?;
+        let audit = database.audit(opening_units, Totals::of([&load]));
+        let audit = Some(self.runtime.block_on(audit)?);
+        Ok(Measured {
+            load,
+            audit,
+            cpu,
+            ..Measured::default()
+        })
+    }
+
+    fn store(
         &mut self,
         setup: Setup,
-        store: StoreKind,
-        batching: bool,
+        served: Served,
+        rate: Option<u32>,
     ) -> anyhow::Result<Measured> {
-        let stocked = self.stocked(store)?;
-        let (database, opening_units) = (stocked.database.copy()?, stocked.units);
-        let server = self.serve(&database, batching)?;
-        let load = self.load(&server, setup)?;
-        // The books are read from what a stopped server has left on disk.
-        server.stop()?;
-        let audit = self
-            .runtime
-            .block_on(database.audit(opening_units, &load))?;
-        let audit = Some(audit);
-        Ok(Measured { load, audit })
+        let trial = self.trial(served)?;
+        let orders = self.orders(setup, rate, served.instances);
+        let meter = trial.meter()?;
+        let load = self.load(&trial.urls(), &orders)?;
+        let cpu = meter.read(&load)?;
+        let audit = Some(trial.end(&self.runtime, Totals::of([&load]))?);
+        Ok(Measured {
+            load,
+            audit,
+            cpu,
+            offered_per_s: rate.map(f64::from),
+            ..Measured::default()
+        })
     }
 
-    /// The database to copy. The first time takes the time to receive the stock.
-    fn stocked(&mut self, store: StoreKind) -> anyhow::Result<&Stocked> {
+    /// Servers as `served` says on a fresh copy of the stocked database.
+    pub(crate) fn trial(&mut self, served: Served) -> anyhow::Result<Trial> {
+        let (database, opening_units) = self.copy(served.store)?;
+        let url = database.url();
+        let servers: anyhow::Result<Vec<_>> = (0..served.instances)
+            .map(|_| self.serve(&url, served, &[]))
+            .collect();
+        Ok(Trial::new(database, opening_units, servers?))
+    }
+
+    /// A copy of the stocked database and the units in it. The first one takes the
+    /// time to receive the stock.
+    pub(crate) fn copy(&mut self, store: StoreKind) -> anyhow::Result<(Database, i64)> {
         if !self.stocked.contains_key(&store) {
             let stocked = self.stock_up(store).context("cannot stock up")?;
             if store == StoreKind::Postgres {
@@ -216,50 +232,84 @@ impl Bench {
             }
             self.stocked.insert(store, stocked);
         }
-        Ok(&self.stocked[&store])
+        let stocked = &self.stocked[&store];
+        Ok((stocked.database.copy()?, stocked.units))
     }
 
     fn stock_up(&self, store: StoreKind) -> anyhow::Result<Stocked> {
         let database = self.runtime.block_on(Database::migrated(store))?;
-        let server = self.serve(&database, true)?;
+        let served = Served {
+            store,
+            guard: Guard::Optimistic,
+            batching: true,
+            pool_max: POOL_MAX,
+            instances: 1,
+        };
+        let server = self.serve(&database.url(), served, &[])?;
         let arguments = [
             format!("--skus={PRODUCTS}"),
             "--seconds=0".to_owned(),
             "--warmup-seconds=0".to_owned(),
         ];
-        processes::load(&server, self.folder.path(), &arguments, STOCK_UP_LIMIT)?;
+        load::run(
+            &[&server.url],
+            self.folder.path(),
+            &arguments,
+            STOCK_UP_LIMIT,
+        )?;
         server.stop()?;
         database.settle()?;
         let units = self.runtime.block_on(database.units_on_hand())?;
         Ok(Stocked { database, units })
     }
 
-    fn serve(&self, database: &Database, batching: bool) -> anyhow::Result<Server> {
-        let mut settings = vec![("STOCKROOM_STORE_POOL_MAX", POOL_MAX)];
-        if !batching {
-            settings.push(("STOCKROOM_ENGINE_BATCH_ORDERS_MAX", "1"));
+    /// A server on the database at `url`, with `more` settings than `served` has.
+    pub(crate) fn serve(
+        &self,
+        url: &str,
+        served: Served,
+        more: &[(&'static str, String)],
+    ) -> anyhow::Result<Server> {
+        let mut settings = vec![
+            ("STOCKROOM_STORE_POOL_MAX", served.pool_max.to_string()),
+            ("STOCKROOM_LOCKING_STRATEGY", served.guard.name().to_owned()),
+        ];
+        if !served.batching {
+            settings.push(("STOCKROOM_ENGINE_BATCH_ORDERS_MAX", "1".to_owned()));
         }
-        Server::stockroom(
-            &self.runtime,
-            self.folder.path(),
-            &database.url(),
-            &settings,
-        )
+        settings.extend(more.iter().cloned());
+        Server::stockroom(&self.runtime, self.folder.path(), url, &settings)
     }
 
-    fn load(&self, server: &Server, setup: Setup) -> anyhow::Result<Load> {
-        let mut arguments = vec![
-            "--no-setup".to_owned(),
-            format!("--connections={CONNECTIONS}"),
-            format!("--in-flight={}", setup.in_flight),
-            format!("--skus={}", setup.case.skus()),
-            format!("--warmup-seconds={}", self.warmup.as_secs_f64()),
-            format!("--seconds={}", self.measured.as_secs_f64()),
-        ];
-        if setup.case == Case::Baskets {
-            arguments.push(format!("--lines-file={}", self.lines_file.display()));
+    fn orders(&self, setup: Setup, rate: Option<u32>, instances: usize) -> Orders {
+        Orders {
+            skus: setup.shape.skus(),
+            lines: 1,
+            lines_file: (setup.shape == Shape::Baskets).then(|| self.lines_file.clone()),
+            in_flight: setup.in_flight,
+            rate,
+            connections: CONNECTIONS / instances,
+            warmup: self.warmup,
+            measured: self.measured,
         }
-        let limit = self.warmup + self.measured + LOAD_GRACE;
-        processes::load(server, self.folder.path(), &arguments, limit)
     }
+
+    /// Sends `orders` to the servers at `urls`.
+    pub(crate) fn load(&self, urls: &[&str], orders: &Orders) -> anyhow::Result<Load> {
+        let limit = orders.warmup + orders.measured + load::GRACE;
+        load::run(urls, self.folder.path(), &orders.arguments(), limit)
+    }
+}
+
+/// Batches as large as the server's own on average, so that both do the same work.
+fn batch_orders(shape: Shape, guard: Guard, batching: bool, known: &Results) -> usize {
+    if !batching {
+        return 1;
+    }
+    if shape == Shape::Baskets {
+        return BARE_BASKETS;
+    }
+    let served = Setup::batched(shape, StoreKind::Postgres, guard);
+    let orders = known.orders_per_commit(served);
+    orders.map_or(1, |orders| (orders.round() as usize).max(1))
 }
