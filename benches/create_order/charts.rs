@@ -34,13 +34,16 @@ const GROUPS: [(&str, bool, &str); 4] = [
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
+/// Draws what there is of it; whether there was anything.
+type Chart = fn(&Canvas<'_>, &[Row]) -> anyhow::Result<bool>;
+
 /// Draws what `rows` have and returns the files.
 ///
 /// # Errors
 /// A file cannot be written.
 pub(crate) fn draw(rows: &[Row]) -> anyhow::Result<Vec<PathBuf>> {
     let mut written = Vec::new();
-    let charts: [(&str, fn(&Canvas<'_>, &[Row]) -> anyhow::Result<bool>); 3] = [
+    let charts: [(&str, Chart); 3] = [
         ("strategies", strategies),
         ("latency", latency),
         ("orders_per_commit", orders_per_commit),

@@ -285,7 +285,7 @@ fn short(number: f64) -> String {
         abs if abs >= 1_000.0 => grouped(number),
         abs if abs >= 100.0 => format!("{number:.0}"),
         abs if abs >= 10.0 => format!("{number:.1}"),
-        abs if abs == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         _ => format!("{number:.2}"),
     }
 }

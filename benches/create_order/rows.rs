@@ -228,10 +228,10 @@ pub(crate) fn limit(echo: f64, bare: f64) -> f64 {
 fn details(repeats: &[Measured]) -> BTreeMap<&'static str, f64> {
     let names: BTreeSet<_> = repeats.iter().flat_map(|m| m.details.keys()).collect();
     let value = |name: &&'static str| {
-        let values = repeats.iter().filter_map(|m| m.details.get(*name).copied());
+        let values = repeats.iter().filter_map(|m| m.details.get(name).copied());
         (*name, rounded(median(values), 3))
     };
-    names.into_iter().map(|name| value(&name)).collect()
+    names.into_iter().map(value).collect()
 }
 
 fn rounded(number: f64, digits: i32) -> f64 {

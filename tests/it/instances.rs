@@ -8,7 +8,7 @@ use stockroom::client::Client;
 
 use crate::api::{level, order, put, received, stock};
 use crate::fixture::{Home, Stockroom, StoreKind};
-use crate::process::Server;
+use crate::process::{Server, stdout};
 
 on_postgres! {
     two_processes_sell_ten_of_ten_units_to_sixty_four_clients,
@@ -17,6 +17,7 @@ on_postgres! {
     wide_orders_on_two_processes_never_deadlock,
     first_stock_of_one_level_on_two_processes_is_summed,
     a_threshold_changed_under_load_is_the_one_of_every_level,
+    load_counts_what_two_processes_sold_together,
 }
 
 struct Pair {
@@ -193,4 +194,17 @@ async fn a_threshold_changed_under_load_is_the_one_of_every_level(store: StoreKi
     assert!(received.iter().all(Result::is_ok), "{received:?}");
     let stale = "SELECT count(*) FROM stock_level WHERE low_stock_threshold <> 10";
     assert_eq!(here.home.sql(stale), "0");
+}
+
+async fn load_counts_what_two_processes_sold_together(store: StoreKind) {
+    let pair = Pair::start(store).await;
+    let [first, second] = &pair.servers;
+    let times = ["--seconds=0.5", "--warmup-seconds=0"];
+    let mix = ["--skus=3", "--in-flight=8", "--connections=1"];
+    let to_second = format!("--addr={}", second.url);
+    let flags = [&["load", "--json", &to_second][..], &times, &mix].concat();
+    let report: serde_json::Value = serde_json::from_str(&stdout(&first.run(&flags))).unwrap();
+    assert_eq!(report["instances"], 2, "{report:#}");
+    assert!(report["accepted"].as_i64() > Some(0), "{report:#}");
+    assert_eq!(report["accepted_total"], pair.home.books().orders);
 }
