@@ -28,14 +28,18 @@ use crate::trial::Trial;
 /// What the proxy adds to a round trip.
 const DELAY: Duration = Duration::from_millis(5);
 
-/// Orders of a batch: some 10,000 a second come through.
-const BATCH_ORDERS_MAX: usize = 64;
+/// Orders of a batch: some thousands a second come through, and twice as many are
+/// little work for the two cores.
+const BATCH_ORDERS_MAX: usize = 32;
 
 /// Callers of the flood: a full queue of 8,192, and those that are being refused.
 pub(crate) const CALLERS: usize = 12_288;
 
 /// Each takes 1,024 streams of the server, which must not be what holds callers back.
 const CONNECTIONS: usize = 16;
+
+/// The queue takes seconds to fill; only then refusals begin, and memory may be flat.
+const FLOOD_WARMUP: Duration = Duration::from_secs(4);
 
 /// Memory needs a while to show where it goes.
 const FLOOD_LEAST: Duration = Duration::from_secs(4);
@@ -77,8 +81,7 @@ impl Bench {
 
         orders.in_flight = CALLERS;
         orders.rate = Some((peak.accepted_per_s * 2.0) as u32);
-        // The queue has filled before anything is measured.
-        orders.warmup = orders.warmup.max(Duration::from_secs(1)) * 2;
+        orders.warmup = FLOOD_WARMUP;
         orders.measured = orders.measured.max(FLOOD_LEAST);
         let meter = trial.meter()?;
         let (flood, seen) = self.watched(&trial, &urls, &orders)?;

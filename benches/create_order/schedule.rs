@@ -113,8 +113,9 @@ impl Selection {
         so_far: &Results,
     ) {
         let echo = Setup::echo(shape);
-        let is_default = guard == Guard::Optimistic;
-        if !schedule.contains(&echo) || (!self.quick && is_default) {
+        // Again for each store, unless it must be quick: the hour changes it, too.
+        let again = !self.quick && guard == Guard::Optimistic && shape != Shape::Spread;
+        if again || !schedule.contains(&echo) {
             schedule.push(echo);
         }
         schedule.push(Setup::batched(shape, store, guard));
