@@ -22,6 +22,10 @@ use crate::trial::{Cpu, Meter, Trial};
 /// Connections that the calls of a load share.
 const CONNECTIONS: usize = 8;
 
+/// In an open loop orders that fell due while the first ones found everything cold
+/// wait in a queue, which shall be gone before latencies count.
+const OPEN_WARMUP_LEAST: Duration = Duration::from_secs(2);
+
 /// What receiving stock of every product may take.
 const STOCK_UP_LIMIT: Duration = Duration::from_secs(120);
 
@@ -289,9 +293,17 @@ impl Bench {
             in_flight: setup.in_flight,
             rate,
             connections: CONNECTIONS / instances,
-            warmup: self.warmup,
+            warmup: match rate {
+                Some(_) => self.open_warmup(),
+                None => self.warmup,
+            },
             measured: self.measured,
         }
+    }
+
+    /// The warm-up of an open loop.
+    pub(crate) fn open_warmup(&self) -> Duration {
+        self.warmup.max(OPEN_WARMUP_LEAST)
     }
 
     /// Sends `orders` to the servers at `urls`.

@@ -34,7 +34,7 @@ impl Bench {
             in_flight: CALLERS,
             rate: Some(RATE),
             connections: CONNECTIONS,
-            warmup: self.warmup,
+            warmup: self.open_warmup(),
             measured: self.measured,
         };
         let many = match crowd {

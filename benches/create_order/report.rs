@@ -279,13 +279,14 @@ fn ratio(ratio: Option<f64>) -> String {
     ratio.map(short).unwrap_or_default()
 }
 
-/// Two or three digits that matter.
+/// Three digits that matter.
 fn short(number: f64) -> String {
     match number.abs() {
         abs if abs >= 1_000.0 => grouped(number),
         abs if abs >= 100.0 => format!("{number:.0}"),
         abs if abs >= 10.0 => format!("{number:.1}"),
         0.0 => "0".to_owned(),
+        abs if abs < 1.0 => format!("{number:.3}"),
         _ => format!("{number:.2}"),
     }
 }
