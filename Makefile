@@ -27,7 +27,7 @@ demo: ## real orders, 100 watchers and a flash sale against an embedded server
 
 bench: setup ## both benches in full: planning, and orders through a live server on each store
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench plan
-	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order
+	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order -- --markdown target/bench/create_order.md
 
 bench-quick: setup ## orders through a live server, in under three minutes after the build
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order -- --quick

@@ -4,58 +4,84 @@
 //! process of its own, on SQLite and on a private PostgreSQL that flushes its
 //! commits. Measures `hot` (all orders for one product), `spread` (one line over
 //! 10,000 products) and `baskets` (as many lines as real invoices have), batched
-//! and unbatched, and in between `echo`: the same messages with nothing behind
-//! them. Machines differ twofold and hours by a quarter, so what counts are the
-//! ratios of one run. After each measurement the books are checked.
+//! and unbatched, under every guard, and in between two floors: `echo`, the same
+//! messages with nothing behind them, and `bare`, the same statements with nothing
+//! before them. Then one caller, an open loop, two instances, twice the orders that a
+//! slow database lets through, and a few callers beside a crowd. Machines differ
+//! twofold and hours by a quarter, so what counts are the ratios of one run. After
+//! each measurement the books are checked.
 //!
 //! ```text
-//! main      the schedule: what is measured, and in which order
-//! cases     one measurement from start to end
+//! main      arguments, and the run from start to end
+//! schedule  what is measured, and in which order
+//! setup     the things that can be measured, as values
+//! bench     one measurement from start to end
+//! overload  … of twice the peak, with `proxy`, a database that is slow to reach
+//! fairness  … of a few beside many
+//! trial     servers on a database of their own, their processor time (`cpu`)
 //! stores    databases with stock in them, and their books
-//! processes servers and generators as child processes
+//! processes servers as child processes
+//! load      generators as child processes
 //! echo      the server with nothing behind it
-//! results   from measurements to medians and ratios, and target/bench/create_order.json
-//! report    the table that people read
+//! bare      the database client with nothing before it
+//! results   from measurements to medians
+//! rows      ratios, and target/bench/create_order.json
+//! verdicts  what was promised, held against what was measured
+//! report    the tables that people read
+//! charts    target/bench/create_order_*.svg
 //! machine   what it was measured on
 //! ```
 //!
-//! Prints its progress to stderr and its table to stdout. Exits 1 when a book
+//! Prints its progress to stderr and its tables to stdout. Exits 1 when a book
 //! does not balance.
 
-mod cases;
+mod bare;
+mod bench;
+mod charts;
+mod cpu;
 mod echo;
+mod fairness;
 mod invoices;
+mod load;
 mod machine;
+mod overload;
 #[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/it/postgres.rs"]
 mod postgres;
 mod processes;
+mod proxy;
 mod report;
 mod results;
+mod rows;
+mod schedule;
+mod setup;
 mod stores;
+mod trial;
+mod verdicts;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 
-use cases::{Bench, Case, Setup, Target};
+use bench::Bench;
 use machine::Machine;
+use report::Report;
 use results::Results;
+use schedule::{Case, Selection};
+use setup::Guard;
 use stores::StoreKind;
 
 /// As in the program: the echo server is this executable.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Calls in flight against a server that batches, and against the echo.
-const IN_FLIGHT: usize = 1_024;
-
 /// Measure how many durable orders a second a live server takes
 #[derive(Debug, clap::Parser)]
 #[command(name = "create_order")]
 struct Arguments {
-    /// Once and briefly instead of the median of five: under three minutes
+    /// Once, briefly and less of it, instead of the median of five: under three minutes
     #[arg(long)]
     quick: bool,
     /// Only this case
@@ -64,9 +90,24 @@ struct Arguments {
     /// Only this store
     #[arg(long, value_name = "NAME")]
     store: Option<StoreKind>,
+    /// Only this guard, on PostgreSQL
+    #[arg(long, value_name = "NAME")]
+    strategy: Option<Guard>,
+    /// How often each is measured [default: 5; quick: 1]
+    #[arg(long, value_name = "N")]
+    repeats: Option<usize>,
+    /// How long each is measured [default: 3; quick: 1.8]
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+    /// Write the tables to this file as well, as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Be the echo server; how the bench starts it
     #[arg(long, hide = true)]
     serve_echo: bool,
+    /// Be the bare client that does this; how the bench starts it
+    #[arg(long, hide = true, value_name = "JSON")]
+    bare_client: Option<String>,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -77,23 +118,22 @@ struct Effort {
     repeats: usize,
     warmup: Duration,
     measured: Duration,
-    /// Calls in flight that are tried without batching; the best one counts.
-    unbatched_in_flight: &'static [usize],
 }
 
-const FULL: Effort = Effort {
-    repeats: 5,
-    warmup: Duration::from_millis(1_500),
-    measured: Duration::from_secs(5),
-    unbatched_in_flight: &[16, 64, 256],
-};
-
-const QUICK: Effort = Effort {
-    repeats: 1,
-    warmup: Duration::from_millis(700),
-    measured: Duration::from_millis(1_800),
-    unbatched_in_flight: &[16, 64],
-};
+impl Effort {
+    fn of(arguments: &Arguments) -> anyhow::Result<Self> {
+        let (repeats, warmup, seconds) = if arguments.quick {
+            (1, Duration::from_millis(700), 1.8)
+        } else {
+            (5, Duration::from_secs(1), 3.0)
+        };
+        Ok(Self {
+            repeats: arguments.repeats.unwrap_or(repeats),
+            warmup,
+            measured: Duration::try_from_secs_f64(arguments.seconds.unwrap_or(seconds))?,
+        })
+    }
+}
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -101,28 +141,38 @@ fn main() -> anyhow::Result<ExitCode> {
         echo::serve()?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(spec) = &arguments.bare_client {
+        bare::be(spec)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let effort = Effort::of(&arguments)?;
     let began = Instant::now();
-    let effort = if arguments.quick { &QUICK } else { &FULL };
-    let schedule = schedule(&arguments, effort);
-
     let machine = Machine::look()?;
     eprintln!("{machine}");
     let mut bench = Bench::new(effort.warmup, effort.measured)?;
-    let mut results = Results::default();
-    for (place, setup) in schedule.iter().enumerate() {
-        let measured = bench.measure(*setup)?;
-        eprintln!("[{:>3}/{}] {setup}: {measured}", place + 1, schedule.len());
-        results.add(*setup, measured);
-    }
+    let results = measure(&mut bench, &arguments, &effort)?;
 
-    let rows = results.rows();
-    report::print(&machine, bench.postgres_settings(), effort, &rows);
-    let path = results::write_json(&rows)?;
-    println!(
-        "\n{} written; all of it took {} s",
-        path.display(),
-        began.elapsed().as_secs()
-    );
+    let rows = rows::rows(&results);
+    let verdicts = verdicts::verdicts(&rows);
+    let report = Report {
+        machine: &machine,
+        postgres: bench.postgres_settings(),
+        effort: &effort,
+        rows: &rows,
+        verdicts: &verdicts,
+    };
+    report.print();
+    let mut written = vec![rows::write_json(&rows, &verdicts)?];
+    written.extend(charts::draw(&rows)?);
+    if let Some(path) = arguments.markdown {
+        report.write_markdown(&path)?;
+        written.push(path);
+    }
+    println!();
+    for path in written {
+        println!("{} written", path.display());
+    }
+    println!("all of it took {} s", began.elapsed().as_secs());
     let problems = results.problems();
     for problem in &problems {
         eprintln!("the books do not balance: {problem}");
@@ -134,32 +184,23 @@ fn main() -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What is measured in which order: repeat after repeat, never all repeats of
-/// one thing in a row, and an echo right before each batched measurement that
-/// is held against it.
-fn schedule(arguments: &Arguments, effort: &Effort) -> Vec<Setup> {
-    let stores = StoreKind::ALL
-        .into_iter()
-        .filter(|s| arguments.store.is_none_or(|only| only == *s));
-    let cases = Case::ALL
-        .into_iter()
-        .filter(|c| arguments.case.is_none_or(|only| only == *c));
-    let pairs = stores.flat_map(|store| cases.clone().map(move |case| (store, case)));
-    let pairs: Vec<_> = pairs.collect();
-    let mut schedule = Vec::new();
-    for _ in 0..effort.repeats {
-        for &(store, case) in &pairs {
-            let stored = |batching| Target::Store { store, batching };
-            let full = [Target::Echo, stored(true)].map(|target| (target, IN_FLIGHT));
-            let sweep = effort.unbatched_in_flight.iter();
-            let sweep = sweep.map(|&in_flight| (stored(false), in_flight));
-            let setup = |(target, in_flight)| Setup {
-                case,
-                target,
-                in_flight,
-            };
-            schedule.extend(full.into_iter().chain(sweep).map(setup));
+/// Measures everything that is asked for, repeat after repeat.
+fn measure(bench: &mut Bench, arguments: &Arguments, effort: &Effort) -> anyhow::Result<Results> {
+    let selection = Selection {
+        case: arguments.case,
+        store: arguments.store,
+        strategy: arguments.strategy,
+        quick: arguments.quick,
+    };
+    let mut results = Results::default();
+    for repeat in 1..=effort.repeats {
+        let schedule = selection.repeat(&results);
+        for (place, setup) in schedule.iter().enumerate() {
+            let measured = bench.measure(*setup, &results)?;
+            let (place, of) = (place + 1, schedule.len());
+            eprintln!("[{repeat}: {place:>3}/{of}] {setup}: {measured}");
+            results.add(*setup, measured);
         }
     }
-    schedule
+    Ok(results)
 }

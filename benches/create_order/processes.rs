@@ -1,4 +1,4 @@
-//! Servers and load generators as child processes.
+//! Servers as child processes.
 //!
 //! Promises that every child is ended by its own id and waited for, on failure
 //! too, and that nothing of the caller's environment or folder configures one.
@@ -6,7 +6,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +21,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-const STOCKROOM: &str = env!("CARGO_BIN_EXE_stockroom");
+/// The program as cargo built it for this bench.
+pub(crate) const STOCKROOM: &str = env!("CARGO_BIN_EXE_stockroom");
 
 /// Opening and migrating takes milliseconds; the rest is for a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -70,7 +71,7 @@ impl Server {
         runtime: &Runtime,
         folder: &Path,
         store_url: &str,
-        settings: &[(&str, &str)],
+        settings: &[(&str, String)],
     ) -> anyhow::Result<Self> {
         let mut serve = command(STOCKROOM, folder);
         serve
@@ -82,7 +83,7 @@ impl Server {
             // Warnings, and the one line that tells the port.
             .env("STOCKROOM_LOG_FILTER", "warn,stockroom::cli::serve=info")
             .env("STOCKROOM_LOG_FORMAT", "json")
-            .envs(settings.iter().copied());
+            .envs(settings.iter().map(|(name, value)| (name, value)));
         Self::start(runtime, serve)
     }
 
@@ -130,6 +131,11 @@ impl Server {
             ensure!(Instant::now() < deadline, "the server is not healthy");
             tokio::time::sleep(POLL_INTERVAL).await;
         }
+    }
+
+    /// The id of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to drain and waits for its end.
@@ -194,60 +200,4 @@ fn follow(log: ChildStderr) -> mpsc::Receiver<String> {
         }
     });
     listening
-}
-
-/// What `stockroom load --json` prints; its own source explains the fields.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Load {
-    pub(crate) accepted_per_s: f64,
-    pub(crate) lines_per_s: f64,
-    pub(crate) refused_per_s: f64,
-    pub(crate) p50_ms: f64,
-    pub(crate) p99_ms: f64,
-    pub(crate) accepted_total: i64,
-    pub(crate) units_total: i64,
-}
-
-/// Runs `stockroom load` with `arguments` against `server`; it may take `limit`.
-///
-/// # Errors
-/// It fails or takes longer.
-pub(crate) fn load(
-    server: &Server,
-    folder: &Path,
-    arguments: &[String],
-    limit: Duration,
-) -> anyhow::Result<Load> {
-    let mut load = command(STOCKROOM, folder);
-    load.args(["load", "--json", "--addr", &server.url])
-        .args(arguments);
-    let output = output_within(load, limit).context("stockroom load")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "stockroom load failed with {}: {said}",
-        output.status
-    );
-    serde_json::from_slice(&output.stdout)
-        .context("stockroom load printed other JSON than expected")
-}
-
-fn output_within(mut command: Command, limit: Duration) -> anyhow::Result<Output> {
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let id = Pid::from_raw(child.id().try_into()?);
-    let (send, ended) = mpsc::channel();
-    let waiter = thread::spawn(move || {
-        let _ = send.send(child.wait_with_output());
-    });
-    let output = ended.recv_timeout(limit);
-    if output.is_err() {
-        // Not waited for yet, so the id is still its own.
-        kill(id, Signal::SIGKILL).context("cannot end a child")?;
-    }
-    // An error would be a panic of the waiter, which left no output either.
-    let _ = waiter.join();
-    Ok(output.with_context(|| format!("took longer than {limit:?}"))??)
 }

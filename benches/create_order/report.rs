@@ -1,14 +1,21 @@
-//! The table that people read.
+//! The tables that people read: on the terminal, and as Markdown for docs/performance.md.
 
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::Effort;
 use crate::machine::Machine;
-use crate::results::Row;
+use crate::rows::Row;
+use crate::verdicts::Verdict;
 
-const HEADER: [&str; 12] = [
+const HEADER: [&str; 14] = [
     "case",
     "store",
+    "guard",
     "batched",
     "in flight",
     "orders/s",
@@ -16,100 +23,272 @@ const HEADER: [&str; 12] = [
     "lines/s",
     "× echo",
     "× unbatched",
+    "× limit",
     "p50 / p99 ms",
     "orders/commit",
     "books",
 ];
 
 /// Columns that say what was measured; the others hold numbers.
-const NAMES: usize = 3;
+const NAMES: usize = 4;
 
-/// Prints `rows` and what it takes to understand them.
-pub(crate) fn print(machine: &Machine, postgres: Option<&str>, effort: &Effort, rows: &[Row]) {
-    println!(
-        "\nCreateOrder against a live server; server, database and load generator on this machine"
-    );
-    println!("{machine}");
-    if let Some(postgres) = postgres {
-        println!("{postgres}");
+/// Everything that is worth a table.
+pub(crate) struct Report<'a> {
+    pub(crate) machine: &'a Machine,
+    /// How PostgreSQL keeps its promise; none when it was not measured.
+    pub(crate) postgres: Option<&'a str>,
+    pub(crate) effort: &'a Effort,
+    pub(crate) rows: &'a [Row],
+    pub(crate) verdicts: &'a [Verdict],
+}
+
+impl Report<'_> {
+    /// Prints it.
+    pub(crate) fn print(&self) {
+        println!("\n{}", self.preface("\n"));
+        for (title, mut table) in self.tables() {
+            table.load_preset(presets::NOTHING);
+            println!("\n{title}\n\n{}", table.trim_fmt());
+        }
     }
-    println!(
-        "median of {} × {} s after {} s of warm-up; closed loop on 8 connections",
-        effort.repeats,
-        effort.measured.as_secs_f64(),
-        effort.warmup.as_secs_f64(),
-    );
-    println!(
-        "echo: the same messages with nothing behind them; × unbatched: over the best row that is not batched\n"
-    );
-    println!("{}", table(rows).trim_fmt());
-    for row in rows.iter().filter(|row| row.refused_per_s > 0.0) {
-        let Row {
-            case,
-            store,
-            in_flight,
-            refused_per_s,
-            ..
-        } = row;
-        println!(
-            "refused: {refused_per_s:.0} a second of {case} on {store}, {in_flight} in flight"
-        );
+
+    /// Writes it as Markdown.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn write_markdown(&self, path: &Path) -> anyhow::Result<()> {
+        let mut text = self.preface("  \n");
+        for (title, mut table) in self.tables() {
+            table.load_preset(presets::ASCII_MARKDOWN);
+            write!(text, "\n\n### {title}\n\n{table}")?;
+        }
+        fs::write(path, text + "\n").with_context(|| path.display().to_string())
+    }
+
+    /// What it takes to understand the tables.
+    fn preface(&self, line_end: &str) -> String {
+        let Effort {
+            repeats,
+            warmup,
+            measured,
+        } = self.effort;
+        let mut lines = vec![
+            "CreateOrder against a live server; server, database and load generator on this machine"
+                .to_owned(),
+        ];
+        lines.extend(self.machine.to_string().lines().map(str::to_owned));
+        lines.extend(self.postgres.map(str::to_owned));
+        lines.extend([
+            format!(
+                "median of {repeats} × {} s after {} s of warm-up; closed loop on 8 connections unless a load is offered",
+                measured.as_secs_f64(),
+                warmup.as_secs_f64(),
+            ),
+            "echo: the same messages with nothing behind them; bare: the same statements with nothing before them; \
+             limit: 1 / (1/echo + 1/bare)"
+                .to_owned(),
+            "unbatched: the best of the pools and calls in flight that were tried, of which the rows show that one"
+                .to_owned(),
+        ]);
+        lines.join(line_end)
+    }
+
+    fn tables(&self) -> Vec<(&'static str, Table)> {
+        let best = || self.rows.iter().filter(|row| row.best);
+        let (offered, full) = best().partition::<Vec<_>, _>(|row| row.offered_per_s.is_some());
+        let tables = [
+            ("Throughput", throughput(&full)),
+            ("Offered load", offered_load(&offered)),
+            (
+                "Processor time of an order, µs",
+                processor_time(&best().collect::<Vec<_>>()),
+            ),
+            ("Overload and fairness", details(&offered)),
+            ("Promised and measured", promises(self.verdicts)),
+        ];
+        tables
+            .into_iter()
+            .filter(|(_, table)| table.row_count() > 0)
+            .collect()
     }
 }
 
-fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(HEADER);
-    for column in table.column_iter_mut().skip(NAMES) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
+fn throughput(rows: &[&Row]) -> Table {
+    let mut table = new_table(&HEADER, NAMES);
     for row in rows {
-        let is_echo = row.orders_per_commit.is_none();
         let repeats = (row.accepted_per_s_min, row.accepted_per_s_max);
-        table.add_row([
-            row.case.to_owned(),
-            if is_echo {
-                String::new()
-            } else {
-                row.store.to_owned()
-            },
-            if row.batching {
-                "yes"
-            } else if is_echo {
-                ""
-            } else {
-                "no"
-            }
-            .to_owned(),
+        table.add_row(names(row).into_iter().chain([
             grouped(row.in_flight as f64),
             grouped(row.accepted_per_s),
             format!("{}–{}", grouped(repeats.0), grouped(repeats.1)),
             row.lines_per_s.map(grouped).unwrap_or_default(),
-            if is_echo {
-                String::new()
-            } else {
-                ratio(row.ratio_to_echo)
-            },
+            ratio(row.ratio_to_echo.filter(|_| row.store != "none")),
             ratio(row.ratio_to_unbatched),
-            format!("{:.2} / {:.2}", row.p50_ms, row.p99_ms),
-            row.orders_per_commit
-                .map(|orders| format!("{orders:.1}"))
-                .unwrap_or_default(),
-            if is_echo {
-                ""
-            } else if row.books_ok {
-                "balance"
+            ratio(row.ratio_to_limit),
+            latencies(row),
+            per_commit(row),
+            books(row).to_owned(),
+        ]));
+    }
+    table
+}
+
+fn offered_load(rows: &[&Row]) -> Table {
+    let header = [
+        "case",
+        "store",
+        "guard",
+        "batched",
+        "offered/s",
+        "accepted/s",
+        "refused/s",
+        "p50 / p99 ms",
+        "p99 of refusals ms",
+        "orders/commit",
+        "books",
+    ];
+    let mut table = new_table(&header, NAMES);
+    for row in rows {
+        table.add_row(
+            names(row).into_iter().chain([
+                row.offered_per_s.map(grouped).unwrap_or_default(),
+                grouped(row.accepted_per_s),
+                grouped(row.refused_per_s),
+                latencies(row),
+                row.refused_p99_ms
+                    .map(|ms| format!("{ms:.2}"))
+                    .unwrap_or_default(),
+                per_commit(row),
+                books(row).to_owned(),
+            ]),
+        );
+    }
+    table
+}
+
+fn processor_time(rows: &[&Row]) -> Table {
+    let header = [
+        "case",
+        "store",
+        "guard",
+        "batched",
+        "server",
+        "database",
+        "generator",
+    ];
+    let mut table = new_table(&header, NAMES);
+    for row in rows {
+        let cpu = [row.cpu.server_us, row.cpu.database_us, row.cpu.generator_us];
+        table.add_row(names(row).into_iter().chain(cpu.map(|us| {
+            if us > 0.0 {
+                format!("{us:.1}")
             } else {
-                "WRONG"
+                String::new()
             }
-            .to_owned(),
+        })));
+    }
+    table
+}
+
+fn details(rows: &[&Row]) -> Table {
+    let mut table = new_table(&["case", "what", "measured"], 2);
+    for row in rows {
+        for (name, value) in &row.details {
+            let (what, value) = match name.strip_suffix("_bytes") {
+                Some(what) => (format!("{what}, MiB"), value / f64::from(1 << 20)),
+                None => ((*name).to_owned(), *value),
+            };
+            let what = what.replace("_per_s", " a second").replace("_ms", ", ms");
+            let value = if value < 100.0 && value.fract() != 0.0 {
+                format!("{value:.2}")
+            } else {
+                grouped(value)
+            };
+            table.add_row([row.case.clone(), what.replace('_', " "), value]);
+        }
+    }
+    table
+}
+
+fn promises(verdicts: &[Verdict]) -> Table {
+    let mut table = new_table(
+        &["what", "", "at least", "beyond that", "measured", "outcome"],
+        2,
+    );
+    for verdict in verdicts {
+        let sign = if verdict.more_is_better { "≥" } else { "≤" };
+        let bound = |bound: f64| format!("{sign} {}", short(bound));
+        table.add_row([
+            verdict.what.clone(),
+            verdict.unit.to_owned(),
+            bound(verdict.at_least),
+            verdict.beyond.map(bound).unwrap_or_default(),
+            short(verdict.measured),
+            verdict.outcome.to_owned(),
         ]);
     }
     table
 }
 
+fn new_table(header: &[&str], names: usize) -> Table {
+    let mut table = Table::new();
+    table.set_header(header);
+    for column in table.column_iter_mut().skip(names) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// What a row is of; as many as [`NAMES`].
+fn names(row: &Row) -> [String; NAMES] {
+    let is_echo = row.store == "none";
+    let unless_echo = |text: &str| if is_echo { "" } else { text }.to_owned();
+    let case = match row.instances {
+        1 => row.case.clone(),
+        instances => format!("{}, {instances} instances", row.case),
+    };
+    let batched = match row.pool_max {
+        _ if row.batching => "yes".to_owned(),
+        Some(pool) => format!("no, pool {pool}"),
+        None => String::new(),
+    };
+    let (store, guard) = (unless_echo(row.store), unless_echo(row.strategy));
+    [case, store, guard, batched]
+}
+
+fn latencies(row: &Row) -> String {
+    format!("{:.2} / {:.2}", row.p50_ms, row.p99_ms)
+}
+
+fn per_commit(row: &Row) -> String {
+    let orders = row.orders_per_commit;
+    orders
+        .map(|orders| format!("{orders:.1}"))
+        .unwrap_or_default()
+}
+
+fn books(row: &Row) -> &'static str {
+    match row.store {
+        "none" => "",
+        _ if row.books_ok => "balance",
+        _ => "WRONG",
+    }
+}
+
 fn ratio(ratio: Option<f64>) -> String {
-    ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default()
+    ratio.map(short).unwrap_or_default()
+}
+
+/// Three digits that matter.
+fn short(number: f64) -> String {
+    match number.abs() {
+        abs if abs >= 1_000.0 => grouped(number),
+        abs if abs >= 100.0 => format!("{number:.0}"),
+        abs if abs >= 10.0 => format!("{number:.1}"),
+        0.0 => "0".to_owned(),
+        abs if abs < 1.0 => format!("{number:.3}"),
+        _ => format!("{number:.2}"),
+    }
 }
 
 /// 1234567.8 as "1,234,568".

@@ -5,6 +5,7 @@
 //! 10,000 receipts.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
@@ -12,8 +13,8 @@ use stockroom::config::{Config, StoreConfig};
 use stockroom::storage::{Access, Store};
 use tempfile::TempDir;
 
+use crate::load::Load;
 use crate::postgres;
-use crate::processes::Load;
 
 /// Every row is read to check the books, which may take longer than any
 /// statement of the service.
@@ -32,8 +33,6 @@ pub(crate) enum StoreKind {
 }
 
 impl StoreKind {
-    pub(crate) const ALL: [Self; 2] = [Self::Sqlite, Self::Postgres];
-
     /// What it is called in results.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -131,12 +130,12 @@ impl Database {
         Ok(page.levels.iter().map(|level| level.on_hand).sum())
     }
 
-    /// Holds the books against what the load saw. `opening_units` were on hand
+    /// Holds the books against what the loads were `told`. `opening_units` were on hand
     /// when it began; nobody else has written since.
     ///
     /// # Errors
     /// The database failed.
-    pub(crate) async fn audit(&self, opening_units: i64, load: &Load) -> anyhow::Result<Audit> {
+    pub(crate) async fn audit(&self, opening_units: i64, told: Totals) -> anyhow::Result<Audit> {
         let fall = opening_units - self.units_on_hand().await?;
         let store = Store::open(&self.config(), Access::Read).await?;
         let books = store
@@ -154,18 +153,29 @@ impl Database {
                 problems.push(format!("{what}: {have}, but the load was told of {want}"));
             }
         };
-        same("orders in the store", books.orders, load.accepted_total);
-        same(
-            "units sold by the ledger",
-            books.units_sold,
-            load.units_total,
-        );
-        same("fall of on_hand", fall, load.units_total);
+        same("orders in the store", books.orders, told.orders);
+        same("units sold by the ledger", books.units_sold, told.units);
+        same("fall of on_hand", fall, told.units);
         let orders_per_commit = books.orders as f64 / books.order_commits as f64;
         Ok(Audit {
             problems,
             orders_per_commit,
         })
+    }
+
+    /// The process whose children are all of the database's; none of a database
+    /// that has no process of its own.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) fn postmaster(&self) -> anyhow::Result<Option<u32>> {
+        let Self::Postgres(database) = self else {
+            return Ok(None);
+        };
+        let folder = sql(&database.url, "SHOW data_directory")?;
+        let file = fs::read_to_string(Path::new(&folder).join("postmaster.pid"))?;
+        let first = file.lines().next().context("postmaster.pid is empty")?;
+        Ok(Some(first.trim().parse()?))
     }
 
     fn config(&self) -> StoreConfig {
@@ -174,6 +184,28 @@ impl Database {
             statement_timeout_ms: AUDIT_TIMEOUT_MS,
             ..Config::default().store
         }
+    }
+}
+
+/// What all loads on a database were told that they bought.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Totals {
+    orders: i64,
+    units: i64,
+}
+
+impl Totals {
+    /// Of `loads` together.
+    pub(crate) fn of<'a>(loads: impl IntoIterator<Item = &'a Load>) -> Self {
+        let mut totals = Self {
+            orders: 0,
+            units: 0,
+        };
+        for load in loads {
+            totals.orders += load.accepted_total;
+            totals.units += load.units_total;
+        }
+        totals
     }
 }
 

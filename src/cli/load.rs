@@ -1,5 +1,6 @@
 //! `stockroom load`: how many orders a deployment takes, and how fast it answers.
 
+mod addresses;
 mod drive;
 mod mix;
 mod report;
@@ -13,8 +14,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::builder::RangedU64ValueParser;
 
-use super::address::Address;
 use crate::config::Config;
+use addresses::Addresses;
 use drive::{Drive, Pace};
 use mix::{LineCounts, Mix};
 use report::Report;
@@ -29,7 +30,10 @@ use report::Report;
 /// that a stall is paid for by all that it delays.
 ///
 /// Only accepted orders count towards accepted/s and the latencies; refusals are
-/// counted by reason. Nothing is retried.
+/// counted by reason, and timed apart. Nothing is retried; a closed loop waits as
+/// long as a refusal asks it to.
+///
+/// Several --addr share the load evenly: the instances of one store.
 ///
 /// The load runs on one thread, in a process of its own. Its orders stay in the
 /// store: do not aim it at one that you care about.
@@ -42,20 +46,23 @@ use report::Report;
 ///   # Baskets of five lines over ten thousand products, a fifth of them with the bestseller
 ///   stockroom load --skus 10000 --lines 5 --hot 0.2
 ///
+///   # One product, two instances of one store
+///   stockroom load --skus 1 --addr http://10.0.0.1:50051 --addr http://10.0.0.2:50051
+///
 ///   # 2,000 orders a second for a minute, whatever happens; JSON for a program to read
 ///   stockroom load --rate 2000 --seconds 60 --json
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct LoadArgs {
     #[command(flatten)]
-    address: Address,
+    addresses: Addresses,
     /// Calls under way at the same time; with --rate the most there may be
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = RangedU64ValueParser::<usize>::new().range(1..=16_384))]
     in_flight: usize,
     /// Open loop: orders that are due each second
     #[arg(long, value_name = "PER_SECOND", value_parser = RangedU64ValueParser::<u32>::new().range(1..=1_000_000))]
     rate: Option<u32>,
-    /// Connections that the calls share
+    /// Connections to each server, which the calls share
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     connections: usize,
     /// Products to order from
@@ -121,8 +128,9 @@ impl LoadArgs {
 pub(super) async fn run(args: LoadArgs, config: Config) -> anyhow::Result<ExitCode> {
     let mix = Arc::new(Mix::new(args.skus, args.line_counts()?, args.hot));
     if !args.no_setup {
-        let client = args.address.connect(&config, args.connections).await?;
-        setup::stock_up(&client, &mix).await?;
+        // One store has them all, whichever instance writes it.
+        let clients = args.addresses.connect(&config, args.connections).await?;
+        setup::stock_up(&clients[0], &mix).await?;
     }
     let drive = Drive {
         mix,
@@ -134,8 +142,8 @@ pub(super) async fn run(args: LoadArgs, config: Config) -> anyhow::Result<ExitCo
     let (warmup, measured) = (args.warmup_seconds, args.seconds);
     eprintln!("warming up for {warmup} s, measuring for {measured} s");
     let tally = on_one_thread(async || {
-        let client = args.address.connect(&config, args.connections).await?;
-        drive.run(&client).await
+        let clients = args.addresses.connect(&config, args.connections).await?;
+        drive.run(&clients).await
     })?;
     let report = Report::new(&args, &tally);
     if args.json {

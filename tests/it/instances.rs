@@ -2,24 +2,22 @@
 //! instances in one process.)
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 
 use crate::api::{order, stock};
 use crate::fixture::{Home, StoreKind};
-use crate::process::Server;
+use crate::process::{Server, stdout};
 
 on_postgres! {
     two_processes_sell_a_hot_product_exactly_to_its_end,
+    load_counts_what_two_processes_sold_together,
 }
 
 async fn two_processes_sell_a_hot_product_exactly_to_its_end(store: StoreKind) {
     let home = Home::new(store);
-    // One after the other here; that they can migrate at once is claimed elsewhere.
-    let servers = [
-        Server::start(home.clone()).await,
-        Server::start(home.clone()).await,
-    ];
+    let servers = two_servers(&home).await;
     let clients = [servers[0].client().await, servers[1].client().await];
     stock(&clients[0], "hot", 300).await;
     let retrying = clients.map(|client| client.retrying());
@@ -48,4 +46,25 @@ async fn two_processes_sell_a_hot_product_exactly_to_its_end(store: StoreKind) {
     ];
     assert_eq!(outcomes, BTreeMap::from(expected));
     assert_eq!(home.books().units_sold, 300);
+}
+
+async fn load_counts_what_two_processes_sold_together(store: StoreKind) {
+    let home = Home::new(store);
+    let [first, second] = two_servers(&home).await;
+    let times = ["--seconds=0.5", "--warmup-seconds=0"];
+    let mix = ["--skus=3", "--in-flight=8", "--connections=1"];
+    let to_second = format!("--addr={}", second.url);
+    let flags = [&["load", "--json", &to_second][..], &times, &mix].concat();
+    let report: serde_json::Value = serde_json::from_str(&stdout(&first.run(&flags))).unwrap();
+    assert_eq!(report["instances"], 2, "{report:#}");
+    assert!(report["accepted"].as_i64() > Some(0), "{report:#}");
+    assert_eq!(report["accepted_total"], home.books().orders);
+}
+
+/// One started after the other here; that they can migrate at once is claimed elsewhere.
+async fn two_servers(home: &Arc<Home>) -> [Server; 2] {
+    [
+        Server::start(home.clone()).await,
+        Server::start(home.clone()).await,
+    ]
 }

@@ -56,6 +56,10 @@ pub(super) struct Tally {
     pub(super) latencies: Latencies,
     /// Refusals and errors while it was measured, by reason.
     pub(super) refused: BTreeMap<String, u64>,
+    /// Latencies of these; none before the first, since most callers see none.
+    pub(super) refusals: Option<Latencies>,
+    /// Those of them that did not say when to come back.
+    pub(super) refused_for_good: u64,
     /// Orders accepted from the first call to the last, warm-up included.
     pub(super) accepted_total: u64,
     /// Lines of these, one unit each.
@@ -69,6 +73,8 @@ impl Tally {
             lines: 0,
             latencies: Latencies::new(),
             refused: BTreeMap::new(),
+            refusals: None,
+            refused_for_good: 0,
             accepted_total: 0,
             units_total: 0,
         }
@@ -81,11 +87,23 @@ impl Tally {
         for (reason, count) in other.refused {
             *self.refused.entry(reason).or_default() += count;
         }
+        if let Some(refusals) = other.refusals {
+            self.refusals
+                .get_or_insert_with(Latencies::new)
+                .add(&refusals);
+        }
+        self.refused_for_good += other.refused_for_good;
         self.accepted_total += other.accepted_total;
         self.units_total += other.units_total;
     }
 
-    fn refuse(&mut self, error: &ClientError) {
+    fn refuse(&mut self, error: &ClientError, latency: Duration) {
+        self.refusals
+            .get_or_insert_with(Latencies::new)
+            .record(latency);
+        if error.retry_after.is_none() {
+            self.refused_for_good += 1;
+        }
         // A look before the insertion spares all but the first a new string.
         match self.refused.get_mut(error.label()) {
             Some(count) => *count += 1,
@@ -97,11 +115,11 @@ impl Tally {
 }
 
 impl Drive {
-    /// Runs it.
+    /// Runs it, shared evenly by `clients`, one for each server.
     ///
     /// # Errors
     /// A caller panicked. What the server answers is counted, never an error.
-    pub(super) async fn run(&self, client: &Client) -> anyhow::Result<Tally> {
+    pub(super) async fn run(&self, clients: &[Client]) -> anyhow::Result<Tally> {
         let start = Instant::now();
         let clock = Arc::new(Clock {
             start,
@@ -111,7 +129,7 @@ impl Drive {
             next: AtomicU64::new(0),
         });
         let mut callers = JoinSet::new();
-        for _ in 0..self.in_flight {
+        for client in clients.iter().cycle().take(self.in_flight) {
             let caller = Caller {
                 client: client.clone(),
                 mix: Arc::clone(&self.mix),
@@ -194,7 +212,7 @@ impl Caller {
                 }
                 Err(error) => {
                     if measured {
-                        self.tally.refuse(&error);
+                        self.tally.refuse(&error, ended - begun);
                     }
                     self.pause(&error).await;
                 }
@@ -203,14 +221,19 @@ impl Caller {
         self.tally
     }
 
-    /// Does as the server asks: comes back when it said.
+    /// Does as the server asks: comes back when it said. The next order of an open
+    /// loop is somebody else's, who was not asked.
     async fn pause(&self, error: &ClientError) {
         let least = if error.reason.is_empty() {
             ERROR_PAUSE
         } else {
             Duration::ZERO
         };
-        let pause = error.retry_after.unwrap_or_default().max(least);
+        let asked = match self.clock.pace {
+            Pace::Closed => error.retry_after.unwrap_or_default(),
+            Pace::Open(_) => Duration::ZERO,
+        };
+        let pause = asked.max(least);
         if !pause.is_zero() {
             sleep(pause).await;
         }

@@ -18,7 +18,9 @@ pub(super) struct Report {
     pub(super) in_flight: usize,
     /// Orders due each second; null in a closed loop.
     pub(super) rate: Option<u32>,
-    /// Connections that the calls shared.
+    /// Servers that shared the load.
+    pub(super) instances: usize,
+    /// Connections to each of them, which the calls shared.
     pub(super) connections: usize,
     /// Products to order from.
     pub(super) skus: usize,
@@ -46,6 +48,10 @@ pub(super) struct Report {
     pub(super) p99_9_ms: f64,
     /// The longest.
     pub(super) max_ms: f64,
+    /// 99 % of the refusals came within this; null when there was none.
+    pub(super) refused_p99_ms: Option<f64>,
+    /// Refusals each second that did not say when to come back.
+    pub(super) refused_for_good_per_s: f64,
     /// Orders accepted from the first call to the last, warm-up included.
     pub(super) accepted_total: u64,
     /// Units that these took.
@@ -70,6 +76,7 @@ impl Report {
             },
             in_flight: args.in_flight,
             rate: args.rate,
+            instances: args.addresses.count(),
             connections: args.connections,
             skus: args.skus,
             hot: args.hot,
@@ -84,6 +91,8 @@ impl Report {
             p99_ms: tally.latencies.ms_at(99.0),
             p99_9_ms: tally.latencies.ms_at(99.9),
             max_ms: tally.latencies.max_ms(),
+            refused_p99_ms: tally.refusals.as_ref().map(|refusals| refusals.ms_at(99.0)),
+            refused_for_good_per_s: per_s(tally.refused_for_good),
             accepted_total: tally.accepted_total,
             units_total: tally.units_total,
         }
@@ -97,9 +106,13 @@ impl fmt::Display for Report {
             None => format!("closed loop, {} calls in flight", self.in_flight),
         };
         let (skus, connections) = (grouped(self.skus as u64), self.connections);
+        let each = match self.instances {
+            1 => String::new(),
+            instances => format!(" to each of {instances} servers"),
+        };
         writeln!(
             f,
-            "{loop_}, {connections} connections, {skus} products, {} s",
+            "{loop_}, {connections} connections{each}, {skus} products, {} s",
             self.seconds
         )?;
 
@@ -131,6 +144,9 @@ impl fmt::Display for Report {
         let cells = times.map(|ms| format!("{ms:.2}"));
         latencies.add_row(std::iter::once("milliseconds".to_owned()).chain(cells));
         writeln!(f, "{}", indented(&latencies))?;
+        if let Some(p99) = self.refused_p99_ms {
+            writeln!(f, "99 % of the refusals came within {p99:.2} ms")?;
+        }
         write!(
             f,
             "\n{} orders accepted in all, warm-up included",

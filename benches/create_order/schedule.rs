@@ -1,0 +1,190 @@
+//! What is measured in which order: repeat after repeat, never all repeats of one
+//! thing in a row, a floor right beside what is held against it.
+
+use clap::ValueEnum;
+
+use crate::results::Results;
+use crate::setup::{Crowd, Guard, POOL_MAX, Setup, Shape};
+use crate::stores::StoreKind;
+
+/// Pools that are tried without batching; a batch takes one connection.
+const POOLS: [usize; 2] = [8, 16];
+
+/// Calls in flight that are tried without batching.
+const UNBATCHED_IN_FLIGHT: [usize; 3] = [16, 64, 256];
+
+/// The settings that a quick run takes for the best ones.
+const QUICK_POOL: usize = 8;
+const QUICK_IN_FLIGHT: usize = 64;
+
+/// Points of the curve of latency against offered load, in percent of the peak. Half
+/// of it is measured in every repeat, these in the first one.
+const CURVE_PERCENT: [u32; 4] = [10, 25, 75, 90];
+
+/// What can be asked for by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Case {
+    /// One line, everybody wants the same product
+    Hot,
+    /// One line over 10,000 products
+    Spread,
+    /// The line counts of real invoices over 10,000 products
+    Baskets,
+    /// One caller, and an open loop below the peak of `hot`
+    Latency,
+    /// Two servers on one database, one hot product
+    Instances,
+    /// Twice the orders that a slow database lets through
+    Overload,
+    /// A few callers beside a crowd for one product, or beside orders of 1,000 lines
+    Fairness,
+}
+
+/// What of it all is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selection {
+    pub(crate) case: Option<Case>,
+    pub(crate) store: Option<StoreKind>,
+    /// None: in a full run each of them, otherwise the default one.
+    pub(crate) strategy: Option<Guard>,
+    /// Less of everything.
+    pub(crate) quick: bool,
+}
+
+impl Selection {
+    /// One repeat. In the first one every variant is tried, later the best alone.
+    pub(crate) fn repeat(&self, so_far: &Results) -> Vec<Setup> {
+        let is_first = so_far.all().next().is_none();
+        let mut schedule = Vec::new();
+        for store in [StoreKind::Postgres, StoreKind::Sqlite] {
+            for (case, shape) in [
+                (Case::Hot, Shape::Hot),
+                (Case::Spread, Shape::Spread),
+                (Case::Baskets, Shape::Baskets),
+            ] {
+                if self.has(case, store) {
+                    for guard in self.guards(shape, store) {
+                        self.shape(&mut schedule, shape, store, guard, so_far);
+                    }
+                }
+            }
+        }
+        if self.has(Case::Latency, StoreKind::Postgres) {
+            schedule.extend(self.latency(&schedule, is_first));
+        }
+        if self.has(Case::Instances, StoreKind::Postgres) {
+            for guard in self.guards(Shape::Hot, StoreKind::Postgres) {
+                let one = Setup::instances(1, guard);
+                schedule.extend(missing(&schedule, [one]));
+                schedule.push(Setup::instances(2, guard));
+            }
+        }
+        if self.has(Case::Overload, StoreKind::Postgres) {
+            schedule.push(Setup::overload());
+        }
+        let asked_for = self.case == Some(Case::Fairness);
+        if self.has(Case::Fairness, StoreKind::Postgres) && (asked_for || !self.quick) {
+            schedule.extend([Crowd::Nobody, Crowd::Hot, Crowd::Wide].map(Setup::beside));
+        }
+        schedule
+    }
+
+    fn has(&self, case: Case, store: StoreKind) -> bool {
+        self.case.is_none_or(|only| only == case) && self.store.is_none_or(|only| only == store)
+    }
+
+    fn guards(&self, shape: Shape, store: StoreKind) -> Vec<Guard> {
+        match self.strategy {
+            // SQLite has one guard.
+            _ if store == StoreKind::Sqlite => vec![Guard::Optimistic],
+            Some(guard) => vec![guard],
+            None if self.quick || shape == Shape::Baskets => vec![Guard::Optimistic],
+            None => Guard::ALL.to_vec(),
+        }
+    }
+
+    /// A shape of orders at full load, with and without batching, and its floors.
+    fn shape(
+        &self,
+        schedule: &mut Vec<Setup>,
+        shape: Shape,
+        store: StoreKind,
+        guard: Guard,
+        so_far: &Results,
+    ) {
+        let echo = Setup::echo(shape);
+        // Again for each store, unless it must be quick: the hour changes it, too.
+        let again = !self.quick && guard == Guard::Optimistic && shape != Shape::Spread;
+        if again || !schedule.contains(&echo) {
+            schedule.push(echo);
+        }
+        schedule.push(Setup::batched(shape, store, guard));
+        let is_postgres = store == StoreKind::Postgres;
+        if is_postgres {
+            schedule.push(Setup::bare(shape, guard));
+        }
+        schedule.extend(self.unbatched(shape, store, guard, so_far));
+        if is_postgres && shape != Shape::Baskets && (!self.quick || shape == Shape::Hot) {
+            schedule.extend(self.bare_unbatched(shape, guard, so_far));
+        }
+    }
+
+    fn unbatched(
+        &self,
+        shape: Shape,
+        store: StoreKind,
+        guard: Guard,
+        so_far: &Results,
+    ) -> Vec<Setup> {
+        let of = |pool, in_flight| Setup::unbatched(shape, store, guard, pool, in_flight);
+        if let Some((best, _)) = so_far.best(of(0, 0)) {
+            return vec![best];
+        }
+        if self.quick {
+            return vec![of(QUICK_POOL, QUICK_IN_FLIGHT)];
+        }
+        // SQLite has one writer, whatever the pool.
+        let pools = match store {
+            StoreKind::Sqlite => &[POOL_MAX][..],
+            StoreKind::Postgres => &POOLS[..],
+        };
+        let pairs = pools
+            .iter()
+            .flat_map(|pool| UNBATCHED_IN_FLIGHT.map(|in_flight| (*pool, in_flight)));
+        pairs.map(|(pool, in_flight)| of(pool, in_flight)).collect()
+    }
+
+    fn bare_unbatched(&self, shape: Shape, guard: Guard, so_far: &Results) -> Vec<Setup> {
+        let of = |connections| Setup::bare_unbatched(shape, guard, connections);
+        if let Some((best, _)) = so_far.best(of(0)) {
+            return vec![best];
+        }
+        match shape {
+            // One row can be held by one connection at a time.
+            Shape::Hot => vec![of(1)],
+            _ if self.quick => vec![of(QUICK_POOL)],
+            _ => POOLS.map(of).to_vec(),
+        }
+    }
+
+    /// One caller, its floors, and an open loop.
+    fn latency(&self, schedule: &[Setup], is_first: bool) -> Vec<Setup> {
+        let floors = [
+            Setup::batched(Shape::Hot, StoreKind::Postgres, Guard::Optimistic),
+            Setup::bare_unbatched(Shape::Hot, Guard::Optimistic, 1),
+        ];
+        let mut latency = missing(schedule, floors);
+        latency.extend([Setup::idle_echo(), Setup::idle()]);
+        if is_first && !self.quick {
+            latency.extend(CURVE_PERCENT.map(Setup::open));
+        }
+        latency.push(Setup::open(50));
+        latency
+    }
+}
+
+/// Those of `wanted` that the repeat does not have yet.
+fn missing<const N: usize>(schedule: &[Setup], wanted: [Setup; N]) -> Vec<Setup> {
+    let wanted = wanted.into_iter();
+    wanted.filter(|setup| !schedule.contains(setup)).collect()
+}

@@ -1,0 +1,122 @@
+//! Servers on a database of their own, from their start to their books, and what
+//! processor time an order takes of everybody.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::runtime::Runtime;
+
+use crate::cpu;
+use crate::load::Load;
+use crate::processes::Server;
+use crate::stores::{Audit, Database, Totals};
+
+/// Processor time of one order, in microseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Cpu {
+    /// All servers together.
+    #[serde(rename = "cpu_server_us")]
+    pub(crate) server_us: f64,
+    /// All of PostgreSQL's processes.
+    #[serde(rename = "cpu_database_us")]
+    pub(crate) database_us: f64,
+    /// The load generator, or the bare client.
+    #[serde(rename = "cpu_generator_us")]
+    pub(crate) generator_us: f64,
+}
+
+/// Reads processor time before and after a load.
+pub(crate) struct Meter {
+    servers: Vec<u32>,
+    postmaster: Option<u32>,
+    before: (Duration, Duration),
+}
+
+impl Meter {
+    /// Begins to count what these processes use.
+    ///
+    /// # Errors
+    /// One of them is gone.
+    pub(crate) fn start(servers: Vec<u32>, postmaster: Option<u32>) -> anyhow::Result<Self> {
+        let mut meter = Self {
+            servers,
+            postmaster,
+            before: Default::default(),
+        };
+        meter.before = meter.now()?;
+        Ok(meter)
+    }
+
+    /// What each order of `load` took, warm-up included.
+    ///
+    /// # Errors
+    /// One of the processes is gone.
+    pub(crate) fn read(&self, load: &Load) -> anyhow::Result<Cpu> {
+        let (servers, database) = self.now()?;
+        let orders = load.accepted_total.max(1) as f64;
+        let each = |used: Duration| used.as_secs_f64() * 1e6 / orders;
+        Ok(Cpu {
+            server_us: each(servers.saturating_sub(self.before.0)),
+            database_us: each(database.saturating_sub(self.before.1)),
+            generator_us: each(load.cpu),
+        })
+    }
+
+    fn now(&self) -> anyhow::Result<(Duration, Duration)> {
+        let mut servers = Duration::ZERO;
+        for pid in &self.servers {
+            servers += cpu::used(*pid)?;
+        }
+        let database = self.postmaster.map(cpu::used_by_family).transpose()?;
+        Ok((servers, database.unwrap_or_default()))
+    }
+}
+
+/// Servers on a database of their own.
+pub(crate) struct Trial {
+    // Dropped first: nobody is connected to the database when that goes.
+    servers: Vec<Server>,
+    database: Database,
+    opening_units: i64,
+}
+
+impl Trial {
+    /// `opening_units` are on hand in `database`.
+    pub(crate) fn new(database: Database, opening_units: i64, servers: Vec<Server>) -> Self {
+        Self {
+            servers,
+            database,
+            opening_units,
+        }
+    }
+
+    /// Where the servers are.
+    pub(crate) fn urls(&self) -> Vec<&str> {
+        self.servers.iter().map(|s| s.url.as_str()).collect()
+    }
+
+    /// The processes of the servers.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.servers.iter().map(Server::pid).collect()
+    }
+
+    /// Counts from now on.
+    ///
+    /// # Errors
+    /// A process is gone.
+    pub(crate) fn meter(&self) -> anyhow::Result<Meter> {
+        Meter::start(self.pids(), self.database.postmaster()?)
+    }
+
+    /// Stops the servers and holds the books against what the loads were told.
+    ///
+    /// # Errors
+    /// A server does not end well, or the database failed.
+    pub(crate) fn end(self, runtime: &Runtime, told: Totals) -> anyhow::Result<Audit> {
+        // The books are read from what stopped servers have left on disk.
+        for server in self.servers {
+            server.stop()?;
+        }
+        runtime.block_on(self.database.audit(self.opening_units, told))
+    }
+}
