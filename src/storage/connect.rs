@@ -9,7 +9,7 @@ use anyhow::Context;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
-use super::pool::Pool;
+use super::pool::{IDLE_BEFORE_TEST, Pool};
 use super::{Access, Store};
 use crate::config::StoreConfig;
 
@@ -36,16 +36,12 @@ const SESSION: [(&str, &str); 6] = [
 /// What PostgreSQL's own timeouts get before a silent network is suspected.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// How long a PostgreSQL connection may lie unused before it is tested again.
-const IDLE_BEFORE_TEST: Duration = Duration::from_secs(1);
-
 /// What SQLite's writer may keep of the file in memory, as `cache_size` has it
 /// (negative: KiB). The default of 2 MiB, which does for the readers, would read
 /// index pages back from the file for every batch.
 const SQLITE_WRITER_CACHE_KIB: &str = "-65536";
 
-/// The page size of a new SQLite file. A random request_id makes each order write
-/// a page of its own into the WAL; half the default writes half as much.
+/// The page size of a new SQLite file: SQLite's default.
 const SQLITE_PAGE_BYTES: u32 = 4_096;
 
 /// Pages in the WAL (64 MiB of them) before a commit copies them into the database
@@ -90,6 +86,7 @@ async fn open_sqlite(config: &StoreConfig, path: &Path, access: Access) -> anyho
         .await
         .with_context(|| format!("cannot open {}", path.display()))?;
     Ok(Store {
+        committers: Pool::fixed(writer.clone()),
         writer: Pool::fixed(writer),
         readers: Pool::fixed(readers),
         _lock: lock,
@@ -184,6 +181,7 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
         pool.context("store.url is no usable PostgreSQL URL")
     };
     Ok(Store {
+        committers: pool().await?,
         writer: pool().await?,
         readers: pool().await?,
         _lock: None,

@@ -35,10 +35,13 @@ use self::pool::Pool;
 /// A handle on the store; clones share the pools.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Takes the transactions, and nothing else: a connection is served by the
-    /// runtime that opened it, which shall be the engine's. On SQLite a single
-    /// connection, since it has one writer.
+    /// Takes transactions of several statements and what is read for them: a connection
+    /// is served by the runtime that opened it, which shall be the engine's. On SQLite a
+    /// single connection, since it has one writer.
     writer: Pool,
+    /// Takes commits of one statement, and keeps its connections between them. On
+    /// SQLite, which has none, the same as `writer`.
+    committers: Pool,
     /// Takes the reads.
     readers: Pool,
     /// Keeps `<db>.lock` locked while any clone lives. None on PostgreSQL.
@@ -86,7 +89,18 @@ impl Store {
 
     /// How the connections for commits are used, and those for reads.
     pub fn pools(&self) -> (PoolUsage, PoolUsage) {
-        (self.writer.usage(), self.readers.usage())
+        let commits = self.committers.usage();
+        let others = if self.is_shared() {
+            self.writer.usage()
+        } else {
+            PoolUsage::default()
+        };
+        let writer = PoolUsage {
+            in_use: commits.in_use + others.in_use,
+            idle: commits.idle + others.idle,
+            waiting: commits.waiting + others.waiting,
+        };
+        (writer, self.readers.usage())
     }
 
     /// Whether other processes can write to the same database. SQLite cannot be
@@ -97,8 +111,8 @@ impl Store {
 
     /// Closes the pools; waits for what is under way.
     pub async fn close(self) {
-        // Errors here have no one to act on them: the process is ending.
-        let _ = self.readers().close().await;
-        let _ = self.writer().close().await;
+        self.readers.close().await;
+        self.committers.close().await;
+        self.writer.close().await;
     }
 }

@@ -7,16 +7,21 @@
 //! the old one is left to the operating system's own timeouts.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
+use sea_orm::sqlx::Postgres;
+use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
 use tokio::time::timeout;
 
 use super::{Connection, StorageError};
 
+/// How long a PostgreSQL connection may lie unused before it is tested again.
+pub(super) const IDLE_BEFORE_TEST: Duration = Duration::from_secs(1);
+
 /// How the connections of a pool are used at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUsage {
     /// Connections that work.
     pub in_use: u32,
@@ -63,6 +68,31 @@ struct Current {
     /// Counts the replacements, so that many who gave up replace it once.
     generation: u64,
     connection: DatabaseConnection,
+    kept: Kept,
+}
+
+/// PostgreSQL connections that are kept between commits, and when each was used last.
+/// The pool would ask a connection for a sign of life whenever it is given back, which
+/// costs a commit of one order a third of its time.
+type Kept = Arc<Mutex<Vec<(PoolConnection<Postgres>, Instant)>>>;
+
+/// A connection taken from those that are kept.
+pub(super) struct KeptConnection {
+    pub(super) connection: PoolConnection<Postgres>,
+    kept: Kept,
+}
+
+impl KeptConnection {
+    /// Keeps it for the next commit. One that is dropped instead goes back to the pool,
+    /// which sees whether it is still good.
+    pub(super) fn keep(self) {
+        lock(&self.kept).push((self.connection, Instant::now()));
+    }
+}
+
+/// The worst that a panic could leave is a connection less.
+fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pool {
@@ -84,6 +114,7 @@ impl Pool {
         let current = RwLock::new(Current {
             generation: 0,
             connection,
+            kept: Kept::default(),
         });
         Self {
             shared: Arc::new(Shared {
@@ -100,6 +131,8 @@ impl Pool {
             Connection::Postgres(pool) => (pool.size(), pool.num_idle()),
             Connection::Sqlite(pool) => (pool.size(), pool.num_idle()),
         };
+        // Kept connections wait for work as well.
+        let idle = idle + lock(&self.current().kept).len();
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         let in_use = size.saturating_sub(idle);
         let working = self.shared.working.load(Ordering::Relaxed);
@@ -108,6 +141,31 @@ impl Pool {
             idle,
             waiting: working.saturating_sub(in_use),
         }
+    }
+
+    /// A connection for one commit, the one used last if it was used just now. For a
+    /// pool that serves nothing else: a kept connection is not there for others.
+    pub(super) async fn kept(&self) -> Result<KeptConnection, StorageError> {
+        let Current {
+            connection, kept, ..
+        } = self.current();
+        let last = lock(&kept).pop();
+        let connection = match last {
+            Some((connection, used)) if used.elapsed() < IDLE_BEFORE_TEST => connection,
+            // Dropped, it is tested.
+            _ => connection.get_postgres_connection_pool().acquire().await?,
+        };
+        Ok(KeptConnection { connection, kept })
+    }
+
+    /// Closes the connections; waits for what is under way.
+    pub(super) async fn close(&self) {
+        let Current {
+            connection, kept, ..
+        } = self.current();
+        lock(&kept).clear();
+        // Errors here have no one to act on them: the process is ending.
+        let _ = connection.close().await;
     }
 
     /// What to work with now.
@@ -161,6 +219,7 @@ impl Pool {
             *current = Current {
                 generation: generation + 1,
                 connection,
+                kept: Kept::default(),
             };
         }
         Ok(())

@@ -62,23 +62,25 @@ impl Store {
     /// can be had; [`StorageError::CommitUnknown`] when it breaks or falls silent
     /// while the writes are under way.
     pub async fn commit(&self, writes: &Writes) -> Result<(), StorageError> {
-        let Connection::Postgres(pool) = Connection::of(&self.writer()) else {
+        if !self.is_shared() {
             return self
                 .transaction(async |tx| {
                     tx.write(writes, Guard::ByVersion).await?;
                     Ok(Verdict::Commit(()))
                 })
                 .await;
-        };
+        }
         let sent = AtomicBool::new(false);
         let statement = async {
-            let mut connection = pool.acquire().await?;
+            let mut kept = self.committers.kept().await?;
             sent.store(true, Ordering::Relaxed);
-            let written = postgres::write(&mut connection, writes, Guard::ByVersion).await;
-            written.map_err(StorageError::of_commit)
+            let written = postgres::write(&mut kept.connection, writes, Guard::ByVersion).await;
+            written.map_err(StorageError::of_commit)?;
+            kept.keep();
+            Ok(())
         };
         let silent = |error| silence(&sent, error);
-        self.writer.bounded_or(statement, silent).await
+        self.committers.bounded_or(statement, silent).await
     }
 
     /// Does `work` in one write transaction. Must run in a task of its own, as
