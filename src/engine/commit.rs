@@ -173,9 +173,10 @@ pub(super) async fn failed(
 }
 
 /// Answers the orders that touch one of `levels` for the second time with contention,
-/// which makes their callers' retries wait, and returns the others. The first time is
-/// not the order's fault but that of the memory it was planned on. No levels: a request
-/// has been answered meanwhile, or the database did not say which level it was.
+/// which makes their callers' retries wait, and returns the others. The first time an
+/// order is read and planned again at once: as a rule not it met somebody, but the memory
+/// that it was planned on was old. No levels: a request has been answered meanwhile, or
+/// the database did not say which level it was.
 fn send_back_conflicted(batch: Vec<Queued>, levels: &[LevelKey]) -> Vec<Queued> {
     let levels: HashSet<&LevelKey> = levels.iter().collect();
     let mut again = Vec::with_capacity(batch.len());
