@@ -113,7 +113,10 @@ impl Lane {
                     ended = &mut sent.task => match ended {
                         Ok(ended) => break ended,
                         // A panic: its callers learn that nothing is known.
-                        Err(_) => return self.plan_anew(),
+                        Err(_) => {
+                            self.context.memory.forget();
+                            return self.plan_anew();
+                        }
                     },
                     () = sleep(PLAN_INTERVAL) => self.plan_ahead(),
                 }
