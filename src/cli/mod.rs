@@ -103,7 +103,15 @@ fn execute(command: Command, mut loaded: Loaded) -> anyhow::Result<ExitCode> {
         "warn".clone_into(&mut loaded.config.log.filter);
     }
     telemetry::init(&loaded.config.log)?;
-    let runtime = server::runtime(&loaded.config.server).context("cannot start the runtime")?;
+    let runtime = if serves {
+        server::runtime(&loaded.config.server)
+    } else {
+        // Commands that are a crowd of callers, the demo with a server among them.
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+    };
+    let runtime = runtime.context("cannot start the runtime")?;
     let result = runtime.block_on(Box::pin(dispatch(command, loaded)));
     runtime.shutdown_timeout(LEFTOVERS_TIMEOUT);
     result
