@@ -73,7 +73,7 @@ struct Current {
 
 /// PostgreSQL connections that are kept between commits, and when each was used last.
 /// The pool would ask a connection for a sign of life whenever it is given back, which
-/// costs a commit of one order a third of its time.
+/// costs a commit of one order a quarter of its time.
 type Kept = Arc<Mutex<Vec<(PoolConnection<Postgres>, Instant)>>>;
 
 /// A connection taken from those that are kept.
