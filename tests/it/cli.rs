@@ -114,6 +114,7 @@ async fn a_watcher_that_stops_reading_costs_bounded_memory_and_gets_the_last_val
 
     const CALLERS: usize = 64;
     const ORDERS: usize = 25;
+    const GROWTH_MAX: usize = 16 << 20;
     let server = Server::start(Home::new(store)).await;
     let client = server.client().await;
     let skus: Vec<String> = (0..50).map(|i| format!("sku-{i}")).collect();
@@ -152,13 +153,21 @@ async fn a_watcher_that_stops_reading_costs_bounded_memory_and_gets_the_last_val
     // and fill the windows of the connections.
     sell("first").await;
     sell("again").await;
-    let before = server.resident_bytes();
-    sell("second").await;
-    let grown = server.resident_bytes().saturating_sub(before);
-    // A queue of values would hold 20 streams × 16,000 changes × 100 bytes.
+    // A queue of values would hold 20 streams × 16,000 changes × 100 bytes more after
+    // every part; what a cache or an allocator takes once it does not take again.
+    let mut least_grown = usize::MAX;
+    for part in ["second", "third", "fourth"] {
+        let before = server.resident_bytes();
+        sell(part).await;
+        let grown = server.resident_bytes().saturating_sub(before);
+        least_grown = least_grown.min(grown);
+        if least_grown < GROWTH_MAX {
+            break;
+        }
+    }
     assert!(
-        grown < 16 << 20,
-        "{grown} bytes more after {} changes",
+        least_grown < GROWTH_MAX,
+        "{least_grown} bytes more after each {} changes",
         CALLERS * ORDERS * 10
     );
     let version = crate::api::level(&client, "sku-7").await.version;
