@@ -49,6 +49,7 @@ impl WatchRequest {
                         .extend(fields.key(&prefix, &level.sku, &level.location));
                 }
                 Some(Selector::All(_)) => targets.all = true,
+                Some(_) => fields.refuse(format!("selectors[{i}]"), "not served yet"),
                 None => fields.refuse(format!("selectors[{i}]"), "must be level or all"),
             }
         }
