@@ -132,8 +132,9 @@ section! { "engine"
         },
         /// Most writes of one commit; 1 switches batching off.
         ///
-        /// Where the cost of a commit has been shared among enough orders to vanish.
-        batch_orders_max: usize = Int { default: 1_024, min: 1, max: 16_384, unit: "orders" },
+        /// Where the cost of a commit has been shared among enough orders to vanish; larger ones make
+        /// callers and database work in turns. More pays where a flush takes longer than 5 ms.
+        batch_orders_max: usize = Int { default: 256, min: 1, max: 16_384, unit: "orders" },
         /// Most order lines of one commit.
         ///
         /// Keeps a commit of wide orders as short as one of narrow ones.

@@ -37,7 +37,7 @@ fn from_environment(variables: &[(&str, &str)]) -> Result<Loaded, ConfigErrors> 
 fn the_defaults_are_valid_and_each_has_a_row() {
     let config = Config::default();
     assert_eq!(config.server.listen, "127.0.0.1:50051");
-    assert_eq!(config.engine.batch_orders_max, 1_024);
+    assert_eq!(config.engine.batch_orders_max, 256);
     assert_eq!(config.server.message_bytes_max, 4 << 20);
     assert!(config.store.migrates_at_start());
     assert_eq!(config.watch.heartbeat(), std::time::Duration::from_secs(15));
@@ -299,7 +299,7 @@ fn the_table_has_a_line_for_each_key() {
     let table = markdown_table();
     assert_eq!(table.lines().count(), 2 + table::rows().count());
     assert!(table.contains(
-        "| `engine.batch_orders_max` | `1024` | orders | 1 to 16384 | \
+        "| `engine.batch_orders_max` | `256` | orders | 1 to 16384 | \
          Most writes of one commit; 1 switches batching off. |"
     ));
     assert!(

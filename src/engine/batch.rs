@@ -20,6 +20,7 @@ use super::commit::{self, commands};
 use super::locking::Manner;
 use super::plan::{Accepted, Plan, Planner};
 use super::queue::Queued;
+use super::strangers::Strangers;
 use crate::clock;
 use crate::domain::Timestamp;
 use crate::engine::Done;
@@ -37,6 +38,7 @@ pub(super) async fn run(queue: mpsc::UnboundedReceiver<Queued>, context: Arc<Con
         context,
         waiting: VecDeque::new(),
         aside: Vec::new(),
+        strangers: Strangers::default(),
         ahead: Ahead::default(),
         earlier: Arc::default(),
     };
@@ -49,9 +51,11 @@ struct Lane {
     context: Arc<Context>,
     /// Not planned yet, in the order of the queue.
     waiting: VecDeque<Queued>,
-    /// What cannot be planned on remembered levels: some are not known, or there is
-    /// not enough, which only a load may say.
+    /// What cannot be planned on remembered levels: there is not enough, or the
+    /// request has been answered before, which only a load may say.
     aside: Vec<Queued>,
+    /// What names levels that are not remembered; they are read while a commit is under way.
+    strangers: Strangers,
     ahead: Ahead,
     /// What the commit under way answers, for whoever repeats it.
     earlier: Arc<Accepted>,
@@ -64,6 +68,16 @@ struct Ahead {
     batch: Vec<Queued>,
     outcomes: Vec<Result<Done, Error>>,
     lines: usize,
+}
+
+/// What can be said of an order before its commit.
+enum Foreseen {
+    /// It is accepted, or was: its answer, if the guards hold.
+    Accepted(Done),
+    /// One of its levels is not remembered.
+    Unknown,
+    /// It would be refused, or meets a conflict for the second time: only a load may say.
+    Doubtful,
 }
 
 /// A commit under way.
@@ -95,6 +109,8 @@ impl Lane {
         if self.aside.is_empty() && !self.ahead.batch.is_empty() {
             let sent = self.send(lane);
             Box::pin(self.follow(sent)).await;
+            let strangers = self.strangers.leave().await;
+            self.wait_in_front(strangers);
         } else {
             let batch = self.batch_to_read();
             // Boxed: the compiler bounds how deep futures may lie in each other.
@@ -118,8 +134,13 @@ impl Lane {
                             return self.plan_anew();
                         }
                     },
-                    () = sleep(PLAN_INTERVAL) => self.plan_ahead(),
+                    known = self.strangers.known(), if self.strangers.are_being_read() => {
+                        self.wait_in_front(known);
+                    }
+                    () = sleep(PLAN_INTERVAL) => {}
                 }
+                self.plan_ahead();
+                self.strangers.read(&self.context);
             };
             let lane = sent.lane;
             match done {
@@ -207,8 +228,9 @@ impl Lane {
                 continue;
             }
             match self.ahead.plan(&queued, &self.context, &self.earlier) {
-                Some(done) => self.ahead.add(queued, done),
-                None => self.aside.push(queued),
+                Foreseen::Accepted(done) => self.ahead.add(queued, done),
+                Foreseen::Unknown if !queued.read => self.strangers.add(queued),
+                Foreseen::Unknown | Foreseen::Doubtful => self.aside.push(queued),
             }
         }
     }
@@ -230,7 +252,12 @@ impl Lane {
 
     /// Gives the planned batch up; its orders wait again, in front.
     fn wait_again(&mut self) {
-        for queued in mem::take(&mut self.ahead).batch.into_iter().rev() {
+        let planned = mem::take(&mut self.ahead).batch;
+        self.wait_in_front(planned);
+    }
+
+    fn wait_in_front(&mut self, orders: Vec<Queued>) {
+        for queued in orders.into_iter().rev() {
             self.waiting.push_front(queued);
         }
     }
@@ -239,9 +266,10 @@ impl Lane {
     /// and what waits behind it.
     fn batch_to_read(&mut self) -> Vec<Queued> {
         self.plan_anew();
-        for queued in mem::take(&mut self.aside).into_iter().rev() {
-            self.waiting.push_front(queued);
-        }
+        let strangers = self.strangers.take();
+        self.wait_in_front(strangers);
+        let aside = mem::take(&mut self.aside);
+        self.wait_in_front(aside);
         let config = &self.context.config;
         let mut lines = 0;
         let fitting = self.waiting.iter().take(config.batch_orders_max);
@@ -263,31 +291,31 @@ impl Ahead {
                 && self.lines + queued.lines() <= config.batch_lines_max)
     }
 
-    /// What `queued` is answered if it can be accepted, or was, on what is remembered.
-    fn plan(
-        &mut self,
-        queued: &Queued,
-        context: &Context,
-        earlier: &Arc<Accepted>,
-    ) -> Option<Result<Done, Error>> {
+    /// What can be said of `queued` from what is remembered.
+    fn plan(&mut self, queued: &Queued, context: &Context, earlier: &Arc<Accepted>) -> Foreseen {
         if queued.conflicted {
-            return None;
+            return Foreseen::Doubtful;
         }
         let planner = self
             .planner
             .get_or_insert_with(|| Planner::new(clock::now(), Arc::clone(earlier)));
         for key in queued.keys() {
             if !planner.knows(key) {
-                planner.know(context.memory.recall(key)?);
+                match context.memory.recall(key) {
+                    Some(level) => planner.know(level),
+                    None => return Foreseen::Unknown,
+                }
             }
         }
-        let outcome = planner.command(&queued.prepared);
-        outcome.is_ok().then_some(outcome)
+        match planner.command(&queued.prepared) {
+            Ok(done) => Foreseen::Accepted(done),
+            Err(_) => Foreseen::Doubtful,
+        }
     }
 
-    fn add(&mut self, queued: Queued, done: Result<Done, Error>) {
+    fn add(&mut self, queued: Queued, done: Done) {
         self.lines += queued.lines();
         self.batch.push(queued);
-        self.outcomes.push(done);
+        self.outcomes.push(Ok(done));
     }
 }

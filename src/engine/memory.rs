@@ -44,6 +44,25 @@ impl Memory {
         }
     }
 
+    /// Remembers levels that were read, unless a commit of ours has told of a later version.
+    pub(super) fn learn(&self, levels: Vec<LoadedLevel>) {
+        let mut known = self.lock();
+        if known.len() + levels.len() > LEVELS_MAX {
+            known.clear();
+        }
+        // An unknown SKU may be put at any time, and nobody would tell.
+        for loaded in levels.into_iter().filter(|loaded| loaded.sku_known) {
+            let version = |known: &LoadedLevel| known.level.version;
+            let key = &loaded.level.key;
+            if known
+                .get(key)
+                .is_none_or(|known| version(known) < loaded.level.version)
+            {
+                known.insert(key.clone(), loaded);
+            }
+        }
+    }
+
     /// Forgets what a commit that failed would have made: all of it was remembered when
     /// it was sent, and what was planned since stands on it.
     pub(super) fn forget(&self) {

@@ -13,6 +13,7 @@ pub mod plan;
 mod products;
 mod queue;
 mod single;
+mod strangers;
 
 pub use products::ProductsPut;
 

@@ -23,6 +23,8 @@ pub(super) struct Queued {
     /// It met a conflict: before it is planned again, its levels and its request are
     /// read. The next conflict sends it back to its caller's backoff.
     pub(super) conflicted: bool,
+    /// Its levels have been read on its account.
+    pub(super) read: bool,
     /// When it was planned for a commit that nobody heard the end of.
     pub(super) unheard: Option<Timestamp>,
     _room: Room,
@@ -39,6 +41,7 @@ impl Queued {
             reply,
             since: Instant::now(),
             conflicted: false,
+            read: false,
             unheard: None,
             _room: room,
         }

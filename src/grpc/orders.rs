@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
-use tracing::{Instrument as _, info_span};
+use tracing::info_span;
 
 use super::{Gate, convert, turn_down};
 use crate::domain::Order;
@@ -33,26 +33,24 @@ impl OrderService for Orders {
         let refuse = turn_down(outcomes);
         self.gate.pass().map_err(refuse)?;
         let new = convert::new_order(request.into_inner()).map_err(refuse)?;
-        let span =
-            info_span!("create_order", request_id = %new.request_id, order_id = %new.order_id);
-        let done = self.engine.submit(Command::CreateOrder(new));
-        async move {
-            match done.await.map_err(refuse)? {
-                Done::Order { order, replayed } => {
-                    if replayed {
-                        outcomes.replayed.add(1);
-                    }
-                    let order = Some(proto::Order::from(&*order));
-                    Ok(Response::new(proto::CreateOrderResponse {
-                        order,
-                        replayed,
-                    }))
+        let (request_id, order_id) = (new.request_id.clone(), new.order_id);
+        // The one place that logs is the failure: a span for each order cost 2 % of all orders.
+        let fail =
+            |error| info_span!("create_order", %request_id, %order_id).in_scope(|| refuse(error));
+        match self.engine.submit(Command::CreateOrder(new)).await {
+            Ok(Done::Order { order, replayed }) => {
+                if replayed {
+                    outcomes.replayed.add(1);
                 }
-                Done::Adjusted { .. } => unreachable!("plan answers each command in its kind"),
+                let order = Some(proto::Order::from(&*order));
+                Ok(Response::new(proto::CreateOrderResponse {
+                    order,
+                    replayed,
+                }))
             }
+            Ok(Done::Adjusted { .. }) => unreachable!("plan answers each command in its kind"),
+            Err(error) => Err(fail(error)),
         }
-        .instrument(span)
-        .await
     }
 
     async fn get_order(

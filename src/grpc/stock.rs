@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tonic::{Request, Response, Status};
-use tracing::{Instrument as _, info_span};
+use tracing::info_span;
 
 use super::convert::{self, Fields, KeyToRead};
 use super::watch::{WatchStream, Watching};
@@ -53,29 +53,26 @@ impl InventoryService for Inventory {
         let refuse = turn_down(outcomes);
         self.gate.pass().map_err(refuse)?;
         let adjustment = convert::adjustment(request.into_inner()).map_err(refuse)?;
-        let span = info_span!("adjust_stock", request_id = %adjustment.request_id);
-        let done = self.engine.submit(Command::AdjustStock(adjustment));
-        async move {
-            match done.await.map_err(refuse)? {
-                Done::Adjusted {
-                    movement,
-                    level,
-                    replayed,
-                } => {
-                    if replayed {
-                        outcomes.replayed.add(1);
-                    }
-                    Ok(Response::new(proto::AdjustStockResponse {
-                        level: Some((&level).into()),
-                        movement: Some((&*movement).into()),
-                        replayed,
-                    }))
+        let request_id = adjustment.request_id.clone();
+        let fail = |error| info_span!("adjust_stock", %request_id).in_scope(|| refuse(error));
+        match self.engine.submit(Command::AdjustStock(adjustment)).await {
+            Ok(Done::Adjusted {
+                movement,
+                level,
+                replayed,
+            }) => {
+                if replayed {
+                    outcomes.replayed.add(1);
                 }
-                Done::Order { .. } => unreachable!("plan answers each command in its kind"),
+                Ok(Response::new(proto::AdjustStockResponse {
+                    level: Some((&level).into()),
+                    movement: Some((&*movement).into()),
+                    replayed,
+                }))
             }
+            Ok(Done::Order { .. }) => unreachable!("plan answers each command in its kind"),
+            Err(error) => Err(fail(error)),
         }
-        .instrument(span)
-        .await
     }
 
     async fn get_stock(

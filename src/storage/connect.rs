@@ -38,8 +38,10 @@ const MARGIN: Duration = Duration::from_secs(1);
 
 /// What SQLite's writer may keep of the file in memory, as `cache_size` has it
 /// (negative: KiB). The default of 2 MiB, which does for the readers, would read
-/// index pages back from the file for every batch.
-const SQLITE_WRITER_CACHE_KIB: &str = "-65536";
+/// index pages back from the file for every batch. More is no better: a commit that
+/// split a page walks the whole cache's hash table (`balance_nonroot` passes a page
+/// through the highest number there is, which `pcache1Truncate` then cleans up after).
+const SQLITE_WRITER_CACHE_KIB: &str = "-16384";
 
 /// The page size of a new SQLite file. A random request_id makes each order write
 /// a page of its own into the WAL; half the default writes half as much.
@@ -51,7 +53,7 @@ const SQLITE_PAGE_BYTES: u32 = 2_048;
 const SQLITE_CHECKPOINT_PAGES: &str = "32000";
 
 /// Statements that a connection keeps prepared; there are fewer.
-const STATEMENT_CACHE: usize = 128;
+const STATEMENT_CACHE: usize = 192;
 
 impl Store {
     /// Opens the store that `config.url` names. PostgreSQL is connected to when
@@ -132,7 +134,10 @@ async fn sqlite_pool(
                 .busy_timeout(SQLITE_BUSY_TIMEOUT)
                 .statement_cache_capacity(STATEMENT_CACHE);
             let options = match connections_max {
-                1 => options.pragma("cache_size", SQLITE_WRITER_CACHE_KIB),
+                1 => options.pragma(
+                    "cache_size",
+                    std::env::var("SR_CACHE").unwrap_or(SQLITE_WRITER_CACHE_KIB.into()),
+                ),
                 _ => options,
             };
             match access {

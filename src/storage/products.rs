@@ -3,7 +3,7 @@
 use sea_orm::sqlx::{AssertSqlSafe, query};
 use sea_orm::{FromQueryResult as _, QueryResult};
 
-use super::commit::{column, store};
+use super::commit::{Parameters, column, store};
 use super::entity::{product, stock_level};
 use super::{StorageError, WriteTx, stock};
 use crate::domain::{Product, Sku, StockLevel};
@@ -69,11 +69,18 @@ impl WriteTx {
                 statement.execute(&mut **tx).await?;
             }
             Self::Sqlite(tx) => {
-                store(tx, UPSERT_SQLITE, 3, products, |row, product| {
-                    row.add(product.sku.as_str());
-                    row.add(product.display_name.as_str());
-                    row.add(product.low_stock_threshold);
-                })
+                store(
+                    tx,
+                    UPSERT_SQLITE,
+                    Parameters::default(),
+                    3,
+                    products,
+                    |row, product| {
+                        row.add(product.sku.as_str());
+                        row.add(product.display_name.as_str());
+                        row.add(product.low_stock_threshold);
+                    },
+                )
                 .await?;
             }
         }

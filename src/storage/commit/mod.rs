@@ -9,7 +9,7 @@ mod postgres;
 mod sqlite;
 
 pub(super) use postgres::column;
-pub(super) use sqlite::store;
+pub(super) use sqlite::{Parameters, store};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

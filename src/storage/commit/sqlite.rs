@@ -2,11 +2,13 @@
 //! writer out, so what was read in this transaction cannot change; but a plan made
 //! from memory has not looked for its request ids, and one of them may be stored.
 //!
-//! The rows of a statement are a VALUES list as long as the next power of two, so that
-//! there are a dozen texts and a batch takes one statement a table: each is a trip to
+//! The rows of a statement are a VALUES list, filled up to one of two dozen lengths, so
+//! that there are few texts and a batch takes one statement a table: each is a trip to
 //! SQLite's own thread and back. Parameters that are not bound are NULL
 //! (<https://sqlite.org/lang_expr.html#parameters>), which is how rows that fill the
-//! list up are told from others.
+//! list up are told from others. A value that all rows share is bound once, before them.
+
+use std::sync::Arc;
 
 use sea_orm::sqlx::sqlite::{Sqlite, SqliteArguments};
 use sea_orm::sqlx::{Arguments as _, AssertSqlSafe, Encode, SqliteConnection, Type, query};
@@ -14,7 +16,7 @@ use sea_orm::sqlx::{Arguments as _, AssertSqlSafe, Encode, SqliteConnection, Typ
 use super::super::error::StorageError;
 use super::super::{orders, stock};
 use super::{Writes, sorted_movements, sorted_requests, split_levels};
-use crate::domain::{LevelKey, LevelWrite, LoadedLevel, RequestId};
+use crate::domain::{LevelKey, LevelWrite, LoadedLevel, Movement, Order, RequestId, RequestWrite};
 
 const INSERT_REQUESTS: &str = "\
 INSERT INTO request (request_id, fingerprint, order_id, sku, location, version)
@@ -22,31 +24,31 @@ SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL
 ON CONFLICT DO NOTHING";
 
 const INSERT_ORDERS: &str = "\
-INSERT INTO orders (order_id, request_id, state, lines, customer_ref, labels, created_us, updated_us, version)
-SELECT *, 1 FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
+INSERT INTO orders (created_us, updated_us, version, order_id, request_id, state, lines, customer_ref, labels)
+SELECT ?, ?, 1, * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 
 const INSERT_MOVEMENTS: &str = "\
-INSERT INTO movement (sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved,
-                      time_us, order_id, request_id, note)
-SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
+INSERT INTO movement (time_us, sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved,
+                      order_id, request_id, note)
+SELECT ?, * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 
 const INSERT_LEVELS: &str = "\
-INSERT INTO stock_level (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us)
-SELECT column1, column2, column3, column4, column5, column6, column7
+INSERT INTO stock_level (updated_us, sku, location, on_hand, reserved, version, low_stock_threshold)
+SELECT ?, column1, column2, column3, column4, column5, column6
 FROM (VALUES {rows}) WHERE column1 IS NOT NULL
 ON CONFLICT DO NOTHING";
 
 const UPDATE_LEVELS: &str = "\
-WITH n (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, expected)
-    AS (VALUES {rows})
 UPDATE stock_level
-SET on_hand = n.on_hand, reserved = n.reserved, version = n.version,
-    low_stock_threshold = n.low_stock_threshold, updated_us = n.updated_us
-FROM n
+SET updated_us = ?, on_hand = n.on_hand, reserved = n.reserved, version = n.version,
+    low_stock_threshold = n.low_stock_threshold
+FROM (SELECT column1 AS sku, column2 AS location, column3 AS on_hand, column4 AS reserved,
+             column5 AS version, column6 AS low_stock_threshold, column7 AS expected
+      FROM (VALUES {rows})) AS n
 WHERE stock_level.sku = n.sku AND stock_level.location = n.location
   AND stock_level.version = n.expected";
 
-/// Most rows of one statement. Those of the widest table are 24,576 parameters;
+/// Most rows of one statement. Those of the widest table are 22,528 parameters;
 /// SQLite takes 32,766.
 const ROWS_MAX: usize = 2_048;
 
@@ -56,63 +58,36 @@ pub(super) async fn write(
     writes: &Writes,
 ) -> Result<(), StorageError> {
     let (new, existing) = split_levels(writes);
-    let mut written = store(connection, INSERT_LEVELS, 8, &new, level_row).await?;
-    written += store(connection, UPDATE_LEVELS, 8, &existing, level_row).await?;
+    let at = |times| Parameters::of_all(times, writes.time.us());
+    let mut written = store(connection, INSERT_LEVELS, at(1), 7, &new, level_row).await?;
+    written += store(connection, UPDATE_LEVELS, at(1), 7, &existing, level_row).await?;
     if written < writes.levels.len() as u64 {
         return Err(StorageError::Conflict {
             levels: moved_on(connection, writes).await?,
         });
     }
     let requests = sorted_requests(writes);
-    let answered = store(connection, INSERT_REQUESTS, 6, &requests, |row, request| {
-        row.add(request.request_id.as_str());
-        row.add(&request.fingerprint.as_bytes()[..]);
-        row.add(request.order_id.map(|id| id.0));
-        let movement = request.movement.as_ref();
-        row.add(movement.map(|(key, _)| key.sku.as_str()));
-        row.add(movement.map(|(key, _)| key.location.as_str()));
-        row.add(movement.map(|(_, version)| version.number()));
-    });
+    let answered = store(
+        connection,
+        INSERT_REQUESTS,
+        at(0),
+        6,
+        &requests,
+        request_row,
+    );
     if answered.await? < requests.len() as u64 {
         return Err(StorageError::Conflict { levels: Vec::new() });
     }
-    store(
-        connection,
-        INSERT_ORDERS,
-        8,
-        &writes.orders,
-        |row, order| {
-            row.add(order.order_id.0);
-            row.add(order.request_id.as_str());
-            row.add(orders::state_number(order.state));
-            row.add(orders::lines_json(order));
-            row.add((!order.customer_ref.is_empty()).then_some(order.customer_ref.as_str()));
-            row.add(orders::labels_json(order));
-            row.add(order.created.us());
-            row.add(order.updated.us());
-        },
-    )
-    .await?;
+    let orders = &writes.orders;
+    store(connection, INSERT_ORDERS, at(2), 6, orders, order_row).await?;
     let movements = sorted_movements(writes);
     store(
         connection,
         INSERT_MOVEMENTS,
-        12,
+        at(1),
+        11,
         &movements,
-        |row, movement| {
-            row.add(movement.key.sku.as_str());
-            row.add(movement.key.location.as_str());
-            row.add(movement.version.number());
-            row.add(movement.kind as i64);
-            row.add(movement.on_hand_delta);
-            row.add(movement.reserved_delta);
-            row.add(movement.on_hand);
-            row.add(movement.reserved);
-            row.add(movement.time.us());
-            row.add(movement.order_id.map(|id| id.0));
-            row.add(movement.request_id.as_ref().map(RequestId::as_str));
-            row.add((!movement.note.is_empty()).then_some(movement.note.as_str()));
-        },
+        movement_row,
     )
     .await?;
     Ok(())
@@ -120,21 +95,62 @@ pub(super) async fn write(
 
 fn level_row(row: &mut Parameters, write: &&LevelWrite) {
     let level = &write.level;
-    row.add(level.key.sku.as_str());
-    row.add(level.key.location.as_str());
+    row.add(level.key.sku.shared());
+    row.add(level.key.location.shared());
     row.add(level.on_hand);
     row.add(level.reserved);
     row.add(level.version.number());
     row.add(level.low_stock_threshold);
-    row.add(level.updated.us());
     row.add(write.expected.number());
 }
 
-/// Values to bind, row after row.
-#[derive(Default)]
+fn request_row(row: &mut Parameters, request: &&RequestWrite) {
+    row.add(request.request_id.shared());
+    row.add(&request.fingerprint.as_bytes()[..]);
+    row.add(request.order_id.map(|id| id.0));
+    let movement = request.movement.as_ref();
+    row.add(movement.map(|(key, _)| key.sku.shared()));
+    row.add(movement.map(|(key, _)| key.location.shared()));
+    row.add(movement.map(|(_, version)| version.number()));
+}
+
+fn order_row(row: &mut Parameters, order: &Arc<Order>) {
+    row.add(order.order_id.0);
+    row.add(order.request_id.shared());
+    row.add(orders::state_number(order.state));
+    row.add(orders::lines_json(order));
+    row.add((!order.customer_ref.is_empty()).then_some(order.customer_ref.as_str()));
+    row.add(orders::labels_json(order));
+}
+
+fn movement_row(row: &mut Parameters, movement: &&Movement) {
+    row.add(movement.key.sku.shared());
+    row.add(movement.key.location.shared());
+    row.add(movement.version.number());
+    row.add(movement.kind as i64);
+    row.add(movement.on_hand_delta);
+    row.add(movement.reserved_delta);
+    row.add(movement.on_hand);
+    row.add(movement.reserved);
+    row.add(movement.order_id.map(|id| id.0));
+    row.add(movement.request_id.as_ref().map(RequestId::shared));
+    row.add((!movement.note.is_empty()).then_some(movement.note.as_str()));
+}
+
+/// Values to bind: those that all rows share, then row after row.
+#[derive(Clone, Default)]
 pub(in crate::storage) struct Parameters(SqliteArguments);
 
 impl Parameters {
+    /// The same number so many times.
+    fn of_all(times: usize, number: i64) -> Self {
+        let mut parameters = Self::default();
+        for _ in 0..times {
+            parameters.add(number);
+        }
+        parameters
+    }
+
     pub(in crate::storage) fn add<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite>) {
         self.0
             .add(value)
@@ -142,27 +158,36 @@ impl Parameters {
     }
 }
 
-/// Runs `sql` over `rows` of `width` columns and returns how many it stored.
+/// Runs `sql` over `rows` of `width` columns, after what they share, and returns how
+/// many it stored.
 pub(in crate::storage) async fn store<Row>(
     connection: &mut SqliteConnection,
     sql: &'static str,
+    shared: Parameters,
     width: usize,
     rows: &[Row],
     bind: impl Fn(&mut Parameters, &Row),
 ) -> Result<u64, StorageError> {
     let mut stored = 0;
     for rows in rows.chunks(ROWS_MAX) {
-        let mut parameters = Parameters::default();
+        let mut parameters = shared.clone();
         parameters.0.reserve(rows.len() * width, 0);
         for row in rows {
             bind(&mut parameters, row);
         }
-        let places = placeholders(rows.len().next_power_of_two(), width);
+        let places = placeholders(filled_up(rows.len()), width);
         let text = AssertSqlSafe(sql.replace("{rows}", &places));
         let statement = sea_orm::sqlx::query_with(text, parameters.0);
         stored += statement.execute(&mut *connection).await?.rows_affected();
     }
     Ok(stored)
+}
+
+/// The length to which a list of so many rows is filled up: 1, 2, 3, 4, 6, 8, 12, 16 …
+fn filled_up(rows: usize) -> usize {
+    let power = rows.next_power_of_two();
+    let between = power / 4 * 3;
+    if rows <= between { between } else { power }
 }
 
 /// `(?,?),(?,?)`
@@ -201,10 +226,24 @@ pub(super) async fn read_levels(
 
 #[cfg(test)]
 mod tests {
-    use super::placeholders;
+    use super::{ROWS_MAX, filled_up, placeholders};
 
     #[test]
     fn a_statement_has_a_place_for_each_value() {
         assert_eq!(placeholders(2, 3), "(?,?,?),(?,?,?)");
+    }
+
+    #[test]
+    fn every_list_is_filled_up_by_less_than_a_half_to_one_of_few_lengths() {
+        let mut lengths: Vec<usize> = (1..=ROWS_MAX).map(filled_up).collect();
+        for (rows, length) in (1..).zip(&lengths) {
+            assert!(
+                (rows..=rows + rows / 2).contains(length),
+                "{rows}: {length}"
+            );
+        }
+        lengths.dedup();
+        assert_eq!(lengths.len(), 22);
+        assert_eq!(lengths[..8], [1, 2, 3, 4, 6, 8, 12, 16]);
     }
 }
