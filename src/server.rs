@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
@@ -20,12 +20,11 @@ use tower::layer::util::{Identity, Stack};
 use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::error::chain;
-use crate::feed::{Feed, reread_forever};
+use crate::feed::{Feed, fan_out_forever, reread_forever};
 pub use crate::grpc::DeadlineLayer;
-use crate::grpc::{Gate, Inventory, Orders, Watching};
+use crate::grpc::{Gate, Inventory, InventoryServer, Orders, Permits, Watching};
 use crate::http::{self, Observed};
 use crate::proto::FILE_DESCRIPTOR_SET;
-use crate::proto::inventory_service_server::InventoryServiceServer;
 use crate::proto::order_service_server::OrderServiceServer;
 use crate::storage::{Access, SchemaState, StorageError, Store};
 use crate::telemetry::{Counters, keep_up_forever};
@@ -82,7 +81,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
     let store = Store::open(&config.store, Access::Write).await?;
-    let feed = Feed::new(config.watch.streams_max);
+    let feed = Feed::default();
+    let telling = fan_out_forever(feed.clone(), config.watch.cpu_share_percent);
+    let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
     let engine = Engine::start(
         store.clone(),
         config.engine.clone(),
@@ -114,7 +115,8 @@ pub async fn run(
         config: config.watch.clone(),
         counters: Arc::clone(&counters),
         gate: Arc::clone(&gate),
-        store_id: Arc::default(),
+        permits: Permits::new(&config.watch),
+        store_id: OnceCell::new(),
     };
     let router = transport(&config.server).add_service(health_service);
     let router = add_services(router, &config.server, &engine, &store, watching)?;
@@ -169,14 +171,14 @@ fn add_services(
         engine: engine.clone(),
         store: store.clone(),
         gate: Arc::clone(&watching.gate),
-        watching,
+        counters: Arc::clone(&watching.counters),
     };
     let bytes_max = config.message_bytes_max;
     Ok(router
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(OrderServiceServer::new(orders).max_decoding_message_size(bytes_max))
-        .add_service(InventoryServiceServer::new(inventory).max_decoding_message_size(bytes_max)))
+        .add_service(InventoryServer::new(inventory, watching, bytes_max)))
 }
 
 /// The runtime that a server is made for. A single worker takes woken tasks in turn: the

@@ -1,15 +1,16 @@
 //! The periodic re-read of watched levels: the net beneath every other source.
 //!
 //! It brings what other processes committed, and what a local commit of unknown
-//! outcome turned out to have changed.
+//! outcome turned out to have changed. What is watched by selectors is read page
+//! by page, so that levels which are new are found too.
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Feed;
 use crate::domain::{LevelKey, StockLevel};
-use crate::storage::{StorageError, Store};
+use crate::storage::{LevelFilter, StorageError, Store};
 use crate::telemetry::Counter;
 
 /// Levels that one statement reads.
@@ -19,15 +20,24 @@ const PAGE_LEVELS: usize = 1_000;
 /// takes a bounded share of its database: a round over more takes longer.
 const LEVELS_PER_SECOND_MAX: u32 = 20_000;
 
+/// What a statement counts as, however few levels it reads: so much lies around
+/// them that a thousand watched prefixes are a thousand such rounds.
+const STATEMENT_LEVELS: usize = 10;
+
 /// Re-reads watched levels, a round each `every`, until dropped. Counts the levels
 /// of which it knew more than the other sources had told as `repairs`.
 pub async fn reread_forever(feed: Feed, store: Store, every: Duration, repairs: Counter) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
+    let round = Round {
+        feed,
+        store,
+        repairs,
+    };
     loop {
         rounds.tick().await;
-        match reread(&feed, &store, &repairs).await {
+        match round.read().await {
             Ok(()) => failing = false,
             Err(error) if !failing => {
                 // Once an outage; watchers are late meanwhile, not wrong.
@@ -39,38 +49,68 @@ pub async fn reread_forever(feed: Feed, store: Store, every: Duration, repairs: 
     }
 }
 
-async fn reread(feed: &Feed, store: &Store, repairs: &Counter) -> Result<(), StorageError> {
-    let targets = feed.targets();
-    if targets.all {
+struct Round {
+    feed: Feed,
+    store: Store,
+    repairs: Counter,
+}
+
+impl Round {
+    async fn read(&self) -> Result<(), StorageError> {
+        let targets = self.feed.targets();
+        let selectors = &targets.selectors;
+        if selectors.all {
+            return self.read_pages(LevelFilter::default()).await;
+        }
+        for sku_prefix in selectors.prefixes.iter() {
+            let filter = LevelFilter {
+                sku_prefix,
+                ..LevelFilter::default()
+            };
+            self.read_pages(filter).await?;
+        }
+        for location in &selectors.locations {
+            let filter = LevelFilter {
+                location: Some(location),
+                ..LevelFilter::default()
+            };
+            self.read_pages(filter).await?;
+        }
+        if selectors.low {
+            let filter = LevelFilter {
+                low_only: true,
+                ..LevelFilter::default()
+            };
+            self.read_pages(filter).await?;
+        }
+        let keys: Vec<LevelKey> = targets.keys.into_iter().collect();
+        for keys in keys.chunks(PAGE_LEVELS) {
+            let loaded = self.store.read_levels(keys).await?;
+            let levels: Vec<StockLevel> = loaded.into_iter().map(|it| it.level).collect();
+            self.publish(&levels).await;
+        }
+        Ok(())
+    }
+
+    async fn read_pages(&self, filter: LevelFilter<'_>) -> Result<(), StorageError> {
         let mut after: Option<LevelKey> = None;
         loop {
-            let page = store
-                .list_levels(after.as_ref(), "", false, PAGE_LEVELS)
+            let page = self
+                .store
+                .list_levels(after.as_ref(), &filter, PAGE_LEVELS)
                 .await?;
-            publish(feed, &page.levels, repairs).await;
+            self.publish(&page.levels).await;
             if !page.more {
                 return Ok(());
             }
             after = page.levels.last().map(|level| level.key.clone());
         }
     }
-    let keys: Vec<LevelKey> = targets.keys.into_iter().collect();
-    for keys in keys.chunks(PAGE_LEVELS) {
-        let levels: Vec<StockLevel> = store
-            .read_levels(keys)
-            .await?
-            .into_iter()
-            .map(|loaded| loaded.level)
-            .collect();
-        publish(feed, &levels, repairs).await;
-    }
-    Ok(())
-}
 
-async fn publish(feed: &Feed, levels: &[StockLevel], repairs: &Counter) {
-    repairs.add(feed.publish(levels) as u64);
-    if levels.len() == PAGE_LEVELS {
-        tokio::time::sleep(Duration::from_secs(1) * PAGE_LEVELS as u32 / LEVELS_PER_SECOND_MAX)
-            .await;
+    /// Tells the feed what was read, and waits for what reading it may cost.
+    async fn publish(&self, levels: &[StockLevel]) {
+        self.repairs.add(self.feed.publish(levels) as u64);
+        let read = levels.len().max(STATEMENT_LEVELS) as u32;
+        sleep(Duration::from_secs(1) * read / LEVELS_PER_SECOND_MAX).await;
     }
 }

@@ -22,7 +22,7 @@ pub use commit::{Guard, Verdict, WriteTx};
 pub use error::StorageError;
 pub use pool::PoolUsage;
 pub use schema::SchemaState;
-pub use stock::StockPage;
+pub use stock::{LevelFilter, StockPage};
 
 use std::fs::File;
 use std::sync::Arc;

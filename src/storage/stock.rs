@@ -36,6 +36,17 @@ pub struct StockPage {
     pub more: bool,
 }
 
+/// Which levels to list; the default is all of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LevelFilter<'a> {
+    /// The beginning of their SKUs; an empty one fits all.
+    pub sku_prefix: &'a str,
+    /// Where they are; none fits all.
+    pub location: Option<&'a Location>,
+    /// Whether only those that are low.
+    pub low_only: bool,
+}
+
 impl Store {
     /// Reads levels, in the order of `keys`, at one moment. A level without a
     /// row reads as zeros at version 0.
@@ -47,15 +58,14 @@ impl Store {
         self.readers.bounded(read).await
     }
 
-    /// Reads the page of at most `limit` levels after `after` that fit the filters.
+    /// Reads the page of at most `limit` levels after `after` that fit the filter.
     ///
     /// # Errors
     /// The database failed.
     pub async fn list_levels(
         &self,
         after: Option<&LevelKey>,
-        sku_prefix: &str,
-        low_only: bool,
+        filter: &LevelFilter<'_>,
         limit: usize,
     ) -> Result<StockPage, StorageError> {
         use stock_level::Column;
@@ -71,12 +81,15 @@ impl Store {
                 ),
             );
         }
-        if let Some(end) = after_prefix(sku_prefix) {
+        if let Some(end) = after_prefix(filter.sku_prefix) {
             query = query
-                .filter(Column::Sku.gte(sku_prefix))
+                .filter(Column::Sku.gte(filter.sku_prefix))
                 .filter(Column::Sku.lt(end));
         }
-        if low_only {
+        if let Some(location) = filter.location {
+            query = query.filter(Column::Location.eq(location.as_str()));
+        }
+        if filter.low_only {
             // StockLevel::low_stock, in SQL.
             query = query.filter(Column::LowStockThreshold.gt(0)).filter(
                 sea_orm::sea_query::Expr::cust("on_hand - reserved <= low_stock_threshold"),

@@ -14,6 +14,6 @@ mod registry;
 
 pub use counters::{Counters, keep_up_forever};
 pub use groups::{Commits, Goodbyes, Locks, Pool, Pools, Queue, Watches};
-pub use instruments::{Counter, Gauge, Held, Histogram};
+pub use instruments::{Counter, Gauge, Held, Histogram, Sampled};
 pub use log::init;
 pub use outcomes::Outcomes;
