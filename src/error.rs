@@ -53,7 +53,7 @@ pub enum Error {
     #[error("the server is overloaded: {0}")]
     Overloaded(&'static str),
     /// A stream asks for more than is allowed, or there are too many already.
-    #[error("{bound}: at most {limit}")]
+    #[error("too many {bound}: at most {limit} {}", .bound.unit())]
     TooManyWatches {
         /// Too many of what.
         bound: WatchBound,
@@ -241,6 +241,16 @@ impl From<StorageError> for Error {
                 Self::StoreUnavailable(Some(error))
             }
             StorageError::Failed(_) => Self::Internal(error),
+        }
+    }
+}
+
+impl WatchBound {
+    /// What its limit counts.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Targets => "levels",
+            Self::Connection | Self::Server => "streams",
         }
     }
 }

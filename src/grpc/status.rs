@@ -113,7 +113,8 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
             put("version", actual);
         }
         Error::TooManyWatches { bound, limit } => {
-            details.add_quota_failure_violation(bound.to_string(), format!("at most {limit}"));
+            let description = format!("at most {limit} {}", bound.unit());
+            details.add_quota_failure_violation(bound.to_string(), description);
         }
         Error::StockContention { attempts } => put("attempts", attempts),
         Error::Overloaded(_)

@@ -17,9 +17,9 @@ use tonic::{Status, metadata::GRPC_CONTENT_TYPE};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use super::super::stock::Inventory;
 use super::Watching;
 use super::session::Session;
-use crate::grpc::stock::Inventory;
 use crate::proto::inventory_service_server::{InventoryServiceServer, SERVICE_NAME};
 use crate::proto::{WatchStockRequest, WatchStockResponse};
 
