@@ -35,5 +35,7 @@ mod pressure;
 mod readme;
 mod reads;
 mod requests;
+mod selectors;
 mod stock;
 mod watch;
+mod watch_bounds;
