@@ -258,3 +258,13 @@ async fn watches_leave_nothing_behind() {
         "the feed's and the task's"
     );
 }
+
+#[test]
+fn a_watched_level_is_small() {
+    let (registration, watcher) = (size_of::<slot::Registration>(), size_of::<Watcher>());
+    assert!(
+        registration <= 48,
+        "a registration takes {registration} bytes"
+    );
+    assert!(watcher <= 160, "a watcher takes {watcher} bytes");
+}

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
+use std::iter;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::slot::{Registration, Slot, SlotState};
 use super::update::Update;
@@ -97,11 +98,9 @@ impl Watch {
     /// The same, and how many versions were folded away. One task may wait at a time.
     pub fn poll_changed(&self, cx: &Context<'_>, levels_max: usize) -> Poll<Changed> {
         loop {
-            let Poll::Ready(taken) = self.watcher.poll_take(cx, levels_max) else {
-                return Poll::Pending;
-            };
+            let waiting = ready!(self.watcher.poll_waiting(cx));
             let mut changed = Changed::default();
-            for it in taken {
+            for it in iter::from_fn(|| self.watcher.pop()).take(waiting.min(levels_max)) {
                 self.take(&it, &mut changed);
             }
             // What it was told of may be what it has got meanwhile.

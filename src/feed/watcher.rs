@@ -9,6 +9,9 @@ use super::lock;
 use super::slot::{Registration, Slot};
 use super::targets::Selectors;
 
+/// Places that an empty mailbox keeps, where it once had more.
+const KEPT_MAX: usize = 64;
+
 /// What the feed knows of a watch.
 #[derive(Default)]
 pub(super) struct Watcher {
@@ -50,12 +53,8 @@ impl Watcher {
         }
     }
 
-    /// Takes at most `max` registrations out of the mailbox, or waits for one.
-    pub(super) fn poll_take(
-        &self,
-        cx: &Context<'_>,
-        max: usize,
-    ) -> Poll<VecDeque<Arc<Registration>>> {
+    /// Waits for something in the mailbox, and says how much there is.
+    pub(super) fn poll_waiting(&self, cx: &Context<'_>) -> Poll<usize> {
         let mut mailbox = lock(&self.mailbox);
         if mailbox.changed.is_empty() {
             match &mut mailbox.waker {
@@ -64,17 +63,20 @@ impl Watcher {
             }
             return Poll::Pending;
         }
-        let taken = if mailbox.changed.len() <= max {
-            std::mem::take(&mut mailbox.changed)
-        } else {
-            mailbox.changed.drain(..max).collect()
-        };
-        drop(mailbox);
-        for it in &taken {
-            // Before its value is read: what comes from now on puts it in again.
-            it.queued.store(false, Ordering::Release);
+        Poll::Ready(mailbox.changed.len())
+    }
+
+    /// Takes a registration out of the mailbox.
+    pub(super) fn pop(&self) -> Option<Arc<Registration>> {
+        let mut mailbox = lock(&self.mailbox);
+        let it = mailbox.changed.pop_front()?;
+        if mailbox.changed.is_empty() && mailbox.changed.capacity() > KEPT_MAX {
+            mailbox.changed = VecDeque::new();
         }
-        Poll::Ready(taken)
+        drop(mailbox);
+        // Before its value is read: what comes from now on puts it in again.
+        it.queued.store(false, Ordering::Release);
+        Some(it)
     }
 
     /// The watch's registration with a slot.

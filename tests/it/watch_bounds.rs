@@ -27,7 +27,7 @@ mod dead {
 
     #[test]
     fn a_dead_reader_is_gone_within_keepalive_interval_and_timeout() {
-        crate::fixture::run_on(StoreKind::Sqlite, super::a_dead_reader_is_gone);
+        crate::fixture::run_on(StoreKind::Sqlite, a_dead_reader_is_gone);
     }
 }
 
@@ -152,7 +152,7 @@ async fn many_watchers_of_one_level_are_told_at_a_pace_and_get_the_last_value(st
     let allowed = 625.0 + begin.elapsed().as_secs_f64() / 800e-6;
     let delivered = delivered() - before;
     assert!(
-        (delivered as f64) < allowed + 65.0,
+        (delivered as f64) < allowed + 257.0,
         "{delivered} deliveries, {allowed} allowed"
     );
     let lag = crate::scrape::Scrape::of(server.http).await;

@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderValue};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::{Codec as _, Streaming};
+use tonic::metadata::{GRPC_CONTENT_TYPE, MetadataValue};
 use tonic::server::NamedService;
 use tonic::transport::server::TcpConnectInfo;
-use tonic::{Status, metadata::GRPC_CONTENT_TYPE};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
@@ -78,6 +79,16 @@ async fn begin(
     bytes_max: usize,
 ) -> Result<Session, Status> {
     let (parts, body) = request.into_parts();
+    if let Some(encoding) = parts.headers.get("grpc-encoding")
+        && encoding != "identity"
+    {
+        let mut status = Status::unimplemented("requests are taken uncompressed");
+        let accepted = MetadataValue::from_static("identity");
+        status
+            .metadata_mut()
+            .insert("grpc-accept-encoding", accepted);
+        return Err(status);
+    }
     let peer = parts.extensions.get::<TcpConnectInfo>();
     let peer: Option<SocketAddr> = peer.and_then(TcpConnectInfo::remote_addr);
     let decoder = ProstCodec::<WatchStockResponse, WatchStockRequest>::default().decoder();

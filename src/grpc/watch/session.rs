@@ -100,12 +100,14 @@ impl Session {
                     // A stream that says nothing holds no memory for it.
                     self.ready = VecDeque::new();
                 }
-                self.pulse.spoke();
-                return Poll::Ready(Some(Ok(frame)));
+                return self.say(frame);
             }
             match &mut self.phase {
                 Phase::Snapshot(_) => ready!(self.poll_snapshot(cx)),
-                Phase::Live => ready!(self.poll_live(cx)),
+                Phase::Live => {
+                    let frame = ready!(self.poll_live(cx));
+                    return self.say(frame);
+                }
                 Phase::Leaving(_) => {
                     if let Phase::Leaving(why) = std::mem::replace(&mut self.phase, Phase::Ended) {
                         return Poll::Ready(Some(Err((*why).into())));
@@ -114,6 +116,11 @@ impl Session {
                 Phase::Ended => return Poll::Ready(None),
             }
         }
+    }
+
+    fn say(&mut self, frame: Bytes) -> Poll<Option<Result<Bytes, Status>>> {
+        self.pulse.spoke();
+        Poll::Ready(Some(Ok(frame)))
     }
 
     /// Waits for the next page and makes its messages, or goes live.
@@ -127,7 +134,8 @@ impl Session {
             Poll::Ready(Some(Err(error))) => {
                 tracing::error!(error = chain(&error), "cannot read a watch's snapshot");
                 let why = Error::StoreUnavailable(None);
-                self.leave(GoodbyeReason::StoreUnavailable, why);
+                let goodbye = self.leave(GoodbyeReason::StoreUnavailable, why);
+                self.ready.push_back(goodbye);
             }
             Poll::Ready(None) => {
                 self.phase = Phase::Live;
@@ -137,7 +145,8 @@ impl Session {
             }
             Poll::Pending => {
                 let beat = ready!(self.pulse.poll(cx));
-                self.beat(beat);
+                let frame = self.beat(beat);
+                self.ready.push_back(frame);
             }
         }
         Poll::Ready(())
@@ -157,22 +166,20 @@ impl Session {
     }
 
     /// Waits for the next thing to say. What is due by the clock comes first, so
-    /// that a level which never rests keeps no stream alive for ever.
-    fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Poll::Ready(beat) = self.pulse.poll(cx) {
-            if beat != Beat::Silent {
-                self.beat(beat);
-                return Poll::Ready(());
-            }
-            if self.poll_changes(cx).is_pending() {
-                self.beat(beat);
-            }
-            return Poll::Ready(());
+    /// that a level which never rests keeps no stream alive for ever; but a change
+    /// is a sign of life, too.
+    fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        match self.pulse.poll(cx) {
+            Poll::Pending => self.poll_changes(cx),
+            Poll::Ready(Beat::Silent) => match self.poll_changes(cx) {
+                Poll::Ready(frame) => Poll::Ready(frame),
+                Poll::Pending => Poll::Ready(self.beat(Beat::Silent)),
+            },
+            Poll::Ready(beat) => Poll::Ready(self.beat(beat)),
         }
-        self.poll_changes(cx)
     }
 
-    fn poll_changes(&mut self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_changes(&mut self, cx: &Context<'_>) -> Poll<Bytes> {
         let Changed { updates, folded } = ready!(self.watch.poll_changed(cx, MESSAGE_LEVELS_MAX));
         let counters = &self.watching.counters;
         counters.watch_deliveries.add(updates.len() as u64);
@@ -183,23 +190,22 @@ impl Session {
             let lag = Duration::from_micros(u64::try_from(lag_us).unwrap_or(0));
             counters.watches.lag.record_time(lag);
         }
-        self.ready.push_back(wire::changes(&updates, false));
-        Poll::Ready(())
+        Poll::Ready(wire::changes(&updates, false))
     }
 
-    fn beat(&mut self, beat: Beat) {
+    /// What to say to what has become due.
+    fn beat(&mut self, beat: Beat) -> Bytes {
         match beat {
-            Beat::Silent => self
-                .ready
-                .push_back(wire::frame(Event::Heartbeat(WatchHeartbeat {
-                    server_time: Some(clock::now().into()),
-                }))),
+            Beat::Silent => wire::frame(Event::Heartbeat(WatchHeartbeat {
+                server_time: Some(clock::now().into()),
+            })),
             Beat::Old => self.leave(GoodbyeReason::Age, Error::Draining),
             Beat::Draining => self.leave(GoodbyeReason::Draining, Error::Draining),
         }
     }
 
-    fn leave(&mut self, reason: GoodbyeReason, why: Error) {
+    /// The last message, after which only a status follows.
+    fn leave(&mut self, reason: GoodbyeReason, why: Error) -> Bytes {
         let goodbyes = &self.watching.counters.watches.goodbyes;
         match reason {
             GoodbyeReason::Draining => goodbyes.draining.add(1),
@@ -207,13 +213,12 @@ impl Session {
             GoodbyeReason::StoreUnavailable => goodbyes.store_unavailable.add(1),
             GoodbyeReason::Unspecified => unreachable!("it is never sent"),
         }
-        let after = Duration::from_millis(rand::random_range(RECONNECT_SPREAD_MS));
-        self.ready
-            .push_back(wire::frame(Event::Goodbye(WatchGoodbye {
-                reason: reason.into(),
-                reconnect_after: Some(duration(after)),
-            })));
         self.phase = Phase::Leaving(Box::new(why));
+        let after = Duration::from_millis(rand::random_range(RECONNECT_SPREAD_MS));
+        wire::frame(Event::Goodbye(WatchGoodbye {
+            reason: reason.into(),
+            reconnect_after: Some(duration(after)),
+        }))
     }
 }
 
@@ -244,5 +249,17 @@ fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration {
         seconds: duration.as_secs() as i64,
         nanos: duration.subsec_nanos() as i32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand streams are a normal load, and what they wait in is mostly this.
+    #[test]
+    fn a_stream_that_waits_is_small() {
+        let bytes = size_of::<Session>();
+        assert!(bytes <= 256, "{bytes} bytes");
     }
 }

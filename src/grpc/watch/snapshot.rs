@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::iter;
+use std::panic::resume_unwind;
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::{LevelKey, Location, StockLevel};
 use crate::feed::Targets;
@@ -21,7 +23,7 @@ pub(super) struct Snapshot {
     after: Option<LevelKey>,
     /// Levels that are named and have not been read yet.
     unread: BTreeSet<LevelKey>,
-    reading: Option<BoxFuture<'static, Result<Page, StorageError>>>,
+    reading: Option<Reading>,
 }
 
 /// One selector.
@@ -35,6 +37,8 @@ enum Scan {
 
 /// Levels, and whether the scan goes on.
 type Page = (Vec<StockLevel>, bool);
+
+type Reading = BoxFuture<'static, Result<Page, StorageError>>;
 
 impl Snapshot {
     pub(super) fn new(store: Store, targets: Targets, page_levels: usize) -> Self {
@@ -76,7 +80,7 @@ impl Snapshot {
     }
 
     /// Begins to read the next page, if there is one.
-    fn read(&mut self) -> Option<BoxFuture<'static, Result<Page, StorageError>>> {
+    fn read(&mut self) -> Option<Reading> {
         let (store, limit) = (self.store.clone(), self.page_levels);
         if let Some(scan) = self.scans.last().cloned() {
             let after = self.after.take();
@@ -109,11 +113,22 @@ impl Snapshot {
         }
         if more {
             self.after = levels.last().map(|level| level.key.clone());
+            self.reading = self.read().map(read_ahead);
         } else {
             self.scans.pop();
         }
         levels
     }
+}
+
+/// Lets a page be read while the one before is sent: one page, however long that takes.
+fn read_ahead(read: Reading) -> Reading {
+    let read = AbortOnDropHandle::new(tokio::spawn(read));
+    async move {
+        read.await
+            .unwrap_or_else(|it| resume_unwind(it.into_panic()))
+    }
+    .boxed()
 }
 
 impl Scan {
