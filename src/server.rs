@@ -20,7 +20,9 @@ use tower::layer::util::{Identity, Stack};
 use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::error::chain;
-use crate::feed::{Feed, fan_out_forever, reread_forever};
+use crate::feed::{
+    EarlyReread, Feed, HintOutbox, Listening, fan_out_forever, reread_forever, send_forever,
+};
 pub use crate::grpc::DeadlineLayer;
 use crate::grpc::{Gate, Inventory, InventoryServer, Orders, Permits, Watching};
 use crate::http::{self, Observed};
@@ -82,6 +84,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let store = Store::open(&config.store, Access::Write).await?;
     let feed = Feed::default();
+    let outbox = HintOutbox::default();
     let telling = fan_out_forever(feed.clone(), config.watch.cpu_share_percent);
     let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
     let engine = Engine::start(
@@ -91,9 +94,13 @@ pub async fn run(
         config.store.pool_max,
         Arc::clone(&counters),
         {
-            let feed = feed.clone();
+            let (feed, outbox) = (feed.clone(), outbox.clone());
+            let is_shared = store.is_shared();
             move |levels| {
                 feed.publish(levels);
+                if is_shared {
+                    outbox.committed(levels);
+                }
             }
         },
     )
@@ -125,12 +132,7 @@ pub async fn run(
     let serving = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
     let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
 
-    let _reread = store.is_shared().then(|| {
-        let every = config.watch.reread_interval();
-        let repairs = counters.watches.reread_repairs.clone();
-        let reread = reread_forever(feed, store.clone(), every, repairs);
-        AbortOnDropHandle::new(tokio::spawn(reread))
-    });
+    let _others = hear_others(&config, &store, feed, outbox, &counters);
     let ended = tokio::select! {
         () = shutdown => None,
         failed = keep_ready(&config, &store, &gate, &health) => Some(failed.map(|never| match never {})),
@@ -151,6 +153,44 @@ pub async fn run(
     }
     let _ = timeout(grace, store.close()).await;
     ended.unwrap_or(Ok(()))
+}
+
+/// Starts what tells other processes on the same database of changes and learns of
+/// theirs, until dropped: hints, and the re-read that makes up for those that are lost.
+fn hear_others(
+    config: &Config,
+    store: &Store,
+    feed: Feed,
+    outbox: HintOutbox,
+    counters: &Counters,
+) -> Vec<AbortOnDropHandle<()>> {
+    let Some(hints) = store.hints() else {
+        return Vec::new();
+    };
+    let early = EarlyReread::default();
+    let reread = reread_forever(
+        feed.clone(),
+        store.clone(),
+        config.watch.reread_interval(),
+        early.clone(),
+        counters.watches.reread_repairs.clone(),
+    );
+    let sent = counters.hints.sent.clone();
+    let send = send_forever(outbox.clone(), hints.clone(), sent);
+    let listening = Listening {
+        feed,
+        store: store.clone(),
+        outbox,
+        reread: early,
+        counters: counters.hints.clone(),
+    };
+    [
+        tokio::spawn(reread),
+        tokio::spawn(send),
+        tokio::spawn(listening.run(hints)),
+    ]
+    .map(AbortOnDropHandle::new)
+    .into()
 }
 
 /// Orders, inventory and what describes them.

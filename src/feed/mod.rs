@@ -11,6 +11,7 @@
 //! that select, a slot's, a watcher's.
 
 mod fan_out;
+mod hints;
 mod pacing;
 mod reread;
 mod selecting;
@@ -27,7 +28,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use fan_out::fan_out_forever;
-pub use reread::reread_forever;
+pub use hints::{HintOutbox, Listening, send_forever};
+pub use reread::{EarlyReread, reread_forever};
 pub use targets::{Prefixes, Selectors, Targets};
 pub use update::Update;
 pub use watch::{Changed, Met, Watch};
@@ -38,7 +40,7 @@ use self::slot::Slot;
 use self::targets::Union;
 use self::watch::LOOKED_UP_MAX;
 use self::watcher::Watcher;
-use crate::domain::{LevelKey, StockLevel};
+use crate::domain::{LevelKey, StockLevel, Version};
 
 /// A handle on the feed; clones share it.
 #[derive(Clone, Default)]
@@ -111,6 +113,23 @@ impl Feed {
         }
         let feed = self.clone();
         Watch { feed, watcher }
+    }
+
+    /// Leaves of `levels` those that somebody watches and that are not known to be at
+    /// their version yet.
+    fn unknown(&self, mut levels: Vec<(LevelKey, Version)>) -> Vec<(LevelKey, Version)> {
+        levels.retain(|(key, version)| {
+            // Taken anew for each: commits wait for it.
+            let state = lock(&self.shared.state);
+            let Some(slot) = state.slots.get(key) else {
+                return state.union.covers(key);
+            };
+            let latest = &lock(&slot.state).latest;
+            latest
+                .as_ref()
+                .is_none_or(|latest| latest.level.version < *version)
+        });
+        levels
     }
 
     /// What is watched: all selectors, and the levels that they do not read

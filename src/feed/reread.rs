@@ -4,9 +4,11 @@
 //! outcome turned out to have changed. What is watched by selectors is read page
 //! by page, so that levels which are new are found too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::Feed;
 use crate::domain::{LevelKey, StockLevel};
@@ -24,9 +26,39 @@ const LEVELS_PER_SECOND_MAX: u32 = 20_000;
 /// them that a thousand watched prefixes are a thousand such rounds.
 const STATEMENT_LEVELS: usize = 10;
 
-/// Re-reads watched levels, a round each `every`, until dropped. Counts the levels
-/// of which it knew more than the other sources had told as `repairs`.
-pub async fn reread_forever(feed: Feed, store: Store, every: Duration, repairs: Counter) {
+/// The pause before a round that somebody asks for: hints that name no level come up
+/// to two hundred times a second from each instance, and one round answers them all.
+const EARLY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Asks for a round before it is due; clones ask the same re-read.
+#[derive(Debug, Clone, Default)]
+pub struct EarlyReread {
+    asked: Arc<Notify>,
+}
+
+impl EarlyReread {
+    /// Asks for a round soon. One that is under way may have passed what is meant, so
+    /// there will be another.
+    pub fn ask(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Waits until somebody asks and the pause since the last round is over.
+    async fn due(&self, last: Instant) {
+        self.asked.notified().await;
+        sleep_until(last + EARLY_PAUSE).await;
+    }
+}
+
+/// Re-reads watched levels, a round each `every` and when somebody asks, until dropped.
+/// Counts the levels of which it knew more than the other sources had told as `repairs`.
+pub async fn reread_forever(
+    feed: Feed,
+    store: Store,
+    every: Duration,
+    early: EarlyReread,
+    repairs: Counter,
+) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
@@ -35,8 +67,12 @@ pub async fn reread_forever(feed: Feed, store: Store, every: Duration, repairs: 
         store,
         repairs,
     };
+    let mut last = Instant::now();
     loop {
-        rounds.tick().await;
+        tokio::select! {
+            _ = rounds.tick() => {}
+            () = early.due(last) => {}
+        }
         match round.read().await {
             Ok(()) => failing = false,
             Err(error) if !failing => {
@@ -46,6 +82,7 @@ pub async fn reread_forever(feed: Feed, store: Store, every: Duration, repairs: 
             }
             Err(_) => {}
         }
+        last = Instant::now();
     }
 }
 

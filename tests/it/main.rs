@@ -24,6 +24,7 @@ mod deadlines;
 mod errors;
 mod faults;
 mod guards;
+mod hints;
 mod instances;
 mod layers;
 mod lifecycle;

@@ -9,6 +9,7 @@
 //! are bytes that are made once and shared by all streams ([`wire`]), and an idle
 //! stream costs a few hundred bytes of ours.
 
+mod cursor;
 mod permits;
 mod pulse;
 mod request;
