@@ -24,7 +24,7 @@ use crate::feed::{
     EarlyReread, Feed, HintOutbox, Listening, fan_out_forever, reread_forever, send_forever,
 };
 pub use crate::grpc::DeadlineLayer;
-use crate::grpc::{Gate, Inventory, InventoryServer, Orders, Permits, Watching};
+use crate::grpc::{Gate, Inventory, InventoryServer, Orders, Permits, Turns, Watching};
 use crate::http::{self, Observed};
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::order_service_server::OrderServiceServer;
@@ -123,6 +123,7 @@ pub async fn run(
         counters: Arc::clone(&counters),
         gate: Arc::clone(&gate),
         permits: Permits::new(&config.watch),
+        turns: Turns::default(),
         store_id: OnceCell::new(),
     };
     let router = transport(&config.server).add_service(health_service);

@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use stockroom::client::proto::StockLevel;
+use stockroom::client::proto::{PutProductsRequest, StockLevel};
 
-use crate::api::{level, order, put, received, stock};
+use crate::api::{level, order, product, received, stock};
 use crate::fixture::{DEADLINE, Stockroom, StoreKind, eventually};
 use crate::watching::{Watcher, everything, level_of, watch_of};
 
@@ -95,7 +95,9 @@ async fn a_change_of_another_instance_is_hinted_at(store: StoreKind) {
 async fn more_changes_than_a_hint_can_name_arrive_too(store: StoreKind) {
     let [here, there] = two_instances(store).await;
     let skus: Vec<String> = (0..200).map(|i| format!("{i:064}")).collect();
-    join_all(skus.iter().map(|sku| put(&there.client, sku, 0))).await;
+    let products = skus.iter().map(|sku| product(sku, 0)).collect();
+    let products = PutProductsRequest { products };
+    there.client.put_products(products).await.unwrap();
     join_all(skus.iter().map(|sku| async {
         let request = received(sku, sku, 10);
         there.client.adjust_stock(request).await.unwrap();

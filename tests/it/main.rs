@@ -22,6 +22,7 @@ mod cli;
 mod crash;
 mod deadlines;
 mod errors;
+mod every_change;
 mod faults;
 mod guards;
 mod hints;

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::super::Feed;
+use super::super::reread::EarlyReread;
 use super::payload::Hint;
 use super::{Backoff, HintOutbox};
 use crate::domain::{LevelKey, StockLevel, Version};
 use crate::error::chain;
-use crate::feed::Feed;
-use crate::feed::reread::EarlyReread;
 use crate::storage::{HintListener, Hints, StorageError, Store};
 use crate::telemetry::HintCounters;
 

@@ -65,7 +65,7 @@ impl Cursor {
 
     /// To be called for a level of which somebody has seen `version`.
     pub(super) fn hear(&mut self, key: &LevelKey, version: Version) {
-        // Not begun: its present value is yet to be read, and is at this version or above.
+        // What has not begun is none of the reader's.
         if self.last.get(key).is_some_and(|last| *last < version) {
             self.wake(key.clone());
         }
@@ -200,7 +200,7 @@ mod tests {
     fn a_wake_reads_on_from_the_last_version() {
         let mut cursor = cursor(&[("a", 3, 3)]);
         cursor.hear(&key("a"), Version::new(3));
-        cursor.hear(&key("not begun"), Version::new(3));
+        cursor.hear(&key("not-begun"), Version::new(3));
         assert!(!cursor.is_due(), "there is nothing new");
         cursor.hear(&key("a"), Version::new(5));
         cursor.hear(&key("a"), Version::new(6));

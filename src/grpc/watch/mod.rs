@@ -10,6 +10,7 @@
 //! stream costs a few hundred bytes of ours.
 
 mod cursor;
+mod history;
 mod permits;
 mod pulse;
 mod request;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+pub(crate) use self::history::Turns;
 pub(crate) use self::permits::Permits;
 use self::request::WatchRequest;
 pub(crate) use self::server::InventoryServer;
@@ -45,6 +47,8 @@ pub(crate) struct Watching {
     pub(crate) counters: Arc<Counters>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) permits: Permits,
+    /// Whose turn it is to read the ledger.
+    pub(crate) turns: Turns,
     /// Read once: a server does not outlive its store.
     pub(crate) store_id: OnceCell<Uuid>,
 }

@@ -22,6 +22,8 @@ pub(super) struct WatchRequest {
     pub(super) seen: HashMap<LevelKey, Version>,
     /// The store they came from; none means this one.
     pub(super) store_id: Option<Uuid>,
+    /// Whether nothing may be folded; then the targets are levels by name alone.
+    pub(super) every_change: bool,
 }
 
 impl WatchRequest {
@@ -83,18 +85,36 @@ impl WatchRequest {
                 fields.take("store_id", id)
             }
         };
-        match WatchDelivery::try_from(request.delivery) {
-            Ok(WatchDelivery::Unspecified | WatchDelivery::Latest) => {}
-            Ok(WatchDelivery::EveryChange) | Err(_) => {
-                fields.refuse("delivery", "must be LATEST or absent");
-            }
-        }
+        let every_change = parse_delivery(&mut fields, &request);
         fields.finish(Some(Self {
             targets,
             seen,
             store_id,
+            every_change,
         }))
     }
+}
+
+/// Whether every change is asked for, which takes levels by name: those that a set
+/// gains later would have no version to begin at.
+fn parse_delivery(fields: &mut Fields, request: &WatchStockRequest) -> bool {
+    match WatchDelivery::try_from(request.delivery) {
+        Ok(WatchDelivery::Unspecified | WatchDelivery::Latest) => return false,
+        Ok(WatchDelivery::EveryChange) => {}
+        Err(_) => {
+            fields.refuse("delivery", "must be LATEST, EVERY_CHANGE or absent");
+            return false;
+        }
+    }
+    for (i, selector) in request.selectors.iter().take(SELECTORS_MAX).enumerate() {
+        if let Some(selector) = &selector.selector
+            && !matches!(selector, Selector::Level(_))
+        {
+            let only = "must be level when delivery is EVERY_CHANGE";
+            fields.refuse(format!("selectors[{i}]"), only);
+        }
+    }
+    true
 }
 
 fn parse_seen(

@@ -13,6 +13,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::Watching;
+use super::history::{Broken, History, Step};
 use super::permits::Permit;
 use super::pulse::{Beat, Pulse};
 use super::request::WatchRequest;
@@ -21,7 +22,7 @@ use super::wire;
 use crate::clock;
 use crate::domain::StockLevel;
 use crate::error::{Error, chain};
-use crate::feed::{Changed, Watch};
+use crate::feed::{Changed, Update, Watch};
 use crate::proto::watch_stock_response::Event;
 use crate::proto::{GoodbyeReason, WatchGoodbye, WatchHeartbeat, WatchStarted, WatchSynced};
 use crate::telemetry::Held;
@@ -37,6 +38,8 @@ const RECONNECT_SPREAD_MS: std::ops::Range<u64> = 50..1_000;
 /// a stream is live for hours.
 enum Phase {
     Snapshot(Box<Beginning>),
+    /// From begin to end, where nothing may be folded.
+    History(Box<History>),
     Live,
     /// Goodbye has been sent; the status that follows it.
     Leaving(Box<Error>),
@@ -71,11 +74,18 @@ impl Session {
     ) -> Self {
         let anew = request.store_id.is_some_and(|id| id != store_id);
         let watch = watching.feed.watch(&request.targets);
-        if !anew {
-            watch.has_seen(&request.seen);
-        }
         let store = watching.store.clone();
-        let snapshot = Snapshot::new(store, request.targets, MESSAGE_LEVELS_MAX);
+        let snapshot = Snapshot::new(store.clone(), request.targets, MESSAGE_LEVELS_MAX);
+        let phase = if request.every_change {
+            let turns = watching.turns.clone();
+            let history = History::new(store, turns, snapshot, request.seen, anew);
+            Phase::History(Box::new(history))
+        } else {
+            if !anew {
+                watch.has_seen(&request.seen);
+            }
+            Phase::Snapshot(Box::new(Beginning { snapshot, anew }))
+        };
         let heartbeat = watching.config.heartbeat();
         let started = wire::frame(Event::Started(WatchStarted {
             store_id: store_id.to_string(),
@@ -87,7 +97,7 @@ impl Session {
             _held: (permit, watching.counters.watches.streams.hold(1)),
             watching,
             watch,
-            phase: Phase::Snapshot(Box::new(Beginning { snapshot, anew })),
+            phase,
             ready: VecDeque::from([started]),
         }
     }
@@ -104,7 +114,7 @@ impl Session {
             }
             match &mut self.phase {
                 Phase::Snapshot(_) => ready!(self.poll_snapshot(cx)),
-                Phase::Live => {
+                Phase::Live | Phase::History(_) => {
                     let frame = ready!(self.poll_live(cx));
                     return self.say(frame);
                 }
@@ -139,9 +149,7 @@ impl Session {
             }
             Poll::Ready(None) => {
                 self.phase = Phase::Live;
-                self.ready.push_back(wire::frame(Event::Synced(WatchSynced {
-                    server_time: Some(clock::now().into()),
-                })));
+                self.ready.push_back(synced());
             }
             Poll::Pending => {
                 let beat = ready!(self.pulse.poll(cx));
@@ -170,12 +178,40 @@ impl Session {
     /// is a sign of life, too.
     fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         match self.pulse.poll(cx) {
-            Poll::Pending => self.poll_changes(cx),
-            Poll::Ready(Beat::Silent) => match self.poll_changes(cx) {
+            Poll::Pending => self.poll_news(cx),
+            Poll::Ready(Beat::Silent) => match self.poll_news(cx) {
                 Poll::Ready(frame) => Poll::Ready(frame),
                 Poll::Pending => Poll::Ready(self.beat(Beat::Silent)),
             },
             Poll::Ready(beat) => Poll::Ready(self.beat(beat)),
+        }
+    }
+
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        match &mut self.phase {
+            Phase::History(history) => {
+                let step = ready!(history.poll_step(cx, &self.watch));
+                Poll::Ready(self.step(step))
+            }
+            _ => self.poll_changes(cx),
+        }
+    }
+
+    /// What to say to what came next in the ledger.
+    fn step(&mut self, step: Result<Step, Broken>) -> Bytes {
+        match step {
+            Ok(Step::Send { levels, reset }) => {
+                let counters = &self.watching.counters;
+                counters.watch_deliveries.add(levels.len() as u64);
+                let updates = levels.into_iter().map(|level| Arc::new(Update::new(level)));
+                wire::changes(&updates.collect::<Vec<_>>(), reset)
+            }
+            Ok(Step::Synced) => synced(),
+            Err(error) => {
+                tracing::error!(error = chain(&error), "cannot go on with a watch");
+                let why = Error::StoreUnavailable(None);
+                self.leave(GoodbyeReason::StoreUnavailable, why)
+            }
         }
     }
 
@@ -243,6 +279,11 @@ impl Body for Session {
     fn is_end_stream(&self) -> bool {
         matches!(self.phase, Phase::Ended)
     }
+}
+
+fn synced() -> Bytes {
+    let server_time = Some(clock::now().into());
+    wire::frame(Event::Synced(WatchSynced { server_time }))
 }
 
 fn duration(duration: Duration) -> prost_types::Duration {
