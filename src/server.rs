@@ -20,9 +20,7 @@ use tower::layer::util::{Identity, Stack};
 use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::error::chain;
-use crate::feed::{
-    EarlyReread, Feed, HintOutbox, Listening, fan_out_forever, reread_forever, send_forever,
-};
+use crate::feed::{Feed, HintOutbox, exchange_forever, fan_out_forever};
 pub use crate::grpc::DeadlineLayer;
 use crate::grpc::{Gate, Inventory, InventoryServer, Orders, Permits, Turns, Watching};
 use crate::http::{self, Observed};
@@ -87,24 +85,7 @@ pub async fn run(
     let outbox = HintOutbox::default();
     let telling = fan_out_forever(feed.clone(), config.watch.cpu_share_percent);
     let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
-    let engine = Engine::start(
-        store.clone(),
-        config.engine.clone(),
-        config.locking.strategy,
-        config.store.pool_max,
-        Arc::clone(&counters),
-        {
-            let (feed, outbox) = (feed.clone(), outbox.clone());
-            let is_shared = store.is_shared();
-            move |levels| {
-                feed.publish(levels);
-                if is_shared {
-                    outbox.committed(levels);
-                }
-            }
-        },
-    )
-    .context("cannot start the engine")?;
+    let engine = start_engine(&config, &store, &counters, &feed, &outbox)?;
     let gate = Arc::new(Gate::default());
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter).await;
@@ -133,7 +114,12 @@ pub async fn run(
     let serving = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
     let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
 
-    let _others = hear_others(&config, &store, feed, outbox, &counters);
+    let _others = store.hints().map(|hints| {
+        let every = config.watch.reread_interval();
+        let counters = Arc::clone(&counters);
+        let others = exchange_forever(hints, outbox, feed, store.clone(), every, counters);
+        AbortOnDropHandle::new(tokio::spawn(others))
+    });
     let ended = tokio::select! {
         () = shutdown => None,
         failed = keep_ready(&config, &store, &gate, &health) => Some(failed.map(|never| match never {})),
@@ -156,42 +142,31 @@ pub async fn run(
     ended.unwrap_or(Ok(()))
 }
 
-/// Starts what tells other processes on the same database of changes and learns of
-/// theirs, until dropped: hints, and the re-read that makes up for those that are lost.
-fn hear_others(
+/// Starts the engine, which tells the feed of each commit, and the other processes on
+/// the same database where there can be any.
+fn start_engine(
     config: &Config,
     store: &Store,
-    feed: Feed,
-    outbox: HintOutbox,
-    counters: &Counters,
-) -> Vec<AbortOnDropHandle<()>> {
-    let Some(hints) = store.hints() else {
-        return Vec::new();
-    };
-    let early = EarlyReread::default();
-    let reread = reread_forever(
-        feed.clone(),
+    counters: &Arc<Counters>,
+    feed: &Feed,
+    outbox: &HintOutbox,
+) -> anyhow::Result<Engine> {
+    let feed = feed.clone();
+    let outbox = store.is_shared().then(|| outbox.clone());
+    let engine = Engine::start(
         store.clone(),
-        config.watch.reread_interval(),
-        early.clone(),
-        counters.watches.reread_repairs.clone(),
+        config.engine.clone(),
+        config.locking.strategy,
+        config.store.pool_max,
+        Arc::clone(counters),
+        move |levels| {
+            feed.publish(levels);
+            if let Some(outbox) = &outbox {
+                outbox.committed(levels);
+            }
+        },
     );
-    let sent = counters.hints.sent.clone();
-    let send = send_forever(outbox.clone(), hints.clone(), sent);
-    let listening = Listening {
-        feed,
-        store: store.clone(),
-        outbox,
-        reread: early,
-        counters: counters.hints.clone(),
-    };
-    [
-        tokio::spawn(reread),
-        tokio::spawn(send),
-        tokio::spawn(listening.run(hints)),
-    ]
-    .map(AbortOnDropHandle::new)
-    .into()
+    engine.context("cannot start the engine")
 }
 
 /// Orders, inventory and what describes them.

@@ -94,7 +94,7 @@ section! { "store"
             accepts: is_store_url,
             shown: without_password,
         },
-        /// Most connections to PostgreSQL for reads, as many again for commits, of which batching needs one, and for what is read beside them; SQLite has one writer and a few readers.
+        /// Most connections to PostgreSQL for reads, as many again for commits, of which batching needs one, and for what is read beside them; hints between instances take two more. SQLite has one writer and a few readers.
         ///
         /// Batches keep few connections busy, and on small machines more of them cost throughput.
         pool_max: u32 = Int { default: 8, min: 1, max: 64, unit: "connections" },

@@ -28,8 +28,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use fan_out::fan_out_forever;
-pub use hints::{HintOutbox, Listening, send_forever};
-pub use reread::{EarlyReread, reread_forever};
+pub use hints::{HintOutbox, exchange_forever};
 pub use targets::{Prefixes, Selectors, Targets};
 pub use update::Update;
 pub use watch::{Changed, Met, Watch};

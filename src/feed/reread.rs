@@ -32,14 +32,14 @@ const EARLY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks for a round before it is due; clones ask the same re-read.
 #[derive(Debug, Clone, Default)]
-pub struct EarlyReread {
+pub(super) struct EarlyReread {
     asked: Arc<Notify>,
 }
 
 impl EarlyReread {
     /// Asks for a round soon. One that is under way may have passed what is meant, so
     /// there will be another.
-    pub fn ask(&self) {
+    pub(super) fn ask(&self) {
         self.asked.notify_one();
     }
 
@@ -52,7 +52,7 @@ impl EarlyReread {
 
 /// Re-reads watched levels, a round each `every` and when somebody asks, until dropped.
 /// Counts the levels of which it knew more than the other sources had told as `repairs`.
-pub async fn reread_forever(
+pub(super) async fn reread_forever(
     feed: Feed,
     store: Store,
     every: Duration,

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use stockroom::client::proto::{PutProductsRequest, StockLevel};
+use stockroom::config::Config;
+use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::api::{level, order, product, received, stock};
-use crate::fixture::{DEADLINE, Stockroom, StoreKind, eventually};
+use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually};
+use crate::postgres::Server;
 use crate::watching::{Watcher, everything, level_of, watch_of};
 
 on_postgres! {
@@ -15,6 +18,8 @@ on_postgres! {
     more_changes_than_a_hint_can_name_arrive_too,
     what_was_said_while_nobody_heard_is_read_again,
     false_and_old_and_repeated_hints_make_nobody_wrong,
+    hints_are_paced_however_many_commits_there_are,
+    a_database_that_restarts_is_listened_to_again,
 }
 
 mod one_process {
@@ -45,9 +50,7 @@ const REREAD_INTERVAL_MS: u64 = 60_000;
 
 /// Two instances on one new store, which only hints connect.
 async fn two_instances(store: StoreKind) -> [Stockroom; 2] {
-    let rarely = |config: &mut stockroom::config::Config| {
-        config.watch.reread_interval_ms = REREAD_INTERVAL_MS;
-    };
+    let rarely = |config: &mut Config| config.watch.reread_interval_ms = REREAD_INTERVAL_MS;
     let here = Stockroom::with(store, rarely).await;
     let there = Stockroom::on(here.home.clone(), rarely).await;
     for server in [&here, &there] {
@@ -185,4 +188,50 @@ async fn false_and_old_and_repeated_hints_make_nobody_wrong(store: StoreKind) {
     assert_eq!(versions, [("a", 20), ("b", 20), ("unknown", 0)]);
     let quiet = tokio::time::timeout(Duration::from_millis(200), watchers[0].next()).await;
     assert!(quiet.is_err(), "{quiet:?}");
+}
+
+async fn hints_are_paced_however_many_commits_there_are(store: StoreKind) {
+    let server = Stockroom::with(store, |config| config.engine.batch_orders_max = 1).await;
+    let skus: Vec<String> = (0..8).map(|i| format!("s{i}")).collect();
+    for sku in &skus {
+        stock(&server.client, sku, 1_000).await;
+    }
+    let sent = &server.counters.hints.sent;
+    eventually("nothing is left to say", async || sent.get() > 0).await;
+    let (began, before) = (Instant::now(), sent.get());
+    let server = &server;
+    join_all(skus.iter().map(|sku| async move {
+        for n in 0..100 {
+            sell(server, &format!("{sku}-{n}"), sku).await;
+        }
+    }))
+    .await;
+    // The first has nothing to wait for, and one may be on its way.
+    let most = began.elapsed().as_millis() / 5 + 2;
+    let hints = u128::from(sent.get() - before);
+    assert!(0 < hints && hints <= most, "{hints} of {most}");
+}
+
+async fn a_database_that_restarts_is_listened_to_again(_store: StoreKind) {
+    let server = Server::start();
+    let home = Home::on(&server);
+    let rarely = |config: &mut Config| config.watch.reread_interval_ms = REREAD_INTERVAL_MS;
+    let here = Stockroom::on(home.clone(), rarely).await;
+    let there = Stockroom::on(home.clone(), rarely).await;
+    stock(&here.client, "a", 100).await;
+    let mut watcher = Watcher::synced(&here, watch_of(vec![level_of("a")])).await;
+    sell(&there, "before", "a").await;
+    watcher.until("a", 2).await;
+    server.stop_at_once();
+    server.start_again();
+    for server in [&here, &there] {
+        server.wait_for_health(ServingStatus::Serving).await;
+        wait_until_it_listens(server).await;
+    }
+    let again = there.client.retrying();
+    for n in 3..=6 {
+        let sold = order(&format!("after-{n}"), &[("a", 1)]);
+        again.create_order(&sold).await.unwrap();
+        watcher.until("a", n).await;
+    }
 }

@@ -28,17 +28,17 @@ const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is needed to turn hints into news.
 #[derive(Debug)]
-pub struct Listening {
+pub(super) struct Listening {
     /// Where news goes.
-    pub feed: Feed,
+    pub(super) feed: Feed,
     /// Where it is read.
-    pub store: Store,
+    pub(super) store: Store,
     /// Whose hints are none to this process.
-    pub outbox: HintOutbox,
+    pub(super) outbox: HintOutbox,
     /// Asked for when it is not known what has changed.
-    pub reread: EarlyReread,
+    pub(super) reread: EarlyReread,
     /// Counts what is heard.
-    pub counters: HintCounters,
+    pub(super) counters: HintCounters,
 }
 
 /// Watched levels that other instances have changed, to be read.
@@ -94,7 +94,7 @@ impl Wanted {
 impl Listening {
     /// Listens and reads until dropped. Hints that come during a read wait for the next
     /// one, merged: there is one at a time, however many instances talk.
-    pub async fn run(self, hints: Hints) {
+    pub(super) async fn run(self, hints: Hints) {
         let wanted = Wanted::default();
         tokio::join!(self.listen(&hints, &wanted), self.read(&wanted));
     }

@@ -9,16 +9,48 @@ mod listen;
 mod payload;
 mod send;
 
-pub use listen::Listening;
-pub use send::{HintOutbox, send_forever};
+pub use send::HintOutbox;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use self::listen::Listening;
+use super::Feed;
+use super::reread::{EarlyReread, reread_forever};
+use crate::storage::{Hints, Store};
+use crate::telemetry::Counters;
 
 /// The first wait before a connection that failed is tried again.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 
 /// The longest: what a hint would have brought comes with the re-read meanwhile.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Tells the other processes on the same database what `outbox` was told of, and `feed`
+/// what they change: at once where a hint comes, else with the re-read each `every`.
+/// Until dropped.
+pub async fn exchange_forever(
+    hints: Hints,
+    outbox: HintOutbox,
+    feed: Feed,
+    store: Store,
+    every: Duration,
+    counters: Arc<Counters>,
+) {
+    let early = EarlyReread::default();
+    let repairs = counters.watches.reread_repairs.clone();
+    let reread = reread_forever(feed.clone(), store.clone(), every, early.clone(), repairs);
+    let sent = counters.hints.sent.clone();
+    let sending = send::send_forever(outbox.clone(), hints.clone(), sent);
+    let listening = Listening {
+        feed,
+        store,
+        outbox,
+        reread: early,
+        counters: counters.hints.clone(),
+    };
+    tokio::join!(reread, sending, listening.run(hints));
+}
 
 /// Waits that double while something fails, each shortened by up to half at random, so
 /// that the instances of a database that comes back do not come at once.

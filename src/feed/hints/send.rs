@@ -86,7 +86,7 @@ impl HintOutbox {
 
 /// Sends what `outbox` has to tell, until dropped. What cannot be sent is made up for by
 /// one hint that says "anything", as soon as the database takes hints again.
-pub async fn send_forever(outbox: HintOutbox, hints: Hints, sent: Counter) {
+pub(super) async fn send_forever(outbox: HintOutbox, hints: Hints, sent: Counter) {
     let mut sender = hints.sender();
     let mut backoff = Backoff::default();
     loop {
