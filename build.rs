@@ -4,6 +4,12 @@
 use std::path::PathBuf;
 
 use prost::Message;
+use prost_build::{Config, Service, ServiceGenerator};
+
+/// The server sends messages of this method whose bytes are made once for all
+/// streams, which generated code cannot do: `src/grpc/watch` answers it, and the
+/// generated trait is without it.
+const ANSWERED_BY_HAND: &str = "WatchStock";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -14,9 +20,32 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         out.join("stockroom_descriptor.bin"),
         descriptors.encode_to_vec(),
     )?;
-    tonic_prost_build::configure()
+    let generator = tonic_prost_build::configure;
+    let services = Services {
+        clients: generator().build_server(false).service_generator(),
+        servers: generator().build_client(false).service_generator(),
+    };
+    let mut config = Config::new();
+    config
         // Ordered maps, so that equal messages have equal bytes.
-        .btree_map(".")
-        .compile_fds(descriptors)?;
+        .btree_map(["."])
+        .service_generator(Box::new(services));
+    config.compile_fds(descriptors)?;
     Ok(())
+}
+
+/// Clients of every method, and servers of those that are not answered by hand.
+struct Services {
+    clients: Box<dyn ServiceGenerator>,
+    servers: Box<dyn ServiceGenerator>,
+}
+
+impl ServiceGenerator for Services {
+    fn generate(&mut self, mut service: Service, code: &mut String) {
+        self.clients.generate(service.clone(), code);
+        service
+            .methods
+            .retain(|it| it.proto_name != ANSWERED_BY_HAND);
+        self.servers.generate(service, code);
+    }
 }

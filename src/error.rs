@@ -52,9 +52,11 @@ pub enum Error {
     /// A queue of this instance is full.
     #[error("the server is overloaded: {0}")]
     Overloaded(&'static str),
-    /// The instance has its maximum of watch streams.
-    #[error("the server has its maximum of {limit} watch streams")]
+    /// A stream asks for more than is allowed, or there are too many already.
+    #[error("too many {bound}: at most {limit} {}", .bound.unit())]
     TooManyWatches {
+        /// Too many of what.
+        bound: WatchBound,
         /// The maximum.
         limit: usize,
     },
@@ -67,6 +69,17 @@ pub enum Error {
     /// A fault of the program or of the database's contents.
     #[error("internal error")]
     Internal(#[source] StorageError),
+}
+
+/// What there can be too many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchBound {
+    /// Levels that one stream names, those seen before included.
+    Targets,
+    /// Streams of one connection.
+    Connection,
+    /// Streams of the process.
+    Server,
 }
 
 /// The name of each kind of [`Error`], as callers and metrics see it.
@@ -229,6 +242,26 @@ impl From<StorageError> for Error {
             }
             StorageError::Failed(_) => Self::Internal(error),
         }
+    }
+}
+
+impl WatchBound {
+    /// What its limit counts.
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Targets => "levels",
+            Self::Connection | Self::Server => "streams",
+        }
+    }
+}
+
+impl std::fmt::Display for WatchBound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Targets => "levels of a watch stream",
+            Self::Connection => "watch streams of a connection",
+            Self::Server => "watch streams of this server",
+        })
     }
 }
 

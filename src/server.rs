@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::Server;
@@ -20,12 +20,11 @@ use tower::layer::util::{Identity, Stack};
 use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::error::chain;
-use crate::feed::{Feed, reread_forever};
+use crate::feed::{Feed, HintOutbox, exchange_forever, fan_out_forever};
 pub use crate::grpc::DeadlineLayer;
-use crate::grpc::{Gate, Inventory, Orders, Watching};
+use crate::grpc::{Gate, Inventory, InventoryServer, Orders, Permits, Turns, Watching};
 use crate::http::{self, Observed};
 use crate::proto::FILE_DESCRIPTOR_SET;
-use crate::proto::inventory_service_server::InventoryServiceServer;
 use crate::proto::order_service_server::OrderServiceServer;
 use crate::storage::{Access, SchemaState, StorageError, Store};
 use crate::telemetry::{Counters, keep_up_forever};
@@ -82,21 +81,11 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
     let store = Store::open(&config.store, Access::Write).await?;
-    let feed = Feed::new(config.watch.streams_max);
-    let engine = Engine::start(
-        store.clone(),
-        config.engine.clone(),
-        config.locking.strategy,
-        config.store.pool_max,
-        Arc::clone(&counters),
-        {
-            let feed = feed.clone();
-            move |levels| {
-                feed.publish(levels);
-            }
-        },
-    )
-    .context("cannot start the engine")?;
+    let feed = Feed::default();
+    let outbox = HintOutbox::default();
+    let telling = fan_out_forever(feed.clone(), config.watch.cpu_share_percent);
+    let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
+    let engine = start_engine(&config, &store, &counters, &feed, &outbox)?;
     let gate = Arc::new(Gate::default());
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter).await;
@@ -114,7 +103,9 @@ pub async fn run(
         config: config.watch.clone(),
         counters: Arc::clone(&counters),
         gate: Arc::clone(&gate),
-        store_id: Arc::default(),
+        permits: Permits::new(&config.watch),
+        turns: Turns::default(),
+        store_id: OnceCell::new(),
     };
     let router = transport(&config.server).add_service(health_service);
     let router = add_services(router, &config.server, &engine, &store, watching)?;
@@ -123,11 +114,11 @@ pub async fn run(
     let serving = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
     let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
 
-    let _reread = store.is_shared().then(|| {
+    let _others = store.hints().map(|hints| {
         let every = config.watch.reread_interval();
-        let repairs = counters.watches.reread_repairs.clone();
-        let reread = reread_forever(feed, store.clone(), every, repairs);
-        AbortOnDropHandle::new(tokio::spawn(reread))
+        let counters = Arc::clone(&counters);
+        let others = exchange_forever(hints, outbox, feed, store.clone(), every, counters);
+        AbortOnDropHandle::new(tokio::spawn(others))
     });
     let ended = tokio::select! {
         () = shutdown => None,
@@ -151,6 +142,33 @@ pub async fn run(
     ended.unwrap_or(Ok(()))
 }
 
+/// Starts the engine, which tells the feed of each commit, and the other processes on
+/// the same database where there can be any.
+fn start_engine(
+    config: &Config,
+    store: &Store,
+    counters: &Arc<Counters>,
+    feed: &Feed,
+    outbox: &HintOutbox,
+) -> anyhow::Result<Engine> {
+    let feed = feed.clone();
+    let outbox = store.is_shared().then(|| outbox.clone());
+    let engine = Engine::start(
+        store.clone(),
+        config.engine.clone(),
+        config.locking.strategy,
+        config.store.pool_max,
+        Arc::clone(counters),
+        move |levels| {
+            feed.publish(levels);
+            if let Some(outbox) = &outbox {
+                outbox.committed(levels);
+            }
+        },
+    );
+    engine.context("cannot start the engine")
+}
+
 /// Orders, inventory and what describes them.
 fn add_services(
     router: Router<Layers>,
@@ -169,14 +187,14 @@ fn add_services(
         engine: engine.clone(),
         store: store.clone(),
         gate: Arc::clone(&watching.gate),
-        watching,
+        counters: Arc::clone(&watching.counters),
     };
     let bytes_max = config.message_bytes_max;
     Ok(router
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(OrderServiceServer::new(orders).max_decoding_message_size(bytes_max))
-        .add_service(InventoryServiceServer::new(inventory).max_decoding_message_size(bytes_max)))
+        .add_service(InventoryServer::new(inventory, watching, bytes_max)))
 }
 
 /// The runtime that a server is made for. A single worker takes woken tasks in turn: the

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use stockroom::config::{Config, StoreConfig};
-use stockroom::storage::{Access, Store};
+use stockroom::storage::{Access, LevelFilter, Store};
 use tempfile::TempDir;
 
 use crate::load::Load;
@@ -125,7 +125,9 @@ impl Database {
     /// The database failed.
     pub(crate) async fn units_on_hand(&self) -> anyhow::Result<i64> {
         let store = Store::open(&self.config(), Access::Read).await?;
-        let page = store.list_levels(None, "", false, LEVELS_MAX).await?;
+        let page = store
+            .list_levels(None, &LevelFilter::default(), LEVELS_MAX)
+            .await?;
         store.close().await;
         Ok(page.levels.iter().map(|level| level.on_hand).sum())
     }

@@ -94,7 +94,7 @@ section! { "store"
             accepts: is_store_url,
             shown: without_password,
         },
-        /// Most connections to PostgreSQL for reads, as many again for commits, of which batching needs one, and for what is read beside them; SQLite has one writer and a few readers.
+        /// Most connections to PostgreSQL for reads, as many again for commits, of which batching needs one, and for what is read beside them; hints between instances take two more. SQLite has one writer and a few readers.
         ///
         /// Batches keep few connections busy, and on small machines more of them cost throughput.
         pool_max: u32 = Int { default: 8, min: 1, max: 64, unit: "connections" },
@@ -197,6 +197,18 @@ section! { "watch"
         ///
         /// Twice the ten thousand that are a normal load.
         streams_max: usize = Int { default: 20_000, min: 1, max: 1_000_000, unit: "streams" },
+        /// Most streams of one connection; one more is answered `TOO_MANY_WATCHES`.
+        ///
+        /// Below `server.concurrent_streams_max`, so that calls on the connection still find room.
+        streams_per_connection_max: usize = Int { default: 1_000, min: 1, max: 1_000_000, unit: "streams" },
+        /// Most levels that one stream may name, `seen` included; one more is answered `TOO_MANY_WATCHES`.
+        ///
+        /// As many as a stream may have seen. Each takes about 150 bytes while the stream is open.
+        targets_max: usize = Int { default: 100_000, min: 1, max: 110_000, unit: "levels" },
+        /// Most of one core that delivering changes may take, readers on the same machine included; 0 sets no limit.
+        ///
+        /// A fifth: orders lose a tenth of two cores when ten thousand streams watch what sells, and each stream still has its value twice a second.
+        cpu_share_percent: u32 = Int { default: 20, min: 0, max: 10_000, unit: "%" },
         /// Age, give or take a tenth, at which a stream is sent Goodbye and reconnects.
         ///
         /// Six hours: spreads watchers over new instances within a shift, and costs nothing.

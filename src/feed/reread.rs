@@ -1,15 +1,18 @@
 //! The periodic re-read of watched levels: the net beneath every other source.
 //!
 //! It brings what other processes committed, and what a local commit of unknown
-//! outcome turned out to have changed.
+//! outcome turned out to have changed. What is watched by selectors is read page
+//! by page, so that levels which are new are found too.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::Feed;
 use crate::domain::{LevelKey, StockLevel};
-use crate::storage::{StorageError, Store};
+use crate::storage::{LevelFilter, StorageError, Store};
 use crate::telemetry::Counter;
 
 /// Levels that one statement reads.
@@ -19,15 +22,58 @@ const PAGE_LEVELS: usize = 1_000;
 /// takes a bounded share of its database: a round over more takes longer.
 const LEVELS_PER_SECOND_MAX: u32 = 20_000;
 
-/// Re-reads watched levels, a round each `every`, until dropped. Counts the levels
-/// of which it knew more than the other sources had told as `repairs`.
-pub async fn reread_forever(feed: Feed, store: Store, every: Duration, repairs: Counter) {
+/// What a statement counts as, however few levels it reads: so much lies around
+/// them that a thousand watched prefixes are a thousand such rounds.
+const STATEMENT_LEVELS: usize = 10;
+
+/// The pause before a round that somebody asks for: hints that name no level come up
+/// to two hundred times a second from each instance, and one round answers them all.
+const EARLY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Asks for a round before it is due; clones ask the same re-read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct EarlyReread {
+    asked: Arc<Notify>,
+}
+
+impl EarlyReread {
+    /// Asks for a round soon. One that is under way may have passed what is meant, so
+    /// there will be another.
+    pub(super) fn ask(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Waits until somebody asks and the pause since the last round is over.
+    async fn due(&self, last: Instant) {
+        self.asked.notified().await;
+        sleep_until(last + EARLY_PAUSE).await;
+    }
+}
+
+/// Re-reads watched levels, a round each `every` and when somebody asks, until dropped.
+/// Counts the levels of which it knew more than the other sources had told as `repairs`.
+pub(super) async fn reread_forever(
+    feed: Feed,
+    store: Store,
+    every: Duration,
+    early: EarlyReread,
+    repairs: Counter,
+) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
+    let round = Round {
+        feed,
+        store,
+        repairs,
+    };
+    let mut last = Instant::now();
     loop {
-        rounds.tick().await;
-        match reread(&feed, &store, &repairs).await {
+        tokio::select! {
+            _ = rounds.tick() => {}
+            () = early.due(last) => {}
+        }
+        match round.read().await {
             Ok(()) => failing = false,
             Err(error) if !failing => {
                 // Once an outage; watchers are late meanwhile, not wrong.
@@ -36,41 +82,72 @@ pub async fn reread_forever(feed: Feed, store: Store, every: Duration, repairs: 
             }
             Err(_) => {}
         }
+        last = Instant::now();
     }
 }
 
-async fn reread(feed: &Feed, store: &Store, repairs: &Counter) -> Result<(), StorageError> {
-    let targets = feed.targets();
-    if targets.all {
+struct Round {
+    feed: Feed,
+    store: Store,
+    repairs: Counter,
+}
+
+impl Round {
+    async fn read(&self) -> Result<(), StorageError> {
+        let targets = self.feed.targets();
+        let selectors = &targets.selectors;
+        if selectors.all {
+            return self.read_pages(LevelFilter::default()).await;
+        }
+        for sku_prefix in selectors.prefixes.iter() {
+            let filter = LevelFilter {
+                sku_prefix,
+                ..LevelFilter::default()
+            };
+            self.read_pages(filter).await?;
+        }
+        for location in &selectors.locations {
+            let filter = LevelFilter {
+                location: Some(location),
+                ..LevelFilter::default()
+            };
+            self.read_pages(filter).await?;
+        }
+        if selectors.low {
+            let filter = LevelFilter {
+                low_only: true,
+                ..LevelFilter::default()
+            };
+            self.read_pages(filter).await?;
+        }
+        let keys: Vec<LevelKey> = targets.keys.into_iter().collect();
+        for keys in keys.chunks(PAGE_LEVELS) {
+            let loaded = self.store.read_levels(keys).await?;
+            let levels: Vec<StockLevel> = loaded.into_iter().map(|it| it.level).collect();
+            self.publish(&levels).await;
+        }
+        Ok(())
+    }
+
+    async fn read_pages(&self, filter: LevelFilter<'_>) -> Result<(), StorageError> {
         let mut after: Option<LevelKey> = None;
         loop {
-            let page = store
-                .list_levels(after.as_ref(), "", false, PAGE_LEVELS)
+            let page = self
+                .store
+                .list_levels(after.as_ref(), &filter, PAGE_LEVELS)
                 .await?;
-            publish(feed, &page.levels, repairs).await;
+            self.publish(&page.levels).await;
             if !page.more {
                 return Ok(());
             }
             after = page.levels.last().map(|level| level.key.clone());
         }
     }
-    let keys: Vec<LevelKey> = targets.keys.into_iter().collect();
-    for keys in keys.chunks(PAGE_LEVELS) {
-        let levels: Vec<StockLevel> = store
-            .read_levels(keys)
-            .await?
-            .into_iter()
-            .map(|loaded| loaded.level)
-            .collect();
-        publish(feed, &levels, repairs).await;
-    }
-    Ok(())
-}
 
-async fn publish(feed: &Feed, levels: &[StockLevel], repairs: &Counter) {
-    repairs.add(feed.publish(levels) as u64);
-    if levels.len() == PAGE_LEVELS {
-        tokio::time::sleep(Duration::from_secs(1) * PAGE_LEVELS as u32 / LEVELS_PER_SECOND_MAX)
-            .await;
+    /// Tells the feed what was read, and waits for what reading it may cost.
+    async fn publish(&self, levels: &[StockLevel]) {
+        self.repairs.add(self.feed.publish(levels) as u64);
+        let read = levels.len().max(STATEMENT_LEVELS) as u32;
+        sleep(Duration::from_secs(1) * read / LEVELS_PER_SECOND_MAX).await;
     }
 }

@@ -112,9 +112,9 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
             put("min_version", wanted);
             put("version", actual);
         }
-        Error::TooManyWatches { limit } => {
-            let description = format!("at most {limit} streams");
-            details.add_quota_failure_violation("watch streams of this server", description);
+        Error::TooManyWatches { bound, limit } => {
+            let description = format!("at most {limit} {}", bound.unit());
+            details.add_quota_failure_violation(bound.to_string(), description);
         }
         Error::StockContention { attempts } => put("attempts", attempts),
         Error::Overloaded(_)

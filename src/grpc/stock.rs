@@ -1,4 +1,4 @@
-//! InventoryService.
+//! InventoryService, all but WatchStock, which `watch` answers.
 
 use std::sync::Arc;
 
@@ -8,24 +8,24 @@ use tonic::{Request, Response, Status};
 use tracing::info_span;
 
 use super::convert::{self, Fields, KeyToRead};
-use super::watch::{WatchStream, Watching};
 use super::{Gate, turn_down};
 use crate::domain::{Invalid, LevelKey, Location, Sku, StockLevel};
 use crate::engine::{Command, Done, Engine};
 use crate::error::Error;
 use crate::proto;
 use crate::proto::inventory_service_server::InventoryService;
-use crate::storage::Store;
+use crate::storage::{LevelFilter, Store};
+use crate::telemetry::Counters;
 
 const PAGE_LEVELS_DEFAULT: usize = 100;
 const PAGE_LEVELS_MAX: i32 = 1_000;
 
-/// Products, stock levels and watches over gRPC.
+/// Products and stock levels over gRPC.
 #[derive(Debug)]
 pub(crate) struct Inventory {
     pub(crate) engine: Engine,
     pub(crate) store: Store,
-    pub(crate) watching: Watching,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) gate: Arc<Gate>,
 }
 
@@ -49,7 +49,7 @@ impl InventoryService for Inventory {
         &self,
         request: Request<proto::AdjustStockRequest>,
     ) -> Result<Response<proto::AdjustStockResponse>, Status> {
-        let outcomes = &self.watching.counters.adjustments;
+        let outcomes = &self.counters.adjustments;
         let refuse = turn_down(outcomes);
         self.gate.pass().map_err(refuse)?;
         let adjustment = convert::adjustment(request.into_inner()).map_err(refuse)?;
@@ -107,12 +107,7 @@ impl InventoryService for Inventory {
         let page = Page::parse(request.get_ref())?;
         let found = self
             .store
-            .list_levels(
-                page.after.as_ref(),
-                &page.sku_prefix,
-                page.low_only,
-                page.size,
-            )
+            .list_levels(page.after.as_ref(), &page.filter(), page.size)
             .await
             .map_err(Error::from)?;
         let next = found.levels.last().filter(|_| found.more);
@@ -120,17 +115,6 @@ impl InventoryService for Inventory {
             levels: found.levels.iter().map(Into::into).collect(),
             next_page_token: next.map(|last| page.token_after(last)).unwrap_or_default(),
         }))
-    }
-
-    type WatchStockStream = WatchStream;
-
-    async fn watch_stock(
-        &self,
-        request: Request<proto::WatchStockRequest>,
-    ) -> Result<Response<WatchStream>, Status> {
-        self.gate.pass()?;
-        let stream = self.watching.begin(request.into_inner()).await?;
-        Ok(Response::new(stream))
     }
 }
 
@@ -199,6 +183,14 @@ impl Page {
             page.after = fields.take("page_token", page.read_token(&request.page_token));
         }
         fields.finish(Some(page))
+    }
+
+    fn filter(&self) -> LevelFilter<'_> {
+        LevelFilter {
+            sku_prefix: &self.sku_prefix,
+            location: None,
+            low_only: self.low_only,
+        }
     }
 
     /// What the token must repeat of the request that made it.

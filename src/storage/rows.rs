@@ -30,4 +30,15 @@ impl Rows {
     pub(super) fn statement(self, backend: DbBackend, sql: impl Into<String>) -> Statement {
         Statement::from_sql_and_values(backend, sql, self.columns)
     }
+
+    /// The statement that carries them, and single values after them.
+    pub(super) fn statement_with(
+        mut self,
+        backend: DbBackend,
+        sql: impl Into<String>,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Statement {
+        self.columns.extend(values);
+        self.statement(backend, sql)
+    }
 }

@@ -1,9 +1,6 @@
 //! Reading levels and movements.
 
-use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder,
-    QueryResult, QuerySelect, Statement,
-};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
 
 use super::entity::{movement, stock_level};
 use super::rows::Rows;
@@ -27,6 +24,10 @@ FROM json_each($1) AS k
 LEFT JOIN stock_level AS l ON l.sku = k.value ->> 0 AND l.location = k.value ->> 1
 LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.value ->> 0";
 
+/// By position and not by name: a watch that begins reads thousands of rows.
+const LIST_LEVELS: &str = "\
+SELECT sku, location, on_hand, reserved, version, low_stock_threshold, updated_us FROM stock_level ";
+
 /// One page of levels in ascending (sku, location).
 #[derive(Debug)]
 pub struct StockPage {
@@ -34,6 +35,17 @@ pub struct StockPage {
     pub levels: Vec<StockLevel>,
     /// Whether there are levels after the last one.
     pub more: bool,
+}
+
+/// Which levels to list; the default is all of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LevelFilter<'a> {
+    /// The beginning of their SKUs; an empty one fits all.
+    pub sku_prefix: &'a str,
+    /// Where they are; none fits all.
+    pub location: Option<&'a Location>,
+    /// Whether only those that are low.
+    pub low_only: bool,
 }
 
 impl Store {
@@ -47,55 +59,77 @@ impl Store {
         self.readers.bounded(read).await
     }
 
-    /// Reads the page of at most `limit` levels after `after` that fit the filters.
+    /// Reads the page of at most `limit` levels after `after` that fit the filter.
     ///
     /// # Errors
     /// The database failed.
     pub async fn list_levels(
         &self,
         after: Option<&LevelKey>,
-        sku_prefix: &str,
-        low_only: bool,
+        filter: &LevelFilter<'_>,
         limit: usize,
     ) -> Result<StockPage, StorageError> {
-        use stock_level::Column;
-
-        let mut query = stock_level::Entity::find();
-        if let Some(after) = after {
-            let (sku, location) = (after.sku.as_str(), after.location.as_str());
-            query = query.filter(
-                Condition::any().add(Column::Sku.gt(sku)).add(
-                    Condition::all()
-                        .add(Column::Sku.eq(sku))
-                        .add(Column::Location.gt(location)),
-                ),
-            );
-        }
-        if let Some(end) = after_prefix(sku_prefix) {
-            query = query
-                .filter(Column::Sku.gte(sku_prefix))
-                .filter(Column::Sku.lt(end));
-        }
-        if low_only {
-            // StockLevel::low_stock, in SQL.
-            query = query.filter(Column::LowStockThreshold.gt(0)).filter(
-                sea_orm::sea_query::Expr::cust("on_hand - reserved <= low_stock_threshold"),
-            );
-        }
-        let query = query
-            .order_by_asc(Column::Sku)
-            .order_by_asc(Column::Location)
-            .limit(limit as u64 + 1);
-        let read = async { Ok(query.all(&self.readers()).await?) };
-        let rows = self.readers.bounded(read).await?;
+        let statement = list_statement(self.readers().get_database_backend(), after, filter, limit);
+        let read = async { Ok(self.readers().query_all_raw(statement).await?) };
+        let mut rows = self.readers.bounded(read).await?;
         let more = rows.len() > limit;
-        let levels = rows
-            .into_iter()
-            .take(limit)
-            .map(level)
-            .collect::<Result<_, _>>()?;
+        rows.truncate(limit);
+        let levels = rows.iter().map(listed_level).collect::<Result<_, _>>()?;
         Ok(StockPage { levels, more })
     }
+}
+
+/// One row more than the page has, which says whether there is another page.
+fn list_statement(
+    backend: DbBackend,
+    after: Option<&LevelKey>,
+    filter: &LevelFilter<'_>,
+    limit: usize,
+) -> Statement {
+    let mut conditions: Vec<String> = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    let mut bind = |value: Value| {
+        values.push(value);
+        format!("${}", values.len())
+    };
+    if let Some(after) = after {
+        let (sku, location) = (after.sku.as_str(), after.location.as_str());
+        let (sku, location) = (bind(sku.into()), bind(location.into()));
+        conditions.push(format!("(sku, location) > ({sku}, {location})"));
+    }
+    if let Some(end) = after_prefix(filter.sku_prefix) {
+        let (begin, end) = (bind(filter.sku_prefix.into()), bind(end.into()));
+        conditions.push(format!("sku >= {begin} AND sku < {end}"));
+    }
+    if let Some(location) = filter.location {
+        let location = bind(location.as_str().into());
+        conditions.push(format!("location = {location}"));
+    }
+    if filter.low_only {
+        // StockLevel::low_stock, in SQL.
+        conditions.push(
+            "low_stock_threshold > 0 AND on_hand - reserved <= low_stock_threshold".to_owned(),
+        );
+    }
+    let conditions = match conditions.as_slice() {
+        [] => String::new(),
+        conditions => format!("WHERE {} ", conditions.join(" AND ")),
+    };
+    let limit = bind((limit as i64 + 1).into());
+    let sql = format!("{LIST_LEVELS}{conditions}ORDER BY sku, location LIMIT {limit}");
+    Statement::from_sql_and_values(backend, sql, values)
+}
+
+fn listed_level(row: &QueryResult) -> Result<StockLevel, StorageError> {
+    let (sku, location): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+    Ok(StockLevel {
+        key: key(&sku, &location)?,
+        on_hand: row.try_get_by_index(2)?,
+        reserved: row.try_get_by_index(3)?,
+        version: Version::new(row.try_get_by_index(4)?),
+        low_stock_threshold: row.try_get_by_index(5)?,
+        updated: Timestamp::from_us(row.try_get_by_index(6)?),
+    })
 }
 
 /// The smallest text above every text that begins with `prefix`; none when all do.

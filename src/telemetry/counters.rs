@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::groups::{Commits, DISTRIBUTIONS, Locks, Pools, Queue, Watches};
+use super::groups::{Commits, DISTRIBUTIONS, HintCounters, Locks, Pools, Queue, Watches};
 use super::instruments::{Counter, Gauge};
 use super::outcomes::Outcomes;
 use super::registry::Registry;
@@ -47,6 +47,8 @@ pub struct Counters {
     pub pools: Pools,
     /// Streams of changes.
     pub watches: Watches,
+    /// Hints between instances.
+    pub hints: HintCounters,
     stock_negative: Gauge,
     reserved_mismatch: Gauge,
     registry: Registry,
@@ -92,6 +94,7 @@ impl Default for Counters {
             locks: Locks::new(r),
             pools: Pools::new(r),
             watches: Watches::new(r),
+            hints: HintCounters::new(r),
             stock_negative: r.gauge(
                 "stockroom_stock_negative",
                 &[],

@@ -6,7 +6,7 @@
 //! one addition. Samples of a histogram go to the exporter as they come.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A number that only rises. Clones share it.
@@ -87,6 +87,38 @@ impl Histogram {
     /// Records a time, for metrics in seconds.
     pub fn record_time(&self, time: Duration) {
         self.record(time.as_secs_f64());
+    }
+}
+
+/// A [`Histogram`] of what happens too often to measure each time.
+#[derive(Debug)]
+pub struct Sampled {
+    histogram: Histogram,
+    /// Of how many one is measured.
+    of: u32,
+    count: AtomicU32,
+}
+
+impl Sampled {
+    pub(super) fn new(histogram: Histogram, of: u32) -> Self {
+        let count = AtomicU32::new(0);
+        Self {
+            histogram,
+            of,
+            count,
+        }
+    }
+
+    /// Whether this one is to be measured: the first is, and then each `of`th.
+    pub fn is_due(&self) -> bool {
+        self.count
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(self.of)
+    }
+
+    /// Records a time, for metrics in seconds.
+    pub fn record_time(&self, time: Duration) {
+        self.histogram.record_time(time);
     }
 }
 

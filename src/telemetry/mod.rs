@@ -13,7 +13,7 @@ mod outcomes;
 mod registry;
 
 pub use counters::{Counters, keep_up_forever};
-pub use groups::{Commits, Goodbyes, Locks, Pool, Pools, Queue, Watches};
-pub use instruments::{Counter, Gauge, Held, Histogram};
+pub use groups::{Commits, Goodbyes, HintCounters, Locks, Pool, Pools, Queue, Watches};
+pub use instruments::{Counter, Gauge, Held, Histogram, Sampled};
 pub use log::init;
 pub use outcomes::Outcomes;

@@ -93,7 +93,7 @@ impl Watcher {
     pub(crate) async fn sync(&mut self) {
         loop {
             match self.next().await {
-                Event::Changes(_) => {}
+                Event::Changes(_) | Event::Heartbeat(_) => {}
                 Event::Synced(synced) => return assert!(synced.server_time.is_some()),
                 other => panic!("the snapshot is changes and Synced, not {other:?}"),
             }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::client::proto::{StockKey, StockLevel};
 use crate::client::{Client, Watch, WatchEvent, WatchTargets};
 use crate::domain;
-use crate::storage::Store;
+use crate::storage::{LevelFilter, Store};
 
 /// Watchers of everything.
 const WATCHERS_OF_ALL: u32 = 10;
@@ -42,7 +42,7 @@ impl Truth {
         let mut after = None;
         loop {
             let page = store
-                .list_levels(after.as_ref(), "", false, PAGE_LEVELS)
+                .list_levels(after.as_ref(), &LevelFilter::default(), PAGE_LEVELS)
                 .await?;
             after = page.levels.last().map(|level| level.key.clone());
             levels.extend(page.levels.into_iter().map(|l| (l.key.sku.to_string(), l)));

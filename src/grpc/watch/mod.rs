@@ -4,63 +4,81 @@
 //! does not read, and changes meanwhile are folded in the feed's mailbox. The
 //! watch on the feed begins before the snapshot is read, so nothing falls
 //! between the two; versions decide what is new.
+//!
+//! The method is answered here and not by generated code: a stream's messages
+//! are bytes that are made once and shared by all streams ([`wire`]), and an idle
+//! stream costs a few hundred bytes of ours.
 
+mod cursor;
+mod history;
+mod permits;
+mod pulse;
 mod request;
+mod server;
 mod session;
+mod snapshot;
+mod wire;
 
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures_util::{Stream, stream};
 use tokio::sync::OnceCell;
-use tonic::Status;
 use uuid::Uuid;
 
+pub(crate) use self::history::Turns;
+pub(crate) use self::permits::Permits;
 use self::request::WatchRequest;
+pub(crate) use self::server::InventoryServer;
 use self::session::Session;
 use super::Gate;
 use crate::config::WatchConfig;
-use crate::error::Error;
+use crate::error::{Error, WatchBound};
 use crate::feed::Feed;
-use crate::proto::{WatchStockRequest, WatchStockResponse};
+use crate::proto::WatchStockRequest;
 use crate::storage::Store;
 use crate::telemetry::Counters;
 
-/// The answers of one watch.
-pub(crate) type WatchStream =
-    Pin<Box<dyn Stream<Item = Result<WatchStockResponse, Status>> + Send>>;
-
 /// What every watch needs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Watching {
     pub(crate) feed: Feed,
     pub(crate) store: Store,
     pub(crate) config: WatchConfig,
     pub(crate) counters: Arc<Counters>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) permits: Permits,
+    /// Whose turn it is to read the ledger.
+    pub(crate) turns: Turns,
     /// Read once: a server does not outlive its store.
-    pub(crate) store_id: Arc<OnceCell<Uuid>>,
+    pub(crate) store_id: OnceCell<Uuid>,
 }
 
 impl Watching {
-    /// Begins a watch.
+    /// Begins a watch for a caller on the connection from `peer`.
     ///
     /// # Errors
-    /// [`Error::InvalidRequest`], [`Error::TooManyWatches`], [`Error::StoreUnavailable`].
-    pub(super) async fn begin(&self, request: WatchStockRequest) -> Result<WatchStream, Error> {
+    /// [`Error::InvalidRequest`], [`Error::TooManyWatches`], [`Error::StoreUnavailable`],
+    /// [`Error::Draining`].
+    async fn begin(
+        self: &Arc<Self>,
+        request: WatchStockRequest,
+        peer: Option<SocketAddr>,
+    ) -> Result<Session, Error> {
+        self.gate.pass()?;
         let request = WatchRequest::parse(request)?;
+        let limit = self.config.targets_max;
+        if request.targets.keys.len() > limit {
+            let bound = WatchBound::Targets;
+            return Err(Error::TooManyWatches { bound, limit });
+        }
+        let permit = self.permits.take(peer)?;
         let store_id = *self
             .store_id
             .get_or_try_init(|| self.store.store_id())
             .await?;
-        let watch = self.feed.watch(request.targets.clone())?;
         if !request.seen.is_empty() {
             self.counters.watches.resumes.add(1);
         }
-        let session = Session::new(self.clone(), request, watch, store_id);
-        Ok(Box::pin(stream::unfold(session, |mut session| async {
-            let item = session.next().await?;
-            Some((item, session))
-        })))
+        Ok(Session::new(Arc::clone(self), request, store_id, permit))
     }
 }

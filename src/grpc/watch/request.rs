@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 use super::super::convert::Fields;
-use crate::domain::{Invalid, LevelKey, Version};
+use crate::domain::{Invalid, LevelKey, Location, Sku, Version};
 use crate::error::Error;
 use crate::feed::Targets;
 use crate::proto::stock_selector::Selector;
@@ -22,6 +22,8 @@ pub(super) struct WatchRequest {
     pub(super) seen: HashMap<LevelKey, Version>,
     /// The store they came from; none means this one.
     pub(super) store_id: Option<Uuid>,
+    /// Whether nothing may be folded; then the targets are levels by name alone.
+    pub(super) every_change: bool,
 }
 
 impl WatchRequest {
@@ -40,19 +42,41 @@ impl WatchRequest {
         if request.selectors.is_empty() && request.seen.is_empty() {
             fields.refuse("selectors", "must have an entry when seen has none");
         }
+        let mut prefixes = Vec::new();
         for (i, selector) in request.selectors.iter().take(SELECTORS_MAX).enumerate() {
-            match &selector.selector {
-                Some(Selector::Level(level)) => {
-                    let prefix = format!("selectors[{i}].level.");
-                    targets
-                        .keys
-                        .extend(fields.key(&prefix, &level.sku, &level.location));
+            let Some(selector) = &selector.selector else {
+                let one_of = "must be level, sku_prefix, location, all or low_only";
+                fields.refuse(format!("selectors[{i}]"), one_of);
+                continue;
+            };
+            let field = |name| format!("selectors[{i}].{name}");
+            let selectors = &mut targets.selectors;
+            match selector {
+                Selector::Level(level) => {
+                    let key = fields.key(&field("level."), &level.sku, &level.location);
+                    targets.keys.extend(key);
                 }
-                Some(Selector::All(_)) => targets.all = true,
-                Some(_) => fields.refuse(format!("selectors[{i}]"), "not served yet"),
-                None => fields.refuse(format!("selectors[{i}]"), "must be level or all"),
+                Selector::SkuPrefix(prefix) => {
+                    // A prefix is shaped as a SKU is; an empty one would be `all`.
+                    if fields
+                        .take(field("sku_prefix"), Sku::new(prefix.as_str()))
+                        .is_some()
+                    {
+                        prefixes.push(prefix.as_str());
+                    }
+                }
+                Selector::Location(location) if location.is_empty() => {
+                    fields.refuse(field("location"), "must not be empty");
+                }
+                Selector::Location(location) => {
+                    let location = fields.take(field("location"), Location::new(location));
+                    selectors.locations.extend(location);
+                }
+                Selector::All(_) => selectors.all = true,
+                Selector::LowOnly(_) => selectors.low = true,
             }
         }
+        targets.selectors.prefixes = prefixes.into_iter().collect();
         let seen = parse_seen(&mut fields, &request, &mut targets.keys);
         let store_id = match request.store_id.as_str() {
             "" => None,
@@ -61,15 +85,36 @@ impl WatchRequest {
                 fields.take("store_id", id)
             }
         };
-        if WatchDelivery::try_from(request.delivery).is_err() {
-            fields.refuse("delivery", "must be LATEST or absent");
-        }
+        let every_change = parse_delivery(&mut fields, &request);
         fields.finish(Some(Self {
             targets,
             seen,
             store_id,
+            every_change,
         }))
     }
+}
+
+/// Whether every change is asked for, which takes levels by name: those that a set
+/// gains later would have no version to begin at.
+fn parse_delivery(fields: &mut Fields, request: &WatchStockRequest) -> bool {
+    match WatchDelivery::try_from(request.delivery) {
+        Ok(WatchDelivery::Unspecified | WatchDelivery::Latest) => return false,
+        Ok(WatchDelivery::EveryChange) => {}
+        Err(_) => {
+            fields.refuse("delivery", "must be LATEST, EVERY_CHANGE or absent");
+            return false;
+        }
+    }
+    for (i, selector) in request.selectors.iter().take(SELECTORS_MAX).enumerate() {
+        if let Some(selector) = &selector.selector
+            && !matches!(selector, Selector::Level(_))
+        {
+            let only = "must be level when delivery is EVERY_CHANGE";
+            fields.refuse(format!("selectors[{i}]"), only);
+        }
+    }
+    true
 }
 
 fn parse_seen(

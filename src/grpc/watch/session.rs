@@ -1,24 +1,30 @@
-//! One stream from Started to Goodbye.
+//! One stream from Started to Goodbye, as the body of its HTTP response.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
 use tonic::Status;
 use uuid::Uuid;
 
 use super::Watching;
+use super::history::{Broken, History, Step};
+use super::permits::Permit;
+use super::pulse::{Beat, Pulse};
 use super::request::WatchRequest;
+use super::snapshot::Snapshot;
+use super::wire;
 use crate::clock;
-use crate::domain::{LevelKey, StockLevel, Version};
+use crate::domain::StockLevel;
 use crate::error::{Error, chain};
-use crate::feed::Watch;
+use crate::feed::{Changed, Update, Watch};
 use crate::proto::watch_stock_response::Event;
-use crate::proto::{
-    GoodbyeReason, WatchChanges, WatchGoodbye, WatchHeartbeat, WatchStarted, WatchStockResponse,
-    WatchSynced,
-};
-use crate::storage::StorageError;
+use crate::proto::{GoodbyeReason, WatchGoodbye, WatchHeartbeat, WatchStarted, WatchSynced};
 use crate::telemetry::Held;
 
 /// Levels of one message: about 100 KB.
@@ -28,210 +34,214 @@ const MESSAGE_LEVELS_MAX: usize = 1_000;
 /// the streams of an instance do not come back at once.
 const RECONNECT_SPREAD_MS: std::ops::Range<u64> = 50..1_000;
 
-/// How far an age limit is jittered, in percent of it to either side.
-const AGE_JITTER_PERCENT: u64 = 10;
-
-/// What the stream does next.
+/// What the stream does next. What only a beginning or an end needs is boxed:
+/// a stream is live for hours.
 enum Phase {
-    Start,
-    Snapshot(Snapshot),
+    Snapshot(Box<Beginning>),
+    /// From begin to end, where nothing may be folded.
+    History(Box<History>),
     Live,
     /// Goodbye has been sent; the status that follows it.
-    Leaving(Error),
+    Leaving(Box<Error>),
     Ended,
 }
 
-/// How far the snapshot has come.
-enum Snapshot {
-    /// Pages of all levels after this one. `unlisted`: seen levels not met yet.
-    All {
-        after: Option<LevelKey>,
-        unlisted: BTreeSet<LevelKey>,
-    },
-    /// Levels by name that are still to be read.
-    Named(VecDeque<LevelKey>),
+/// What is forgotten when the snapshot has been sent.
+struct Beginning {
+    snapshot: Snapshot,
+    /// The caller's versions are another store's: each level is sent anew.
+    anew: bool,
 }
 
 pub(super) struct Session {
-    watching: Watching,
+    watching: Arc<Watching>,
     watch: Watch,
-    store_id: Uuid,
-    /// The last version sent or seen of each level: what makes versions rise.
-    sent: HashMap<LevelKey, Version>,
-    /// The caller's versions are another store's: each level is sent anew.
-    forgotten: bool,
     phase: Phase,
-    ready: VecDeque<Event>,
-    heartbeat_at: Instant,
-    ends_at: Instant,
-    /// Counts the stream as open, however it ends.
-    _open: Held,
+    /// Messages to send before anything else.
+    ready: VecDeque<Bytes>,
+    pulse: Pulse,
+    /// Its place among the streams, and its share of their count: given back
+    /// however it ends.
+    _held: (Permit, Held),
 }
 
 impl Session {
     pub(super) fn new(
-        watching: Watching,
+        watching: Arc<Watching>,
         request: WatchRequest,
-        watch: Watch,
         store_id: Uuid,
+        permit: Permit,
     ) -> Self {
-        let forgotten = request.store_id.is_some_and(|id| id != store_id);
-        let now = Instant::now();
+        let anew = request.store_id.is_some_and(|id| id != store_id);
+        let watch = watching.feed.watch(&request.targets);
+        let store = watching.store.clone();
+        let snapshot = Snapshot::new(store.clone(), request.targets, MESSAGE_LEVELS_MAX);
+        let phase = if request.every_change {
+            let turns = watching.turns.clone();
+            let history = History::new(store, turns, snapshot, request.seen, anew);
+            Phase::History(Box::new(history))
+        } else {
+            if !anew {
+                watch.has_seen(&request.seen);
+            }
+            Phase::Snapshot(Box::new(Beginning { snapshot, anew }))
+        };
+        let heartbeat = watching.config.heartbeat();
+        let started = wire::frame(Event::Started(WatchStarted {
+            store_id: store_id.to_string(),
+            heartbeat_interval: Some(duration(heartbeat)),
+            server_time: Some(clock::now().into()),
+        }));
         Self {
-            ends_at: now + jittered(watching.config.age_max()),
-            heartbeat_at: now + watching.config.heartbeat(),
-            _open: watching.counters.watches.streams.hold(1),
+            pulse: Pulse::new(&watching.config, &watching.gate.draining),
+            _held: (permit, watching.counters.watches.streams.hold(1)),
             watching,
             watch,
-            store_id,
-            sent: if forgotten {
-                HashMap::new()
-            } else {
-                request.seen
-            },
-            forgotten,
-            phase: Phase::Start,
-            ready: VecDeque::new(),
+            phase,
+            ready: VecDeque::from([started]),
         }
     }
 
     /// The next message, or the status that ends the stream, or nothing.
-    pub(super) async fn next(&mut self) -> Option<Result<WatchStockResponse, Status>> {
-        while self.ready.is_empty() {
-            match std::mem::replace(&mut self.phase, Phase::Ended) {
-                Phase::Start => self.start(),
-                Phase::Snapshot(snapshot) => match self.read(snapshot).await {
-                    Ok(phase) => self.phase = phase,
-                    Err(error) => {
-                        tracing::error!(error = chain(&error), "cannot read a watch's snapshot");
-                        let why = Error::StoreUnavailable(None);
-                        self.leave(GoodbyeReason::StoreUnavailable, why);
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                if self.ready.is_empty() {
+                    // A stream that says nothing holds no memory for it.
+                    self.ready = VecDeque::new();
+                }
+                return self.say(frame);
+            }
+            match &mut self.phase {
+                Phase::Snapshot(_) => ready!(self.poll_snapshot(cx)),
+                Phase::Live | Phase::History(_) => {
+                    let frame = ready!(self.poll_live(cx));
+                    return self.say(frame);
+                }
+                Phase::Leaving(_) => {
+                    if let Phase::Leaving(why) = std::mem::replace(&mut self.phase, Phase::Ended) {
+                        return Poll::Ready(Some(Err((*why).into())));
                     }
-                },
-                Phase::Live => self.live().await,
-                Phase::Leaving(error) => return Some(Err(error.into())),
-                Phase::Ended => return None,
+                }
+                Phase::Ended => return Poll::Ready(None),
             }
         }
-        self.heartbeat_at = Instant::now() + self.watching.config.heartbeat();
-        let event = self.ready.pop_front();
-        Some(Ok(WatchStockResponse { event }))
     }
 
-    fn start(&mut self) {
-        self.ready.push_back(Event::Started(WatchStarted {
-            store_id: self.store_id.to_string(),
-            heartbeat_interval: Some(duration(self.watching.config.heartbeat())),
-            server_time: Some(clock::now().into()),
-        }));
-        let targets = self.watch.targets();
-        self.phase = Phase::Snapshot(if targets.all {
-            Snapshot::All {
-                after: None,
-                unlisted: targets.keys.clone(),
-            }
-        } else {
-            Snapshot::Named(targets.keys.iter().cloned().collect())
-        });
+    fn say(&mut self, frame: Bytes) -> Poll<Option<Result<Bytes, Status>>> {
+        self.pulse.spoke();
+        Poll::Ready(Some(Ok(frame)))
     }
 
-    /// Reads the next page of the snapshot.
-    async fn read(&mut self, snapshot: Snapshot) -> Result<Phase, StorageError> {
-        let store = &self.watching.store;
-        match snapshot {
-            Snapshot::All {
-                after,
-                mut unlisted,
-            } => {
-                let page = store
-                    .list_levels(after.as_ref(), "", false, MESSAGE_LEVELS_MAX)
-                    .await?;
-                for level in &page.levels {
-                    unlisted.remove(&level.key);
-                }
-                let after = page.levels.last().map(|level| level.key.clone());
-                self.send_snapshot(page.levels);
-                Ok(Phase::Snapshot(if page.more {
-                    Snapshot::All { after, unlisted }
-                } else {
-                    // Levels that the caller names and that have no row.
-                    Snapshot::Named(unlisted.into_iter().collect())
-                }))
+    /// Waits for the next page and makes its messages, or goes live.
+    fn poll_snapshot(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Phase::Snapshot(beginning) = &mut self.phase else {
+            return Poll::Ready(());
+        };
+        let anew = beginning.anew;
+        match beginning.snapshot.poll_page(cx) {
+            Poll::Ready(Some(Ok(levels))) => self.send_snapshot(&levels, anew),
+            Poll::Ready(Some(Err(error))) => {
+                tracing::error!(error = chain(&error), "cannot read a watch's snapshot");
+                let why = Error::StoreUnavailable(None);
+                let goodbye = self.leave(GoodbyeReason::StoreUnavailable, why);
+                self.ready.push_back(goodbye);
             }
-            Snapshot::Named(mut keys) => {
-                let page: Vec<LevelKey> =
-                    keys.drain(..keys.len().min(MESSAGE_LEVELS_MAX)).collect();
-                if page.is_empty() {
-                    self.ready.push_back(Event::Synced(WatchSynced {
-                        server_time: Some(clock::now().into()),
-                    }));
-                    return Ok(Phase::Live);
-                }
-                let loaded = store.read_levels(&page).await?;
-                self.send_snapshot(loaded.into_iter().map(|loaded| loaded.level).collect());
-                Ok(Phase::Snapshot(Snapshot::Named(keys)))
+            Poll::Ready(None) => {
+                self.phase = Phase::Live;
+                self.ready.push_back(synced());
+            }
+            Poll::Pending => {
+                let beat = ready!(self.pulse.poll(cx));
+                let frame = self.beat(beat);
+                self.ready.push_back(frame);
             }
         }
+        Poll::Ready(())
     }
 
     /// Sends what is above what the caller has seen, and with `reset` what is
     /// below it: then the store has lost commits.
-    fn send_snapshot(&mut self, levels: Vec<StockLevel>) {
-        let (mut newer, mut reset) = (Vec::new(), Vec::new());
-        for level in levels {
-            match self.sent.get(&level.key) {
-                _ if self.forgotten => reset.push(level),
-                Some(&seen) if seen > level.version => reset.push(level),
-                Some(&seen) if seen == level.version => {}
-                _ => newer.push(level),
+    fn send_snapshot(&mut self, levels: &[StockLevel], anew: bool) {
+        let met = self.watch.meet(levels, anew);
+        for (updates, reset) in [(met.reset, true), (met.newer, false)] {
+            if !updates.is_empty() {
+                let counters = &self.watching.counters;
+                counters.watch_deliveries.add(updates.len() as u64);
+                self.ready.push_back(wire::changes(&updates, reset));
             }
         }
-        self.send(&reset, true);
-        self.send(&newer, false);
     }
 
-    fn send(&mut self, levels: &[StockLevel], reset: bool) {
-        if levels.is_empty() {
-            return;
+    /// Waits for the next thing to say. What is due by the clock comes first, so
+    /// that a level which never rests keeps no stream alive for ever; but a change
+    /// is a sign of life, too.
+    fn poll_live(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        match self.pulse.poll(cx) {
+            Poll::Pending => self.poll_news(cx),
+            Poll::Ready(Beat::Silent) => match self.poll_news(cx) {
+                Poll::Ready(frame) => Poll::Ready(frame),
+                Poll::Pending => Poll::Ready(self.beat(Beat::Silent)),
+            },
+            Poll::Ready(beat) => Poll::Ready(self.beat(beat)),
         }
-        for level in levels {
-            self.sent.insert(level.key.clone(), level.version);
+    }
+
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        match &mut self.phase {
+            Phase::History(history) => {
+                let step = ready!(history.poll_step(cx, &self.watch));
+                Poll::Ready(self.step(step))
+            }
+            _ => self.poll_changes(cx),
         }
+    }
+
+    /// What to say to what came next in the ledger.
+    fn step(&mut self, step: Result<Step, Broken>) -> Bytes {
+        match step {
+            Ok(Step::Send { levels, reset }) => {
+                let counters = &self.watching.counters;
+                counters.watch_deliveries.add(levels.len() as u64);
+                let updates = levels.into_iter().map(|level| Arc::new(Update::new(level)));
+                wire::changes(&updates.collect::<Vec<_>>(), reset)
+            }
+            Ok(Step::Synced) => synced(),
+            Err(error) => {
+                tracing::error!(error = chain(&error), "cannot go on with a watch");
+                let why = Error::StoreUnavailable(None);
+                self.leave(GoodbyeReason::StoreUnavailable, why)
+            }
+        }
+    }
+
+    fn poll_changes(&mut self, cx: &Context<'_>) -> Poll<Bytes> {
+        let Changed { updates, folded } = ready!(self.watch.poll_changed(cx, MESSAGE_LEVELS_MAX));
         let counters = &self.watching.counters;
-        counters.watch_deliveries.add(levels.len() as u64);
-        self.ready.push_back(Event::Changes(WatchChanges {
-            levels: levels.iter().map(Into::into).collect(),
-            reset,
-        }));
+        counters.watch_deliveries.add(updates.len() as u64);
+        counters.watches.coalesced.add(folded);
+        if counters.watches.lag.is_due() {
+            let committed = updates.iter().map(|it| it.level.updated.us()).min();
+            let lag_us = clock::now().us() - committed.unwrap_or_default();
+            let lag = Duration::from_micros(u64::try_from(lag_us).unwrap_or(0));
+            counters.watches.lag.record_time(lag);
+        }
+        Poll::Ready(wire::changes(&updates, false))
     }
 
-    /// Waits for the next thing to say.
-    async fn live(&mut self) {
-        self.phase = Phase::Live;
-        tokio::select! {
-            biased;
-            () = self.watching.gate.draining.cancelled() => {
-                self.leave(GoodbyeReason::Draining, Error::Draining);
-            }
-            () = sleep_until(self.ends_at) => {
-                self.leave(GoodbyeReason::Age, Error::Draining);
-            }
-            levels = self.watch.changed(MESSAGE_LEVELS_MAX) => {
-                let above = |level: &StockLevel| {
-                    self.sent.get(&level.key).is_none_or(|sent| *sent < level.version)
-                };
-                let levels: Vec<StockLevel> = levels.into_iter().filter(above).collect();
-                self.send(&levels, false);
-            }
-            () = sleep_until(self.heartbeat_at) => {
-                self.ready.push_back(Event::Heartbeat(WatchHeartbeat {
-                    server_time: Some(clock::now().into()),
-                }));
-            }
+    /// What to say to what has become due.
+    fn beat(&mut self, beat: Beat) -> Bytes {
+        match beat {
+            Beat::Silent => wire::frame(Event::Heartbeat(WatchHeartbeat {
+                server_time: Some(clock::now().into()),
+            })),
+            Beat::Old => self.leave(GoodbyeReason::Age, Error::Draining),
+            Beat::Draining => self.leave(GoodbyeReason::Draining, Error::Draining),
         }
     }
 
-    fn leave(&mut self, reason: GoodbyeReason, why: Error) {
+    /// The last message, after which only a status follows.
+    fn leave(&mut self, reason: GoodbyeReason, why: Error) -> Bytes {
         let goodbyes = &self.watching.counters.watches.goodbyes;
         match reason {
             GoodbyeReason::Draining => goodbyes.draining.add(1),
@@ -239,25 +249,58 @@ impl Session {
             GoodbyeReason::StoreUnavailable => goodbyes.store_unavailable.add(1),
             GoodbyeReason::Unspecified => unreachable!("it is never sent"),
         }
+        self.phase = Phase::Leaving(Box::new(why));
         let after = Duration::from_millis(rand::random_range(RECONNECT_SPREAD_MS));
-        self.ready.push_back(Event::Goodbye(WatchGoodbye {
+        wire::frame(Event::Goodbye(WatchGoodbye {
             reason: reason.into(),
             reconnect_after: Some(duration(after)),
-        }));
-        self.phase = Phase::Leaving(why);
+        }))
     }
 }
 
-/// An age limit, up to [`AGE_JITTER_PERCENT`] shorter or longer, so that streams
-/// that began together do not end together.
-fn jittered(age_max: Duration) -> Duration {
-    let percent = rand::random_range(100 - AGE_JITTER_PERCENT..=100 + AGE_JITTER_PERCENT);
-    age_max * percent as u32 / 100
+impl Body for Session {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Poll::Ready(ready!(self.poll_next(cx)).map(|next| match next {
+            Ok(message) => Ok(Frame::data(message)),
+            Err(status) => {
+                let mut trailers = HeaderMap::new();
+                status.add_header(&mut trailers)?;
+                Ok(Frame::trailers(trailers))
+            }
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.phase, Phase::Ended)
+    }
+}
+
+fn synced() -> Bytes {
+    let server_time = Some(clock::now().into());
+    wire::frame(Event::Synced(WatchSynced { server_time }))
 }
 
 fn duration(duration: Duration) -> prost_types::Duration {
     prost_types::Duration {
         seconds: duration.as_secs() as i64,
         nanos: duration.subsec_nanos() as i32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand streams are a normal load, and what they wait in is mostly this.
+    #[test]
+    fn a_stream_that_waits_is_small() {
+        let bytes = size_of::<Session>();
+        assert!(bytes <= 256, "{bytes} bytes");
     }
 }

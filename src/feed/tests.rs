@@ -1,0 +1,270 @@
+use std::collections::HashMap;
+
+use futures_util::FutureExt as _;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::*;
+use crate::domain::{Location, Sku, Timestamp, Version};
+
+fn key(sku: &str) -> LevelKey {
+    LevelKey {
+        sku: Sku::new(sku).expect("valid"),
+        location: Location::new("").expect("valid"),
+    }
+}
+
+/// Low at or below 500 units.
+fn level(sku: &str, version: i64) -> StockLevel {
+    StockLevel {
+        on_hand: 1_000 - version,
+        version: Version::new(version),
+        updated: Timestamp::from_us(version),
+        ..StockLevel::none(key(sku), 500)
+    }
+}
+
+fn with_units(sku: &str, version: i64, on_hand: i64) -> StockLevel {
+    StockLevel {
+        on_hand,
+        ..level(sku, version)
+    }
+}
+
+fn named(skus: &[&str]) -> Targets {
+    Targets {
+        keys: skus.iter().map(|sku| key(sku)).collect(),
+        ..Targets::default()
+    }
+}
+
+fn selected(selectors: Selectors) -> Targets {
+    Targets {
+        selectors,
+        ..Targets::default()
+    }
+}
+
+fn everything() -> Targets {
+    selected(Selectors {
+        all: true,
+        ..Selectors::default()
+    })
+}
+
+fn low_ones() -> Targets {
+    selected(Selectors {
+        low: true,
+        ..Selectors::default()
+    })
+}
+
+/// A feed whose watchers are told without limit.
+fn feed() -> (Feed, AbortOnDropHandle<()>) {
+    let feed = Feed::default();
+    let telling = tokio::spawn(fan_out_forever(feed.clone(), 0));
+    (feed, AbortOnDropHandle::new(telling))
+}
+
+async fn next(watch: &Watch) -> Vec<StockLevel> {
+    let updates = watch.changed(1_000).await;
+    updates.iter().map(|update| update.level.clone()).collect()
+}
+
+/// Lets the task tell whoever there is to tell.
+async fn until_told(feed: &Feed) {
+    let all_told = || {
+        let state = lock(&feed.shared.state);
+        state.slots.values().all(|slot| lock(&slot.state).is_told())
+    };
+    while !all_told() {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn nothing_for(watch: &Watch) -> bool {
+    watch.changed(1_000).now_or_never().is_none()
+}
+
+fn slots(feed: &Feed) -> usize {
+    lock(&feed.shared.state).slots.len()
+}
+
+#[tokio::test]
+async fn sources_may_repeat_and_reorder() {
+    let (feed, _telling) = feed();
+    let watch = feed.watch(&named(&["a"]));
+    assert_eq!(feed.publish(&[level("a", 2)]), 0);
+    assert_eq!(feed.publish(&[level("a", 1)]), 0);
+    assert_eq!(next(&watch).await, [level("a", 2)]);
+    assert_eq!(feed.publish(&[level("a", 2)]), 0);
+    assert_eq!(feed.publish(&[level("a", 1)]), 0);
+    until_told(&feed).await;
+    assert!(nothing_for(&watch));
+    assert_eq!(feed.publish(&[level("a", 3)]), 1);
+    assert_eq!(next(&watch).await, [level("a", 3)]);
+}
+
+#[tokio::test]
+async fn a_watch_that_does_not_read_keeps_each_level_once() {
+    let (feed, _telling) = feed();
+    let watch = feed.watch(&named(&["a", "b"]));
+    for version in 1..=1_000 {
+        feed.publish(&["a", "b", "c"].map(|sku| level(sku, version)));
+        until_told(&feed).await;
+    }
+    assert_eq!(watch.watcher.waiting(), 2);
+    assert_eq!(slots(&feed), 2);
+    let mut latest = next(&watch).await;
+    latest.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(latest, [level("a", 1_000), level("b", 1_000)]);
+}
+
+#[tokio::test]
+async fn versions_that_are_folded_away_are_counted() {
+    let (feed, _telling) = feed();
+    let watch = feed.watch(&named(&["a"]));
+    watch.meet(&[level("a", 1)], false);
+    feed.publish(&[level("a", 2)]);
+    feed.publish(&[level("a", 5)]);
+    until_told(&feed).await;
+    let changed = std::future::poll_fn(|cx| watch.poll_changed(cx, 10)).await;
+    assert_eq!((changed.updates.len(), changed.folded), (1, 3));
+}
+
+#[tokio::test]
+async fn a_snapshot_and_what_came_meanwhile_give_each_version_once() {
+    let (feed, _telling) = feed();
+    let watch = feed.watch(&named(&["a", "b"]));
+    watch.has_seen(&HashMap::from([(key("b"), Version::new(4))]));
+    feed.publish(&[level("a", 3), level("b", 4)]);
+    until_told(&feed).await;
+    // The snapshot was read before the commit that was published meanwhile.
+    let met = watch.meet(&[level("a", 2), level("b", 4)], false);
+    let newer: Vec<_> = met.newer.iter().map(|it| it.level.clone()).collect();
+    assert_eq!((newer, met.reset.len()), (vec![level("a", 3)], 0));
+    assert!(nothing_for(&watch));
+    feed.publish(&[level("a", 4)]);
+    assert_eq!(next(&watch).await, [level("a", 4)]);
+}
+
+#[tokio::test]
+async fn a_watch_of_all_is_told_of_new_levels() {
+    let (feed, _telling) = feed();
+    let watch = feed.watch(&everything());
+    feed.publish(&[level("new", 1)]);
+    assert_eq!(next(&watch).await, [level("new", 1)]);
+}
+
+#[tokio::test]
+async fn watches_by_prefix_and_place_are_told_of_what_fits() {
+    let (feed, _telling) = feed();
+    let by_prefix = feed.watch(&selected(Selectors {
+        prefixes: Prefixes::from_iter(["ab"]),
+        ..Selectors::default()
+    }));
+    let there = Location::new("there").expect("valid");
+    let by_place = feed.watch(&selected(Selectors {
+        locations: [there.clone()].into(),
+        ..Selectors::default()
+    }));
+    let mut elsewhere = level("b", 1);
+    elsewhere.key.location = there;
+    feed.publish(&[level("a", 1), level("abc", 1), elsewhere.clone()]);
+    assert_eq!(next(&by_prefix).await, [level("abc", 1)]);
+    assert_eq!(next(&by_place).await, [elsewhere]);
+    assert_eq!(slots(&feed), 2, "nobody watches a");
+}
+
+#[tokio::test]
+async fn a_watch_of_low_levels_is_told_once_more_when_they_are_not() {
+    let (feed, _telling) = feed();
+    let watch = feed.watch(&low_ones());
+    let say = async |version, on_hand| {
+        feed.publish(&[with_units("a", version, on_hand)]);
+        until_told(&feed).await;
+    };
+    say(1, 900).await;
+    assert!(nothing_for(&watch));
+    say(2, 500).await;
+    assert_eq!(next(&watch).await, [with_units("a", 2, 500)]);
+    say(3, 400).await;
+    assert_eq!(next(&watch).await, [with_units("a", 3, 400)]);
+    say(4, 600).await;
+    assert_eq!(next(&watch).await, [with_units("a", 4, 600)]);
+    say(5, 700).await;
+    assert!(nothing_for(&watch));
+    // Low and back before the watch looks is nothing to tell.
+    say(6, 100).await;
+    say(7, 700).await;
+    assert!(nothing_for(&watch));
+    say(8, 100).await;
+    assert_eq!(next(&watch).await, [with_units("a", 8, 100)]);
+}
+
+#[tokio::test]
+async fn a_level_that_is_no_longer_low_overtakes_a_snapshot_that_says_so() {
+    let (feed, _telling) = feed();
+    let watch = feed.watch(&low_ones());
+    feed.publish(&[with_units("a", 3, 900), with_units("b", 1, 1)]);
+    until_told(&feed).await;
+    // Read when a was low still.
+    let met = watch.meet(&[with_units("a", 2, 1), with_units("b", 1, 1)], false);
+    let newer: Vec<_> = met.newer.iter().map(|it| it.level.clone()).collect();
+    assert_eq!(newer, [with_units("b", 1, 1)]);
+    assert!(nothing_for(&watch));
+}
+
+#[tokio::test]
+async fn ten_thousand_watchers_come_and_go_while_they_are_told_and_none_is_left_out() {
+    let (feed, _telling) = feed();
+    let begin = || feed.watch(&named(&["hot"]));
+    let mut watches: Vec<Watch> = (0..10_000).map(|_| begin()).collect();
+    for version in 1..=200 {
+        feed.publish(&[level("hot", version)]);
+        tokio::task::yield_now().await;
+        // Anywhere in the list, before and behind the walk's cursor.
+        for place in [0, 9_999, (version as usize * 7_919) % 9_998] {
+            watches.swap_remove(place);
+            watches.push(begin());
+        }
+    }
+    feed.publish(&[level("hot", 201)]);
+    for watch in &watches {
+        assert_eq!(next(watch).await, [level("hot", 201)]);
+    }
+    until_told(&feed).await;
+    assert!(watches.iter().all(nothing_for));
+}
+
+#[tokio::test]
+async fn watches_leave_nothing_behind() {
+    let (feed, _telling) = feed();
+    let by_name = feed.watch(&named(&["a"]));
+    let all = feed.watch(&everything());
+    let low = feed.watch(&low_ones());
+    feed.publish(&[level("a", 1), level("b", 1), level("c", 999)]);
+    until_told(&feed).await;
+    assert_eq!(slots(&feed), 3);
+    drop(all);
+    drop(low);
+    assert_eq!(slots(&feed), 1, "only a is still watched");
+    drop(by_name);
+    feed.publish(&[level("a", 2), level("b", 2)]);
+    assert_eq!(slots(&feed), 0);
+    until_told(&feed).await;
+    assert_eq!(
+        Arc::strong_count(&feed.shared),
+        2,
+        "the feed's and the task's"
+    );
+}
+
+#[test]
+fn a_watched_level_is_small() {
+    let (registration, watcher) = (size_of::<slot::Registration>(), size_of::<Watcher>());
+    assert!(
+        registration <= 48,
+        "a registration takes {registration} bytes"
+    );
+    assert!(watcher <= 160, "a watcher takes {watcher} bytes");
+}

@@ -1,0 +1,205 @@
+//! One watch, as whoever watches holds it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::iter;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use super::slot::{Registration, Slot, SlotState};
+use super::update::Update;
+use super::watcher::Watcher;
+use super::{Feed, lock};
+use crate::domain::{LevelKey, StockLevel, Version};
+
+/// Levels that are looked up under the feed's lock at a time, which commits wait for.
+pub(super) const LOOKED_UP_MAX: usize = 64;
+
+/// One watch; dropping it ends it.
+pub struct Watch {
+    pub(super) feed: Feed,
+    pub(super) watcher: Arc<Watcher>,
+}
+
+/// Levels that changed.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Their newest values, each level once.
+    pub updates: Vec<Arc<Update>>,
+    /// Versions between these and what the watch had, which it is not given.
+    pub folded: u64,
+}
+
+/// What a watch has to be given of levels that were read from the store.
+#[derive(Debug, Default)]
+pub struct Met {
+    /// What is above what it has.
+    pub newer: Vec<Arc<Update>>,
+    /// What is below, so that the store must have lost commits, and what takes the
+    /// place of another store's.
+    pub reset: Vec<Arc<Update>>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("selectors", &self.watcher.selectors)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Says which versions the watch has already: it is given what is above them.
+    pub fn has_seen(&self, seen: &HashMap<LevelKey, Version>) {
+        for (key, version) in seen {
+            let slot = lock(&self.feed.shared.state).slots.get(key).cloned();
+            let Some(slot) = slot else { continue };
+            if let Some(it) = self.watcher.registration(&slot) {
+                let _state = lock(&slot.state);
+                it.has(*version, true);
+            }
+        }
+    }
+
+    /// Takes levels that were read from the store after the watch began, tells the
+    /// feed of them, and returns what of them the watch has to be given. With
+    /// `anew`, what it has not been given comes as `reset`.
+    pub fn meet(&self, levels: &[StockLevel], anew: bool) -> Met {
+        let mut met = Met::default();
+        let mut due = Vec::new();
+        for levels in levels.chunks(LOOKED_UP_MAX) {
+            let mut feed = lock(&self.feed.shared.state);
+            for level in levels {
+                let slot = feed.slot(&level.key);
+                let mut state = lock(&slot.state);
+                if state.offer(level).due {
+                    due.push(Arc::clone(&slot));
+                }
+                let it = match self.watcher.registration(&slot) {
+                    Some(it) => it,
+                    None => self.watcher.register(&slot, &mut state),
+                };
+                meet(&it, &state, level, anew, &mut met);
+            }
+        }
+        self.feed.shared.due.push(due);
+        met
+    }
+
+    /// Waits for changes and takes at most `levels_max` of the levels that
+    /// changed, each with its newest value. Safe to drop while it waits.
+    pub async fn changed(&self, levels_max: usize) -> Vec<Arc<Update>> {
+        poll_fn(|cx| self.poll_changed(cx, levels_max))
+            .await
+            .updates
+    }
+
+    /// The same, and how many versions were folded away. One task may wait at a time.
+    pub fn poll_changed(&self, cx: &Context<'_>, levels_max: usize) -> Poll<Changed> {
+        loop {
+            let waiting = ready!(self.watcher.poll_waiting(cx));
+            let mut changed = Changed::default();
+            for it in iter::from_fn(|| self.watcher.pop()).take(waiting.min(levels_max)) {
+                self.take(&it, &mut changed);
+            }
+            // What it was told of may be what it has got meanwhile.
+            if !changed.updates.is_empty() {
+                return Poll::Ready(changed);
+            }
+        }
+    }
+
+    fn take(&self, it: &Arc<Registration>, changed: &mut Changed) {
+        let mut state = lock(&it.slot.state);
+        let Some(latest) = state.latest.clone().filter(|_| it.is_live()) else {
+            return;
+        };
+        let (version, low) = (latest.level.version, latest.level.low_stock());
+        if it.wants(&latest.level) {
+            if let Some(sent) = it.sent() {
+                changed.folded += (version.number() - sent.number() - 1).unsigned_abs();
+            }
+            it.has(version, low);
+            changed.updates.push(latest);
+        }
+        if it.while_low && !low {
+            state.unregister(it);
+            self.watcher.let_go(it);
+        }
+    }
+}
+
+/// Adds a level that was read, or a newer value of it, to what the watch is given.
+fn meet(it: &Arc<Registration>, state: &SlotState, read: &StockLevel, anew: bool, met: &mut Met) {
+    let sent = it.sent();
+    if sent.map_or(anew, |sent| sent > read.version) {
+        it.has(read.version, read.low_stock());
+        met.reset.push(Arc::new(Update::new(read.clone())));
+        if let Some(latest) = &state.latest
+            && it.wants(&latest.level)
+        {
+            it.tell();
+        }
+    } else if let Some(latest) = &state.latest
+        && it.wants(&latest.level)
+    {
+        it.has(latest.level.version, latest.level.low_stock());
+        met.newer.push(Arc::clone(latest));
+    }
+}
+
+impl Watcher {
+    /// Makes the watch be told of a level that it selects. Under the slot's lock.
+    pub(super) fn register(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        state: &mut SlotState,
+    ) -> Arc<Registration> {
+        let selectors = self.selectors.as_deref();
+        let by_name = selectors.is_none_or(|selectors| selectors.names(&slot.key));
+        let it = Registration::new(slot, self, !by_name);
+        state.register(&it);
+        self.keep(Arc::clone(&it));
+        it
+    }
+
+    /// Makes the watch be told of a level that its caller names.
+    pub(super) fn register_by_name(self: &Arc<Self>, slot: &Arc<Slot>) {
+        let mut state = lock(&slot.state);
+        if let Some(by_selector) = self.registration(slot) {
+            state.unregister(&by_selector);
+        }
+        let it = Registration::new(slot, self, false);
+        state.register(&it);
+        self.keep(it);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let shared = &self.feed.shared;
+        if self.watcher.selectors.is_some() {
+            lock(&shared.selecting).remove(&self.watcher);
+        }
+        let emptied: Vec<Arc<Slot>> = self
+            .watcher
+            .close()
+            .into_values()
+            .filter_map(|it| {
+                let mut state = lock(&it.slot.state);
+                state.unregister(&it);
+                state.is_empty().then(|| Arc::clone(&it.slot))
+            })
+            .collect();
+        if let Some(selectors) = &self.watcher.selectors {
+            lock(&shared.state).deselect(selectors);
+        }
+        for slots in emptied.chunks(LOOKED_UP_MAX) {
+            let mut state = lock(&shared.state);
+            for slot in slots {
+                state.forget_if_unwatched(slot);
+            }
+        }
+    }
+}
