@@ -148,6 +148,21 @@ async fn a_snapshot_and_what_came_meanwhile_give_each_version_once() {
 }
 
 #[tokio::test]
+async fn only_a_version_that_no_source_knows_is_reset() {
+    let (feed, _telling) = feed();
+    let watch = feed.watch(&named(&["a", "b"]));
+    let seen = [(key("a"), Version::new(5)), (key("b"), Version::new(5))];
+    watch.has_seen(&HashMap::from(seen));
+    feed.publish(&[level("a", 5)]);
+    // A page that was read a moment too early.
+    let met = watch.meet(&[level("a", 4), level("b", 4)], false);
+    let reset: Vec<_> = met.reset.iter().map(|it| it.level.clone()).collect();
+    assert_eq!((met.newer.len(), reset), (0, vec![level("b", 4)]));
+    feed.publish(&[level("b", 5)]);
+    assert_eq!(next(&watch).await, [level("b", 5)]);
+}
+
+#[tokio::test]
 async fn a_watch_of_all_is_told_of_new_levels() {
     let (feed, _telling) = feed();
     let watch = feed.watch(&everything());

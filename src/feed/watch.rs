@@ -80,7 +80,7 @@ impl Watch {
                     Some(it) => it,
                     None => self.watcher.register(&slot, &mut state),
                 };
-                meet(&it, &state, level, anew, &mut met);
+                meet(&it, &state, anew, &mut met);
             }
         }
         self.feed.shared.due.push(due);
@@ -130,23 +130,23 @@ impl Watch {
     }
 }
 
-/// Adds a level that was read, or a newer value of it, to what the watch is given.
-fn meet(it: &Arc<Registration>, state: &SlotState, read: &StockLevel, anew: bool, met: &mut Met) {
+/// Adds the newest value of a level that was read to what the watch is given. It
+/// is below what the watch has only if no source knows better.
+fn meet(it: &Registration, state: &SlotState, anew: bool, met: &mut Met) {
+    let Some(latest) = &state.latest else { return };
     let sent = it.sent();
-    if sent.map_or(anew, |sent| sent > read.version) {
-        it.has(read.version, read.low_stock());
-        met.reset.push(Arc::new(Update::new(read.clone())));
-        if let Some(latest) = &state.latest
-            && it.wants(&latest.level)
-        {
-            it.tell();
-        }
-    } else if let Some(latest) = &state.latest
-        && it.wants(&latest.level)
-    {
-        it.has(latest.level.version, latest.level.low_stock());
+    let is_reset = match sent {
+        Some(sent) => sent > latest.level.version,
+        None => anew && it.wants(&latest.level),
+    };
+    if is_reset {
+        met.reset.push(Arc::clone(latest));
+    } else if it.wants(&latest.level) {
         met.newer.push(Arc::clone(latest));
+    } else {
+        return;
     }
+    it.has(latest.level.version, latest.level.low_stock());
 }
 
 impl Watcher {
