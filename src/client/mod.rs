@@ -6,14 +6,17 @@
 //! left to the caller, who alone knows what is the same request.
 
 mod error;
+pub mod history;
 mod retry;
 mod seen;
+mod targets;
 mod watch;
 
 pub use crate::proto;
 pub use error::ClientError;
 pub use retry::Retrying;
-pub use watch::{Watch, WatchEvent, WatchTargets};
+pub use targets::WatchTargets;
+pub use watch::{Watch, WatchEvent};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

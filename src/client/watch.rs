@@ -13,13 +13,10 @@ use tokio_retry::strategy::{ExponentialBackoff, jitter};
 use tonic::{Code, Streaming};
 
 use super::proto::watch_stock_response::Event;
-use super::proto::{
-    AllLevels, GoodbyeReason, StockKey, StockLevel, StockSelector, WatchStarted, WatchStockRequest,
-    WatchStockResponse, stock_selector,
-};
+use super::proto::{GoodbyeReason, StockLevel, WatchStarted, WatchStockResponse};
 use super::retry::backoff;
 use super::seen::Seen;
-use super::{Client, ClientError};
+use super::{Client, ClientError, WatchTargets};
 
 /// Longest wait between two attempts to reach the server.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -29,31 +26,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Below this a busy machine would look like a dead one.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
-
-/// Which levels to watch.
-#[derive(Debug, Clone)]
-pub struct WatchTargets(Vec<StockSelector>);
-
-impl WatchTargets {
-    /// Every level of the store, those that do not exist yet included.
-    pub fn all() -> Self {
-        Self(vec![StockSelector {
-            selector: Some(stock_selector::Selector::All(AllLevels {})),
-        }])
-    }
-
-    /// These levels; an empty location means `main`. At most 10,000.
-    pub fn levels(levels: impl IntoIterator<Item = StockKey>) -> Self {
-        Self(
-            levels
-                .into_iter()
-                .map(|level| StockSelector {
-                    selector: Some(stock_selector::Selector::Level(level)),
-                })
-                .collect(),
-        )
-    }
-}
 
 /// What a watch tells.
 #[derive(Debug, Clone)]
@@ -231,12 +203,7 @@ async fn open(
     targets: &WatchTargets,
     seen: &Seen,
 ) -> Result<Streaming<WatchStockResponse>, ClientError> {
-    let request = WatchStockRequest {
-        selectors: targets.0.clone(),
-        seen: seen.levels(),
-        store_id: seen.store_id().to_owned(),
-        ..WatchStockRequest::default()
-    };
+    let request = targets.request(seen.store_id(), seen.levels());
     let mut inventory = client.lane().inventory.clone();
     Ok(inventory.watch_stock(request).await?.into_inner())
 }
