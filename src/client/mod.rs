@@ -3,7 +3,68 @@
 //! Owns the connections. Promises that a call which [`Retrying`] repeats has
 //! its effect once, since every repeat carries the same `request_id`, and that
 //! a [`Watch`] never goes back to an old version. Choosing the `request_id` is
-//! left to the caller, who alone knows what is the same request.
+//! left to callers who know what is the same request after they have crashed;
+//! for others it is made.
+//!
+//! ```
+//! use futures_util::StreamExt;
+//! use stockroom::client::proto::adjust_stock_request::Change;
+//! use stockroom::client::proto::{
+//!     AdjustStockRequest, CreateOrderRequest, MovementKind, OrderLineRequest, Product,
+//!     PutProductsRequest,
+//! };
+//! use stockroom::client::{Client, WatchTargets};
+//!
+//! # use std::sync::Arc;
+//! # use stockroom::{config::Config, server, telemetry::Counters};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # // A server, as `stockroom serve --listen 127.0.0.1:0` starts it.
+//! # let runtime = tokio::runtime::Runtime::new()?;
+//! # let folder = tempfile::tempdir()?;
+//! # let mut config = Config::default();
+//! # config.store.url = format!("sqlite://{}", folder.path().join("stock.db").display());
+//! # let grpc = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+//! # let address = grpc.local_addr()?.to_string();
+//! # let listeners = server::Listeners { grpc, http: None };
+//! # let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+//! # let server = runtime.spawn(server::run(config, listeners, Arc::new(Counters::default()), async {
+//! #     let _ = stopped.await;
+//! # }));
+//! # runtime.block_on(async {
+//! // The address of any instance, and how many connections to open.
+//! let client = Client::connect(&address, 1).await?;
+//!
+//! // Repeats what fails for a passing reason; makes request_ids where none are given.
+//! let shop = client.retrying();
+//! let heart = Product { sku: "85123A".into(), low_stock_threshold: 10, ..Default::default() };
+//! shop.put_products(&PutProductsRequest { products: vec![heart] }).await?;
+//! let delivery = AdjustStockRequest {
+//!     sku: "85123A".into(),
+//!     change: Some(Change::Delta(100)),
+//!     kind: MovementKind::Received.into(),
+//!     ..Default::default()
+//! };
+//! shop.adjust_stock(&delivery).await?;
+//!
+//! // Levels as they change, across lost connections and restarts.
+//! let mut watch = client.watch(WatchTargets::all());
+//! let mut levels = watch.levels();
+//! let there = levels.next().await.expect("it ends after errors alone")?;
+//! assert_eq!((there.available, there.version), (100, 1));
+//!
+//! let line = OrderLineRequest { sku: "85123A".into(), quantity: 6, ..Default::default() };
+//! let order = CreateOrderRequest { lines: vec![line], ..Default::default() };
+//! let made = shop.create_order(&order).await?.order.expect("every answer has it");
+//! let now = levels.next().await.expect("it ends after errors alone")?;
+//! assert_eq!((now.available, now.version), (94, made.lines[0].version));
+//! # drop(levels);
+//! # drop((watch, shop, client));
+//! # let _ = stop.send(());
+//! # server.await??;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })
+//! # }
+//! ```
 
 mod error;
 pub mod history;

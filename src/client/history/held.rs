@@ -102,7 +102,8 @@ impl Holdings {
         let (value, version) = (value_of(level), level.version);
         let bound = (held.bound_in == self.stream).then_some(held.bound);
         report.levels += 1;
-        report.versions += u64::try_from(version - bound.unwrap_or(0)).unwrap_or(0);
+        let before = held.last.map(|value| value.version).max(bound);
+        report.versions += u64::try_from(version - before.unwrap_or(0)).unwrap_or(0);
         if reset {
             report.resets += 1;
             // What came before is void, the ledger's word included.

@@ -123,8 +123,8 @@ impl Audit {
         self.ended(at, StreamEnd::Reader);
         self.report.streams += 1;
         self.stream = Some(Stream::new(at));
-        self.holdings.began(self.report.streams, &request.seen);
         self.holdings.expect_store(&request.store_id);
+        self.holdings.began(self.report.streams, &request.seen);
     }
 
     /// A message came.
