@@ -13,6 +13,7 @@ mod holding;
 mod postgres;
 mod process;
 mod proxy;
+mod recorder;
 mod scrape;
 mod watching;
 
@@ -24,6 +25,7 @@ mod deadlines;
 mod errors;
 mod faults;
 mod guards;
+mod histories;
 mod instances;
 mod layers;
 mod lifecycle;

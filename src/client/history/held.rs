@@ -106,7 +106,7 @@ impl Holdings {
         report.versions += u64::try_from(version - before.unwrap_or(0)).unwrap_or(0);
         if reset {
             report.resets += 1;
-            // What came before is void, the ledger's word included.
+            // What came before is void: the store does not know it any more.
             held.kept.clear();
         }
         if is_new && !self.selection.low() && !self.selection.always(&level.sku, &level.location) {

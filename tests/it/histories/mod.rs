@@ -1,0 +1,3 @@
+//! Histories of many watchers, whatever happens, checked against the ledger.
+
+mod planted;
