@@ -79,8 +79,8 @@ pub use retry::Retrying;
 pub use targets::WatchTargets;
 pub use watch::{Watch, WatchEvent};
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -113,16 +113,32 @@ pub struct Client(Arc<Connections>);
 
 #[derive(Debug)]
 struct Connections {
-    lanes: Box<[Lane]>,
+    endpoint: Endpoint,
+    lanes: Box<[RwLock<Lane>]>,
     /// Counts calls, so that they take turns.
     next: AtomicUsize,
 }
 
 /// One HTTP/2 connection and the services on it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lane {
+    /// Its place among the lanes.
+    place: usize,
+    /// How many connections there were in this place before.
+    age: u64,
     orders: OrderServiceClient<Channel>,
     inventory: InventoryServiceClient<Channel>,
+}
+
+impl Lane {
+    fn new(place: usize, age: u64, channel: Channel) -> Self {
+        Self {
+            place,
+            age,
+            orders: OrderServiceClient::new(channel.clone()),
+            inventory: InventoryServiceClient::new(channel),
+        }
+    }
 }
 
 /// One method a call: sends it once, on the connection whose turn it is.
@@ -135,7 +151,7 @@ macro_rules! calls {
             /// Those of the API, and those of the way to it. Sent once; see [`Client::retrying`].
             pub async fn $name(&self, request: $request) -> Result<$response, ClientError> {
                 // tonic wants its client `&mut` for one call at a time; a clone is a few counters.
-                let mut service = self.lane().$service.clone();
+                let mut service = self.lane(|lane| lane.$service.clone());
                 Ok(service.$name(request).await?.into_inner())
             }
         )*}
@@ -168,15 +184,11 @@ impl Client {
     pub async fn connect(addr: &str, connections: usize) -> Result<Self, ClientError> {
         let endpoint = endpoint(addr)?;
         let channels = try_join_all((0..connections.max(1)).map(|_| endpoint.connect())).await?;
-        let lanes = channels
-            .into_iter()
-            .map(|channel| Lane {
-                orders: OrderServiceClient::new(channel.clone()),
-                inventory: InventoryServiceClient::new(channel),
-            })
-            .collect();
+        let channels = channels.into_iter().enumerate();
+        let lanes = channels.map(|(place, channel)| RwLock::new(Lane::new(place, 0, channel)));
         Ok(Self(Arc::new(Connections {
-            lanes,
+            lanes: lanes.collect(),
+            endpoint,
             next: AtomicUsize::new(0),
         })))
     }
@@ -191,9 +203,22 @@ impl Client {
         Watch::new(self.clone(), targets)
     }
 
-    fn lane(&self) -> &Lane {
+    /// What `take` takes of the lane whose turn it is.
+    fn lane<T>(&self, take: impl FnOnce(&Lane) -> T) -> T {
         let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
-        &self.0.lanes[turn % self.0.lanes.len()]
+        let lane = &self.0.lanes[turn % self.0.lanes.len()];
+        take(&lane.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A watch found a lane silent: whoever comes next shall not wait for the
+    /// keepalive to find the same. Many watches may; the first one counts.
+    fn renew(&self, silent: &Lane) {
+        let lane = &self.0.lanes[silent.place];
+        let mut lane = lane.write().unwrap_or_else(PoisonError::into_inner);
+        if lane.age == silent.age {
+            let channel = self.0.endpoint.connect_lazy();
+            *lane = Lane::new(silent.place, silent.age + 1, channel);
+        }
     }
 }
 

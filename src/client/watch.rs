@@ -21,7 +21,7 @@ use super::proto::watch_stock_response::Event;
 use super::proto::{GoodbyeReason, StockLevel, WatchStarted, WatchStockResponse};
 use super::retry::backoff;
 use super::seen::Seen;
-use super::{Client, ClientError, WatchTargets};
+use super::{Client, ClientError, Lane, WatchTargets};
 
 /// Longest wait between two attempts to reach the server.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -80,6 +80,8 @@ pub struct Watch {
     targets: WatchTargets,
     seen: Seen,
     link: Link,
+    /// What the stream is on; none before the first one.
+    lane: Option<Lane>,
     /// When to begin the next stream, unless at once.
     resume_at: Option<Instant>,
     /// The longest silence that is not an end.
@@ -123,6 +125,7 @@ impl Watch {
             seen: Seen::new(&targets),
             targets,
             link: Link::Down,
+            lane: None,
             resume_at: None,
             silence_max: START_TIMEOUT,
             heard_at: Instant::now(),
@@ -246,6 +249,9 @@ impl Watch {
             Ok(received) => received,
             Err(_) => {
                 self.ended(StreamEnd::Reader);
+                if let Some(lane) = &self.lane {
+                    self.client.renew(lane);
+                }
                 let silence = format!("nothing heard for {:?}", self.silence_max);
                 Err(ClientError::local(Code::Unavailable, silence))
             }
@@ -265,7 +271,9 @@ impl Watch {
         if let Some(audit) = &mut self.audit {
             audit.0.began(audit.1.elapsed(), &request);
         }
-        let mut inventory = self.client.lane().inventory.clone();
+        let lane = self.client.lane(Clone::clone);
+        let mut inventory = lane.inventory.clone();
+        self.lane = Some(lane);
         let opening = async move { Ok(inventory.watch_stock(request).await?.into_inner()) };
         self.link = Link::Opening(opening.boxed());
         self.silence_max = START_TIMEOUT;

@@ -20,6 +20,7 @@ mod watching;
 // What they claim.
 mod books;
 mod cli;
+mod client;
 mod crash;
 mod deadlines;
 mod errors;

@@ -83,7 +83,7 @@ pub(crate) struct Recorder {
     audit: Audit,
     history: History,
     stream: Option<Streaming<WatchStockResponse>>,
-    pub(crate) synced: bool,
+    synced: bool,
 }
 
 impl Recorder {
@@ -171,9 +171,9 @@ impl Recorder {
         }
     }
 
-    /// How many last values have not come.
-    pub(crate) fn behind(&self, truth: &Ledger) -> usize {
-        self.audit.behind(truth)
+    /// Whether it is synced and has the last value of all that it watches.
+    pub(crate) fn caught_up(&self, truth: &Ledger) -> bool {
+        self.audit.caught_up(truth)
     }
 
     pub(crate) fn into_history(self) -> History {

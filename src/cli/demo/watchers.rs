@@ -123,8 +123,8 @@ async fn run(
     let mut has_synced = false;
     let mut truth: Option<Arc<Ledger>> = None;
     let mut deadline = Instant::now();
-    let behind = |watch: &Watch, truth: &Ledger| watch.audit().is_some_and(|a| a.behind(truth) > 0);
-    while truth.as_ref().is_none_or(|truth| behind(&watch, truth)) {
+    let done = |watch: &Watch, truth: &Ledger| watch.audit().is_some_and(|a| a.caught_up(truth));
+    while !truth.as_ref().is_some_and(|truth| done(&watch, truth)) {
         tokio::select! {
             event = watch.next() => {
                 if matches!(event?, WatchEvent::Synced) && !has_synced {

@@ -184,14 +184,21 @@ impl Audit {
         self.holdings.missing(truth).count()
     }
 
+    /// Whether the watch is synced and has the last value of every level: when a
+    /// history can be [finished](Self::finish).
+    pub fn caught_up(&self, truth: &Ledger) -> bool {
+        let is_synced = self.stream.as_ref().is_some_and(Stream::is_synced);
+        is_synced && self.behind(truth) == 0
+    }
+
     /// What has been found so far.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
     /// Compares what came with the truth, which must be complete. Call it when
-    /// all is quiet and the last values have had the time to come. A stream may
-    /// still be open.
+    /// all is quiet, and the watch has [caught up](Self::caught_up) or has had the
+    /// time to. A stream may still be open.
     pub fn finish(mut self, at: Duration, truth: &Ledger) -> Report {
         if let Some(stream) = self.stream.take() {
             stream.finish(at, self.tolerance, &mut self.report);

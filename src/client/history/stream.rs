@@ -82,6 +82,10 @@ impl Stream {
         }
     }
 
+    pub(super) fn is_synced(&self) -> bool {
+        self.synced
+    }
+
     pub(super) fn reads_again(&mut self, at: Duration) {
         self.heard_at = self.heard_at.max(at);
     }

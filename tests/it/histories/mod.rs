@@ -192,8 +192,7 @@ async fn record(
     let mut truth: Option<(Arc<Ledger>, Instant)> = None;
     loop {
         if let Some((truth, deadline)) = &truth {
-            let is_done = recorder.synced && recorder.behind(truth) == 0;
-            if is_done || Instant::now() > *deadline {
+            if recorder.caught_up(truth) || Instant::now() > *deadline {
                 return recorder.into_history();
             }
         }
