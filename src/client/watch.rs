@@ -105,7 +105,7 @@ enum Link {
     Down,
     /// Kept, so that a caller who lets go and asks again does not begin again.
     Opening(BoxFuture<'static, Result<Streaming<WatchStockResponse>, ClientError>>),
-    Up(Streaming<WatchStockResponse>),
+    Up(Box<Streaming<WatchStockResponse>>),
 }
 
 impl fmt::Debug for Link {
@@ -282,7 +282,7 @@ impl Watch {
 
     async fn message(&mut self) -> Result<WatchStockResponse, ClientError> {
         if let Link::Opening(opening) = &mut self.link {
-            self.link = Link::Up(opening.await?);
+            self.link = Link::Up(Box::new(opening.await?));
         }
         let message = match &mut self.link {
             Link::Up(stream) => stream.message().await?,

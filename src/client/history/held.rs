@@ -112,10 +112,10 @@ impl Holdings {
         if is_new && !self.selection.low() && !self.selection.always(&level.sku, &level.location) {
             report.violation_of(name, Fault::NotSelected);
         }
-        if let Some(bound) = bound.filter(|_| !reset) {
-            if let Some(fault) = misplaced(bound, version, self.every_change) {
-                report.violation_of(name, fault);
-            }
+        if let Some(bound) = bound.filter(|_| !reset)
+            && let Some(fault) = misplaced(bound, version, self.every_change)
+        {
+            report.violation_of(name, fault);
         }
         if cannot_be(level) {
             let (sent, is) = (value, None);
