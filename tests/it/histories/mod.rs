@@ -66,8 +66,16 @@ fn targets(n: usize) -> WatchTargets {
         key(SKUS[(n + 1) % SKUS.len()], LOCATIONS[1]),
         key("unknown", ""),
     ]);
-    match n % 2 {
+    match n % 8 {
         0 => some,
+        1 => some.every_change(),
+        2 => WatchTargets::levels([key("8-d", "york"), key("h", "")]).every_change(),
+        3 => WatchTargets::sku_prefix("8"),
+        4 => WatchTargets::location(LOCATIONS[1]),
+        5 => WatchTargets::low_only(),
+        6 => some
+            .and(WatchTargets::low_only())
+            .and(WatchTargets::sku_prefix("85-")),
         _ => WatchTargets::all(),
     }
 }
