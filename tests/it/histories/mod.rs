@@ -199,10 +199,10 @@ async fn record(
     let mut left = 0;
     let mut truth: Option<(Arc<Ledger>, Instant)> = None;
     loop {
-        if let Some((truth, deadline)) = &truth {
-            if recorder.caught_up(truth) || Instant::now() > *deadline {
-                return recorder.into_history();
-            }
+        if let Some((truth, deadline)) = &truth
+            && (recorder.caught_up(truth) || Instant::now() > *deadline)
+        {
+            return recorder.into_history();
         }
         if left == 0 {
             recorder.let_go();

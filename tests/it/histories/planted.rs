@@ -156,8 +156,7 @@ async fn a_stream_that_ends_without_goodbye_is_named(store: StoreKind) {
 }
 
 async fn a_value_that_the_ledger_does_not_have_is_named(store: StoreKind) {
-    let (recorded, truth) = recorded(store).await;
-    let mut history = recorded.clone();
+    let (mut history, truth) = recorded(store).await;
     let place = place(&history, 7);
     let mut altered = message(&history.happenings[place].1);
     if let Some(Event::Changes(changes)) = &mut altered.event {
