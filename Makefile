@@ -20,7 +20,7 @@ test: setup ## run every test on SQLite and PostgreSQL (STOCKROOM_TEST_SKIP=post
 	@if [ "$${STOCKROOM_TEST_SKIP:-}" = postgres ]; then echo "SKIPPED: PostgreSQL. These tests ran on SQLite alone."; fi
 
 chaos: setup ## break things at every point for half an hour (STOCKROOM_CHAOS_ROUNDS: 30; STOCKROOM_CHAOS_SEED: a failed run's)
-	@$(WITH_TEST_TOOLS) STOCKROOM_CHAOS_ROUNDS=$${STOCKROOM_CHAOS_ROUNDS:-30} cargo test --locked --test it -- faults:: crash:: outage::
+	@$(WITH_TEST_TOOLS) STOCKROOM_CHAOS_ROUNDS=$${STOCKROOM_CHAOS_ROUNDS:-30} cargo test --locked --test it -- faults:: crash:: outage:: histories::
 
 demo: ## real orders, 100 watchers and a flash sale against an embedded server
 	cargo run --release --locked -- demo

@@ -137,9 +137,10 @@ impl Error {
     /// Whether the same request can succeed later without anybody changing it.
     pub fn retryable(&self) -> bool {
         match self {
+            // Waiting does not make a request smaller.
+            Self::TooManyWatches { bound, .. } => *bound != WatchBound::Targets,
             Self::StockContention { .. }
             | Self::Overloaded(_)
-            | Self::TooManyWatches { .. }
             | Self::StoreUnavailable(_)
             | Self::Draining => true,
             Self::InvalidRequest(_)

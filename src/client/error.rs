@@ -20,6 +20,9 @@ pub struct ClientError {
     pub message: String,
     /// How long the server asked to wait before the next attempt.
     pub retry_after: Option<Duration>,
+    /// The `request_id` that a repeated call was sent with, given or made. When
+    /// the attempts ended without a definite answer, sending it again gives one.
+    pub request_id: Option<String>,
 }
 
 impl ClientError {
@@ -30,8 +33,10 @@ impl ClientError {
     /// or not at all; sending the same `request_id` again settles it.
     pub fn retryable(&self) -> bool {
         match self.reason.as_str() {
-            "STOCK_CONTENTION" | "OVERLOADED" | "TOO_MANY_WATCHES" | "STORE_UNAVAILABLE"
-            | "DRAINING" => true,
+            "STOCK_CONTENTION" | "OVERLOADED" | "STORE_UNAVAILABLE" | "DRAINING" => true,
+            // Others may end their streams, which a server says with a time to come
+            // back. What asks for too many levels stays too much.
+            "TOO_MANY_WATCHES" => self.retry_after.is_some(),
             "" => matches!(
                 self.code,
                 "UNAVAILABLE"
@@ -69,6 +74,12 @@ impl ClientError {
         }
     }
 
+    /// The same error, of this request.
+    pub(super) fn of_request(mut self, request_id: &str) -> Self {
+        self.request_id = Some(request_id.to_owned());
+        self
+    }
+
     /// An error that this side found.
     pub(super) fn local(code: Code, message: impl Into<String>) -> Self {
         Self {
@@ -76,6 +87,7 @@ impl ClientError {
             reason: String::new(),
             message: message.into(),
             retry_after: None,
+            request_id: None,
         }
     }
 }
@@ -100,6 +112,7 @@ impl From<Status> for ClientError {
             reason,
             message: with_sources(status.message(), status.source()),
             retry_after,
+            request_id: None,
         }
     }
 }
@@ -168,6 +181,21 @@ mod tests {
         assert_eq!(error.retry_after, Some(Duration::from_millis(40)));
         assert!(error.retryable());
         assert_eq!(error.to_string(), "OVERLOADED: full");
+    }
+
+    #[test]
+    fn too_many_watches_are_retried_when_the_server_says_after_how_long() {
+        let refused = |retry_after| {
+            let mut details = ErrorDetails::with_retry_info(retry_after);
+            details.set_error_info("TOO_MANY_WATCHES", "stockroom.v1", HashMap::new());
+            Status::with_error_details(Code::ResourceExhausted, "full", details)
+        };
+        let full = ClientError::from(refused(Some(Duration::from_secs(5))));
+        assert!(full.retryable());
+        let mut details = ErrorDetails::with_quota_failure_violation("targets", "at most 10,000");
+        details.set_error_info("TOO_MANY_WATCHES", "stockroom.v1", HashMap::new());
+        let too_wide = Status::with_error_details(Code::ResourceExhausted, "wide", details);
+        assert!(!ClientError::from(too_wide).retryable());
     }
 
     #[test]

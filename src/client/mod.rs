@@ -3,20 +3,84 @@
 //! Owns the connections. Promises that a call which [`Retrying`] repeats has
 //! its effect once, since every repeat carries the same `request_id`, and that
 //! a [`Watch`] never goes back to an old version. Choosing the `request_id` is
-//! left to the caller, who alone knows what is the same request.
+//! left to callers who know what is the same request after they have crashed;
+//! for others it is made.
+//!
+//! ```
+//! use futures_util::StreamExt;
+//! use stockroom::client::proto::adjust_stock_request::Change;
+//! use stockroom::client::proto::{
+//!     AdjustStockRequest, CreateOrderRequest, MovementKind, OrderLineRequest, Product,
+//!     PutProductsRequest,
+//! };
+//! use stockroom::client::{Client, WatchTargets};
+//!
+//! # use std::sync::Arc;
+//! # use stockroom::{config::Config, server, telemetry::Counters};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # // A server, as `stockroom serve --listen 127.0.0.1:0` starts it.
+//! # let runtime = tokio::runtime::Runtime::new()?;
+//! # let folder = tempfile::tempdir()?;
+//! # let mut config = Config::default();
+//! # config.store.url = format!("sqlite://{}", folder.path().join("stock.db").display());
+//! # let grpc = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
+//! # let address = grpc.local_addr()?.to_string();
+//! # let listeners = server::Listeners { grpc, http: None };
+//! # let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+//! # let server = runtime.spawn(server::run(config, listeners, Arc::new(Counters::default()), async {
+//! #     let _ = stopped.await;
+//! # }));
+//! # runtime.block_on(async {
+//! // The address of any instance, and how many connections to open.
+//! let client = Client::connect(&address, 1).await?;
+//!
+//! // Repeats what fails for a passing reason; makes request_ids where none are given.
+//! let shop = client.retrying();
+//! let heart = Product { sku: "85123A".into(), low_stock_threshold: 10, ..Default::default() };
+//! shop.put_products(&PutProductsRequest { products: vec![heart] }).await?;
+//! let delivery = AdjustStockRequest {
+//!     sku: "85123A".into(),
+//!     change: Some(Change::Delta(100)),
+//!     kind: MovementKind::Received.into(),
+//!     ..Default::default()
+//! };
+//! shop.adjust_stock(&delivery).await?;
+//!
+//! // Levels as they change, across lost connections and restarts.
+//! let mut watch = client.watch(WatchTargets::all());
+//! let mut levels = watch.levels();
+//! let there = levels.next().await.expect("it ends after errors alone")?;
+//! assert_eq!((there.available, there.version), (100, 1));
+//!
+//! let line = OrderLineRequest { sku: "85123A".into(), quantity: 6, ..Default::default() };
+//! let order = CreateOrderRequest { lines: vec![line], ..Default::default() };
+//! let made = shop.create_order(&order).await?.order.expect("every answer has it");
+//! let now = levels.next().await.expect("it ends after errors alone")?;
+//! assert_eq!((now.available, now.version), (94, made.lines[0].version));
+//! # drop(levels);
+//! # drop((watch, shop, client));
+//! # let _ = stop.send(());
+//! # server.await??;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })
+//! # }
+//! ```
 
 mod error;
+pub mod history;
 mod retry;
 mod seen;
+mod targets;
 mod watch;
 
 pub use crate::proto;
 pub use error::ClientError;
 pub use retry::Retrying;
-pub use watch::{Watch, WatchEvent, WatchTargets};
+pub use targets::WatchTargets;
+pub use watch::{Watch, WatchEvent};
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -49,16 +113,32 @@ pub struct Client(Arc<Connections>);
 
 #[derive(Debug)]
 struct Connections {
-    lanes: Box<[Lane]>,
+    endpoint: Endpoint,
+    lanes: Box<[RwLock<Lane>]>,
     /// Counts calls, so that they take turns.
     next: AtomicUsize,
 }
 
 /// One HTTP/2 connection and the services on it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Lane {
+    /// Its place among the lanes.
+    place: usize,
+    /// How many connections there were in this place before.
+    age: u64,
     orders: OrderServiceClient<Channel>,
     inventory: InventoryServiceClient<Channel>,
+}
+
+impl Lane {
+    fn new(place: usize, age: u64, channel: Channel) -> Self {
+        Self {
+            place,
+            age,
+            orders: OrderServiceClient::new(channel.clone()),
+            inventory: InventoryServiceClient::new(channel),
+        }
+    }
 }
 
 /// One method a call: sends it once, on the connection whose turn it is.
@@ -71,7 +151,7 @@ macro_rules! calls {
             /// Those of the API, and those of the way to it. Sent once; see [`Client::retrying`].
             pub async fn $name(&self, request: $request) -> Result<$response, ClientError> {
                 // tonic wants its client `&mut` for one call at a time; a clone is a few counters.
-                let mut service = self.lane().$service.clone();
+                let mut service = self.lane(|lane| lane.$service.clone());
                 Ok(service.$name(request).await?.into_inner())
             }
         )*}
@@ -104,15 +184,11 @@ impl Client {
     pub async fn connect(addr: &str, connections: usize) -> Result<Self, ClientError> {
         let endpoint = endpoint(addr)?;
         let channels = try_join_all((0..connections.max(1)).map(|_| endpoint.connect())).await?;
-        let lanes = channels
-            .into_iter()
-            .map(|channel| Lane {
-                orders: OrderServiceClient::new(channel.clone()),
-                inventory: InventoryServiceClient::new(channel),
-            })
-            .collect();
+        let channels = channels.into_iter().enumerate();
+        let lanes = channels.map(|(place, channel)| RwLock::new(Lane::new(place, 0, channel)));
         Ok(Self(Arc::new(Connections {
-            lanes,
+            lanes: lanes.collect(),
+            endpoint,
             next: AtomicUsize::new(0),
         })))
     }
@@ -127,9 +203,22 @@ impl Client {
         Watch::new(self.clone(), targets)
     }
 
-    fn lane(&self) -> &Lane {
+    /// What `take` takes of the lane whose turn it is.
+    fn lane<T>(&self, take: impl FnOnce(&Lane) -> T) -> T {
         let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
-        &self.0.lanes[turn % self.0.lanes.len()]
+        let lane = &self.0.lanes[turn % self.0.lanes.len()];
+        take(&lane.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A watch found a lane silent: whoever comes next shall not wait for the
+    /// keepalive to find the same. Many watches may; the first one counts.
+    fn renew(&self, silent: &Lane) {
+        let lane = &self.0.lanes[silent.place];
+        let mut lane = lane.write().unwrap_or_else(PoisonError::into_inner);
+        if lane.age == silent.age {
+            let channel = self.0.endpoint.connect_lazy();
+            *lane = Lane::new(silent.place, silent.age + 1, channel);
+        }
     }
 }
 

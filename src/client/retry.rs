@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
 use tonic::Code;
+use uuid::Uuid;
 
 use super::proto::{
     AdjustStockRequest, AdjustStockResponse, CreateOrderRequest, CreateOrderResponse,
@@ -30,8 +31,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// A [`Client`] that repeats what failed for a passing reason.
 ///
-/// Every attempt sends the same message, so the same `request_id`. Between two
-/// it waits what the server asked for, if anything, plus an exponential backoff
+/// Every attempt sends the same message, so the same `request_id`, which is made
+/// for those who give none. Between two it waits what the server asked for, if anything, plus an exponential backoff
 /// with full jitter, so that callers refused together do not return together.
 #[derive(Clone, Debug)]
 pub struct Retrying {
@@ -48,26 +49,54 @@ impl Retrying {
         }
     }
 
-    /// [`Client::create_order`], repeated.
+    /// [`Client::create_order`], repeated. Without a `request_id` it gets one, the
+    /// same for each attempt; the order that comes back names it.
     ///
     /// # Errors
     /// The order cannot be made, or the last of the attempts failed.
+    /// [`ClientError::request_id`] is what it was sent with.
     pub async fn create_order(
         &self,
         request: &CreateOrderRequest,
     ) -> Result<CreateOrderResponse, ClientError> {
-        repeat(&self.retries, || self.client.create_order(request.clone())).await
+        let made;
+        let request = if request.request_id.is_empty() {
+            made = CreateOrderRequest {
+                request_id: new_request_id(),
+                ..request.clone()
+            };
+            &made
+        } else {
+            request
+        };
+        repeat(&self.retries, || self.client.create_order(request.clone()))
+            .await
+            .map_err(|error| error.of_request(&request.request_id))
     }
 
-    /// [`Client::adjust_stock`], repeated.
+    /// [`Client::adjust_stock`], repeated. Without a `request_id` it gets one, the
+    /// same for each attempt; the movement that comes back names it.
     ///
     /// # Errors
     /// The change cannot be made, or the last of the attempts failed.
+    /// [`ClientError::request_id`] is what it was sent with.
     pub async fn adjust_stock(
         &self,
         request: &AdjustStockRequest,
     ) -> Result<AdjustStockResponse, ClientError> {
-        repeat(&self.retries, || self.client.adjust_stock(request.clone())).await
+        let made;
+        let request = if request.request_id.is_empty() {
+            made = AdjustStockRequest {
+                request_id: new_request_id(),
+                ..request.clone()
+            };
+            &made
+        } else {
+            request
+        };
+        repeat(&self.retries, || self.client.adjust_stock(request.clone()))
+            .await
+            .map_err(|error| error.of_request(&request.request_id))
     }
 
     /// [`Client::put_products`], repeated.
@@ -85,6 +114,12 @@ impl Retrying {
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
+}
+
+/// A key for a request whose caller has none: begins with the time, so that
+/// neighbours share pages of the server's index.
+fn new_request_id() -> String {
+    Uuid::now_v7().to_string()
 }
 
 /// Attempts until one succeeds, fails for good, or the bounds are met. Counts

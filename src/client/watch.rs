@@ -7,19 +7,21 @@
 //! counts as ended.
 
 use std::time::Duration;
+use std::{fmt, vec};
 
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
 use tonic::{Code, Streaming};
 
+use super::history::{Audit, StreamEnd};
 use super::proto::watch_stock_response::Event;
-use super::proto::{
-    AllLevels, GoodbyeReason, StockKey, StockLevel, StockSelector, WatchStarted, WatchStockRequest,
-    WatchStockResponse, stock_selector,
-};
+use super::proto::{GoodbyeReason, StockLevel, WatchStarted, WatchStockResponse};
 use super::retry::backoff;
 use super::seen::Seen;
-use super::{Client, ClientError};
+use super::{Client, ClientError, Lane, WatchTargets};
 
 /// Longest wait between two attempts to reach the server.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -29,31 +31,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Below this a busy machine would look like a dead one.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
-
-/// Which levels to watch.
-#[derive(Debug, Clone)]
-pub struct WatchTargets(Vec<StockSelector>);
-
-impl WatchTargets {
-    /// Every level of the store, those that do not exist yet included.
-    pub fn all() -> Self {
-        Self(vec![StockSelector {
-            selector: Some(stock_selector::Selector::All(AllLevels {})),
-        }])
-    }
-
-    /// These levels; an empty location means `main`. At most 10,000.
-    pub fn levels(levels: impl IntoIterator<Item = StockKey>) -> Self {
-        Self(
-            levels
-                .into_iter()
-                .map(|level| StockSelector {
-                    selector: Some(stock_selector::Selector::Level(level)),
-                })
-                .collect(),
-        )
-    }
-}
 
 /// What a watch tells.
 #[derive(Debug, Clone)]
@@ -92,34 +69,120 @@ pub enum WatchEvent {
 }
 
 /// A watch on stock levels; see [`Client::watch`].
+///
+/// [`levels`](Self::levels) is the stream that most people want: levels as they
+/// change, across lost connections, restarts and other instances, each newer than
+/// the one before it. [`next`](Self::next) tells besides what happens to the
+/// connection. Both go on from where the other stopped.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
     targets: WatchTargets,
     seen: Seen,
-    /// None between two streams.
-    stream: Option<Streaming<WatchStockResponse>>,
+    link: Link,
+    /// What the stream is on; none before the first one.
+    lane: Option<Lane>,
     /// When to begin the next stream, unless at once.
     resume_at: Option<Instant>,
     /// The longest silence that is not an end.
     silence_max: Duration,
     /// When the server was heard last, or the stream was asked for.
     heard_at: Instant,
+    /// Whether somebody waits, or waited and let go, since then. If nobody did,
+    /// the silence was the caller's.
+    waits: bool,
     /// Starts over when a stream gets as far as Synced.
     backoff: ExponentialBackoff,
+    /// What has come and has not been told, and whether it came with `reset`.
+    ready: (vec::IntoIter<StockLevel>, bool),
+    /// Checks all that comes, if it is asked for.
+    audit: Option<Box<(Audit, Instant)>>,
+}
+
+/// The stream, if there is one.
+enum Link {
+    /// Between two streams.
+    Down,
+    /// Kept, so that a caller who lets go and asks again does not begin again.
+    Opening(BoxFuture<'static, Result<Streaming<WatchStockResponse>, ClientError>>),
+    Up(Box<Streaming<WatchStockResponse>>),
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Down => "Down",
+            Self::Opening(_) => "Opening",
+            Self::Up(_) => "Up",
+        })
+    }
 }
 
 impl Watch {
     pub(super) fn new(client: Client, targets: WatchTargets) -> Self {
         Self {
             client,
+            seen: Seen::new(&targets),
             targets,
-            seen: Seen::default(),
-            stream: None,
+            link: Link::Down,
+            lane: None,
             resume_at: None,
             silence_max: START_TIMEOUT,
             heard_at: Instant::now(),
+            waits: false,
             backoff: backoff(BACKOFF_MAX),
+            ready: (Vec::new().into_iter(), false),
+            audit: None,
+        }
+    }
+
+    /// Checks from now on that the server keeps its promises; see [`Watch::audit`].
+    /// Costs memory for each level, and a few look-ups for each that comes.
+    #[must_use]
+    pub fn audited(mut self) -> Self {
+        self.audit = Some(Box::new((Audit::new(&self.targets), Instant::now())));
+        self
+    }
+
+    /// What the audit found so far; none unless [`Watch::audited`].
+    pub fn audit(&self) -> Option<&Audit> {
+        self.audit.as_ref().map(|audit| &audit.0)
+    }
+
+    /// Ends the watch and takes its audit, to [finish](Audit::finish) it, and the
+    /// time that it is.
+    pub fn into_audit(self) -> Option<(Audit, Duration)> {
+        let (audit, begun) = *self.audit?;
+        Some((audit, begun.elapsed()))
+    }
+
+    /// The levels as they change: first what there is, then every change, or the
+    /// latest of several. The version of a level is higher each time, except when
+    /// the store itself fell back, which [`WatchEvent::Changes`] tells: whoever
+    /// keeps the last value of each level is right. Ends after an error.
+    pub fn levels(&mut self) -> BoxStream<'_, Result<StockLevel, ClientError>> {
+        let levels = stream::unfold(Some(self), |watch| async {
+            let watch = watch?;
+            let level = watch.next_level().await;
+            let watch = level.is_ok().then_some(watch);
+            Some((level, watch))
+        });
+        levels.boxed()
+    }
+
+    /// Waits for the next level of [`Watch::levels`]. May be dropped while it
+    /// waits; nothing is lost.
+    ///
+    /// # Errors
+    /// The server refuses the watch, and would refuse it again.
+    pub async fn next_level(&mut self) -> Result<StockLevel, ClientError> {
+        loop {
+            if let Some(level) = self.ready.0.next() {
+                return Ok(level);
+            }
+            if let WatchEvent::Changes { levels, reset } = self.next().await? {
+                self.ready = (levels.into_iter(), reset);
+            }
         }
     }
 
@@ -128,6 +191,13 @@ impl Watch {
     /// # Errors
     /// The server refuses the watch, and would refuse it again.
     pub async fn next(&mut self) -> Result<WatchEvent, ClientError> {
+        let (ready, reset) = &mut self.ready;
+        if ready.len() > 0 {
+            return Ok(WatchEvent::Changes {
+                levels: ready.collect(),
+                reset: *reset,
+            });
+        }
         loop {
             let error = match self.receive().await {
                 Ok(message) => match self.take(message) {
@@ -136,7 +206,7 @@ impl Watch {
                 },
                 Err(error) => error,
             };
-            self.stream = None;
+            self.ended(StreamEnd::of(&error));
             if !error.retryable() {
                 return Err(error);
             }
@@ -163,28 +233,73 @@ impl Watch {
             sleep_until(resume_at).await;
             self.resume_at = None;
         }
-        if self.stream.is_none() {
-            self.silence_max = START_TIMEOUT;
+        if let Link::Down = self.link {
+            self.open();
+        } else if !self.waits {
             self.heard_at = Instant::now();
+            if let Some(audit) = &mut self.audit {
+                audit.0.reads_again(audit.1.elapsed());
+            }
         }
-        let next = async {
-            let stream = match &mut self.stream {
-                Some(stream) => stream,
-                none => none.insert(open(&self.client, &self.targets, &self.seen).await?),
-            };
-            stream.message().await?.ok_or_else(|| {
-                ClientError::local(Code::Unavailable, "the stream ended without a status")
-            })
-        };
+        self.waits = true;
         // Counted from when the server was heard, so that a caller who drops
         // this future and asks again does not put the end off.
         let silent_at = self.heard_at + self.silence_max;
-        let received = timeout_at(silent_at, next).await.unwrap_or_else(|_| {
-            let silence = format!("nothing heard for {:?}", self.silence_max);
-            Err(ClientError::local(Code::Unavailable, silence))
-        });
+        let received = match timeout_at(silent_at, self.message()).await {
+            Ok(received) => received,
+            Err(_) => {
+                self.ended(StreamEnd::Reader);
+                if let Some(lane) = &self.lane {
+                    self.client.renew(lane);
+                }
+                let silence = format!("nothing heard for {:?}", self.silence_max);
+                Err(ClientError::local(Code::Unavailable, silence))
+            }
+        };
         self.heard_at = Instant::now();
+        self.waits = false;
+        if let (Some(audit), Ok(message)) = (&mut self.audit, &received) {
+            audit.0.message(audit.1.elapsed(), message);
+        }
         received
+    }
+
+    /// Begins the next stream.
+    fn open(&mut self) {
+        let Self { targets, seen, .. } = self;
+        let request = targets.request(seen.store_id(), seen.levels());
+        if let Some(audit) = &mut self.audit {
+            audit.0.began(audit.1.elapsed(), &request);
+        }
+        let lane = self.client.lane(Clone::clone);
+        let mut inventory = lane.inventory.clone();
+        self.lane = Some(lane);
+        let opening = async move { Ok(inventory.watch_stock(request).await?.into_inner()) };
+        self.link = Link::Opening(opening.boxed());
+        self.silence_max = START_TIMEOUT;
+        self.heard_at = Instant::now();
+    }
+
+    async fn message(&mut self) -> Result<WatchStockResponse, ClientError> {
+        if let Link::Opening(opening) = &mut self.link {
+            self.link = Link::Up(Box::new(opening.await?));
+        }
+        let message = match &mut self.link {
+            Link::Up(stream) => stream.message().await?,
+            _ => None,
+        };
+        message.ok_or_else(|| {
+            self.ended(StreamEnd::Ok);
+            ClientError::local(Code::Unavailable, "the stream ended without a status")
+        })
+    }
+
+    /// There is no stream any more.
+    fn ended(&mut self, end: StreamEnd) {
+        self.link = Link::Down;
+        if let Some(audit) = &mut self.audit {
+            audit.0.ended(audit.1.elapsed(), end);
+        }
     }
 
     /// Turns a message into an event; None when it has no news, or none that this client knows.
@@ -216,7 +331,7 @@ impl Watch {
                 let reconnect_after = goodbye.reconnect_after.map_or(Duration::ZERO, duration);
                 self.resume_at = Some(Instant::now() + reconnect_after);
                 // Only the status follows, and it says no more than this did.
-                self.stream = None;
+                self.ended(StreamEnd::Reader);
                 WatchEvent::Goodbye {
                     reason: goodbye.reason(),
                     reconnect_after,
@@ -224,21 +339,6 @@ impl Watch {
             }
         })
     }
-}
-
-async fn open(
-    client: &Client,
-    targets: &WatchTargets,
-    seen: &Seen,
-) -> Result<Streaming<WatchStockResponse>, ClientError> {
-    let request = WatchStockRequest {
-        selectors: targets.0.clone(),
-        seen: seen.levels(),
-        store_id: seen.store_id().to_owned(),
-        ..WatchStockRequest::default()
-    };
-    let mut inventory = client.lane().inventory.clone();
-    Ok(inventory.watch_stock(request).await?.into_inner())
 }
 
 /// Twice the heartbeat: one may be late, two are missing.

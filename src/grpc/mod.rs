@@ -7,6 +7,8 @@
 mod convert;
 mod layers;
 mod orders;
+#[cfg(test)]
+mod service_config;
 mod status;
 mod stock;
 mod watch;

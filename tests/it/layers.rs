@@ -118,7 +118,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "client",
         used: as_module,
-        only_in: &["cli"],
+        only_in: &["cli", "client"],
     },
     Rule {
         name: "cli",

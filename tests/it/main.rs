@@ -13,12 +13,14 @@ mod holding;
 mod postgres;
 mod process;
 mod proxy;
+mod recorder;
 mod scrape;
 mod watching;
 
 // What they claim.
 mod books;
 mod cli;
+mod client;
 mod crash;
 mod deadlines;
 mod errors;
@@ -26,6 +28,7 @@ mod every_change;
 mod faults;
 mod guards;
 mod hints;
+mod histories;
 mod instances;
 mod layers;
 mod lifecycle;

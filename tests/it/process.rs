@@ -59,7 +59,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it on a port of its own and waits until it serves.
     pub(crate) async fn start(home: Arc<Home>) -> Self {
-        let server = Self::spawn(home, &["--set", "store.migrate_at_start=true"]);
+        Self::start_with(home, &[]).await
+    }
+
+    /// As [`Server::start`], with options of the test's choice.
+    pub(crate) async fn start_with(home: Arc<Home>, options: &[&str]) -> Self {
+        let migrate: &[&str] = &["--set", "store.migrate_at_start=true"];
+        let server = Self::spawn(home, &[migrate, options].concat());
         let channel = Channel::from_shared(server.url.clone())
             .unwrap()
             .connect_lazy();

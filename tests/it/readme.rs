@@ -1,7 +1,8 @@
 //! The README's grpcurl lines work: each is run as it stands there.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::fixture::{Home, StoreKind, run_on};
 use crate::process::{Server, stockroom};
@@ -42,6 +43,40 @@ fn every_grpcurl_line_of_the_readme_succeeds() {
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{command}\n{said}");
         }
+    });
+}
+
+/// Examples of `stockroom watch` that the README must have at least.
+const WATCHES_MIN: usize = 4;
+
+#[test]
+fn the_watches_of_the_readme_come_up_to_date() {
+    run_on(StoreKind::Sqlite, async |store| {
+        let server = Server::start(Home::new(store)).await;
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let watches = readme.lines().filter_map(|line| {
+            let command = line.strip_prefix("$ stockroom watch ")?;
+            Some(command.split('#').next().unwrap().trim())
+        });
+        let mut count = 0;
+        for watch in watches {
+            let arguments = ["watch", "--addr", &server.url].into_iter();
+            let arguments: Vec<_> = arguments.chain(watch.split_whitespace()).collect();
+            let folder = tempfile::tempdir().unwrap();
+            let mut watching = stockroom(folder.path(), &arguments)
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let said = BufReader::new(watching.stderr.take().unwrap()).lines();
+            let mut said = said.map_while(Result::ok);
+            assert!(said.any(|line| line == "-- up to date"), "{arguments:?}");
+            watching.kill().unwrap();
+            watching.wait().unwrap();
+            count += 1;
+        }
+        assert!(count >= WATCHES_MIN, "only {count} watches");
     });
 }
 

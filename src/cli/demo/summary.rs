@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::flash_sale::{CALLERS, ORDERS, Sale, UNITS};
-use super::watchers::{Findings, Truth};
+use super::watchers::Truth;
 use crate::cli::replay::{self, Summary};
 use crate::cli::table::grouped;
+use crate::client::history::Report;
 use crate::storage::Books;
 use crate::telemetry::Counters;
+
+/// Violations that are shown in words.
+const VIOLATIONS_SHOWN: usize = 3;
 
 /// All that happened.
 pub(super) struct Act {
     pub(super) invoices: usize,
     pub(super) replayed: Summary,
     pub(super) sale: Sale,
-    pub(super) watched: Findings,
+    pub(super) watched: Report,
     pub(super) truth: Truth,
     pub(super) books: Books,
     pub(super) counters: Arc<Counters>,
@@ -58,7 +62,8 @@ impl Act {
             (
                 "no watcher saw a version twice, out of order or impossible; all saw the last"
                     .to_owned(),
-                self.watched.violations == 0,
+                // A store that loses nothing never has to reset.
+                self.watched.violations == 0 && self.watched.resets == 0,
             ),
         ]);
         checks
@@ -154,13 +159,13 @@ impl Act {
 
     fn fmt_watchers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let watched = &self.watched;
-        let streams = watched.watchers;
+        let streams = watched.streams;
         writeln!(f, "WATCHERS — {streams} streams, open all the while\n")?;
         line(f, watched.levels, "levels delivered")?;
         line(f, watched.versions, "versions that these stand for")?;
         line(f, watched.violations, "violations")?;
-        for words in &watched.examples {
-            writeln!(f, "             {words}")?;
+        for violation in watched.examples.iter().take(VIOLATIONS_SHOWN) {
+            writeln!(f, "             {violation}")?;
         }
         f.write_char('\n')
     }

@@ -75,7 +75,8 @@ pub(super) async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     if network.line == Line::Down {
         return;
     }
-    let Ok(mut server) = TcpStream::connect(shared.target).await else {
+    let target = *shared.target.lock().unwrap();
+    let Ok(mut server) = TcpStream::connect(target).await else {
         return;
     };
     let _ = client.set_nodelay(true);

@@ -10,7 +10,7 @@ mod wire;
 pub(crate) use strike::{Action, Place, Strike};
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stockroom::config::Config;
@@ -72,7 +72,7 @@ impl Network {
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
     network: watch::Sender<Network>,
     trigger: Trigger,
 }
@@ -89,7 +89,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            target,
+            target: Mutex::new(target),
             network: watch::Sender::new(Network {
                 line: Line::Up,
                 cuts: 0,
@@ -125,6 +125,11 @@ impl Proxy {
 
     pub(crate) fn set(&self, line: Line) {
         self.shared.network.send_modify(|network| network.set(line));
+    }
+
+    /// Leads new connections to another address.
+    pub(crate) fn lead_to(&self, target: SocketAddr) {
+        *self.shared.target.lock().unwrap() = target;
     }
 
     /// Closes every connection and takes new ones.

@@ -1,0 +1,198 @@
+//! The client that people use: what it makes safe, and what it gets through.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use stockroom::client::proto::{CreateOrderRequest, StockKey};
+use stockroom::client::{Client, Watch, WatchEvent, WatchTargets};
+
+use crate::api::{order, received, stock};
+use crate::fixture::{DEADLINE, Stockroom, StoreKind};
+use crate::proxy::{Line, Proxy};
+use crate::recorder::ledger;
+
+on_each_store! {
+    orders_without_a_request_id_are_made_once_whatever_happens_on_the_way,
+    a_caller_is_told_the_request_id_that_was_made_for_it,
+    a_stream_of_levels_goes_on_through_lost_connections_and_a_restart,
+    a_watch_notices_silence_and_goes_on_at_once_over_another_connection,
+    a_watch_forgets_what_it_saw_of_another_store,
+    a_watch_that_is_let_go_and_asked_again_still_opens,
+}
+
+async fn through(proxy: &Proxy) -> Client {
+    let url = format!("http://{}", proxy.addr);
+    Client::connect(&url, 1).await.unwrap()
+}
+
+fn anonymous(lines: &[(&str, i64)]) -> CreateOrderRequest {
+    order("", lines)
+}
+
+async fn orders_without_a_request_id_are_made_once_whatever_happens_on_the_way(store: StoreKind) {
+    const CALLERS: usize = 8;
+    const ORDERS: usize = 25;
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 10_000).await;
+    let proxy = Proxy::before(server.addr).await;
+    // Slow enough that a cut meets answers on their way.
+    proxy.set(Line::delayed(Duration::from_millis(10)));
+    let retrying = through(&proxy).await.retrying();
+    let calling = join_all((0..CALLERS).map(|_| async {
+        for _ in 0..ORDERS {
+            let made = retrying.create_order(&anonymous(&[("a", 1)])).await;
+            let made = made.unwrap().order.unwrap();
+            let request_id = uuid::Uuid::try_parse(&made.request_id).unwrap();
+            assert_eq!(request_id.get_version_num(), 7);
+        }
+    }));
+    let cutting = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            proxy.set(Line::Down);
+            proxy.set(Line::delayed(Duration::from_millis(10)));
+        }
+    };
+    tokio::select! {
+        _ = calling => {}
+        () = cutting => {}
+    }
+    assert!(retrying.retries() > 0, "nothing met a cut connection");
+    assert_eq!(server.home.books().orders, (CALLERS * ORDERS) as i64);
+}
+
+async fn a_caller_is_told_the_request_id_that_was_made_for_it(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 1).await;
+    let retrying = server.client.retrying();
+    let short = retrying.create_order(&anonymous(&[("a", 2)])).await;
+    let short = short.unwrap_err();
+    assert_eq!(short.reason, "INSUFFICIENT_STOCK");
+    let made = short.request_id.unwrap();
+    assert!(uuid::Uuid::try_parse(&made).is_ok(), "{made}");
+    // Who gives one keeps it.
+    let ours = retrying.create_order(&order("ours", &[("a", 2)])).await;
+    assert_eq!(ours.unwrap_err().request_id.as_deref(), Some("ours"));
+    let adjusted = retrying.adjust_stock(&received("", "a", 5)).await.unwrap();
+    let made = adjusted.movement.unwrap().request_id;
+    assert!(uuid::Uuid::try_parse(&made).is_ok(), "{made}");
+}
+
+/// Reads the stream of levels until this version, and fails if one does not rise.
+async fn until(watch: &mut Watch, last: &mut i64, version: i64) {
+    let reading = async {
+        let mut levels = watch.levels();
+        while *last < version {
+            let level = levels.next().await.unwrap().unwrap();
+            assert!(level.version > *last, "{level:?} came after {last}");
+            *last = level.version;
+        }
+    };
+    let read = tokio::time::timeout(DEADLINE, reading).await;
+    assert!(read.is_ok(), "version {version} does not come");
+}
+
+async fn sell(server: &Stockroom, version: i64) {
+    let request = order(&format!("o-{version}"), &[("a", 1)]);
+    server.client.create_order(request).await.unwrap();
+}
+
+async fn a_stream_of_levels_goes_on_through_lost_connections_and_a_restart(store: StoreKind) {
+    let mut server = Stockroom::start(store).await;
+    stock(&server.client, "a", 100).await;
+    let proxy = Proxy::before(server.addr).await;
+    let mut watch = through(&proxy).await.watch(WatchTargets::all()).audited();
+    let mut last = 0;
+    until(&mut watch, &mut last, 1).await;
+    for version in 2..=5 {
+        proxy.cut();
+        sell(&server, version).await;
+        until(&mut watch, &mut last, version).await;
+    }
+    let home = server.home.clone();
+    server.end().unwrap();
+    let again = Stockroom::on(home, |_| {}).await;
+    proxy.lead_to(again.addr);
+    sell(&again, 6).await;
+    until(&mut watch, &mut last, 6).await;
+    let truth = ledger(&again.home).await;
+    while !watch.audit().unwrap().caught_up(&truth) {
+        watch.next().await.unwrap();
+    }
+    let (audit, now) = watch.into_audit().unwrap();
+    let report = audit.finish(now, &truth);
+    assert_eq!((report.violations, report.resets), (0, 0), "{report:#?}");
+    assert!(report.streams >= 6 && report.levels >= 6, "{report:#?}");
+}
+
+async fn a_watch_notices_silence_and_goes_on_at_once_over_another_connection(store: StoreKind) {
+    let server = Stockroom::with(store, |config| config.watch.heartbeat_ms = 500).await;
+    stock(&server.client, "a", 100).await;
+    let proxy = Proxy::before(server.addr).await;
+    let mut watch = through(&proxy).await.watch(WatchTargets::all());
+    let mut last = 0;
+    until(&mut watch, &mut last, 1).await;
+    proxy.set(Line::Silent);
+    let silent_since = Instant::now();
+    loop {
+        if let WatchEvent::Interrupted { error, .. } = watch.next().await.unwrap() {
+            assert!(error.message.contains("nothing heard"), "{error}");
+            break;
+        }
+    }
+    // The cable is back. What was connected stays silent, and the client's own
+    // keepalive would not see it yet.
+    proxy.set(Line::Up);
+    sell(&server, 2).await;
+    until(&mut watch, &mut last, 2).await;
+    let took = silent_since.elapsed();
+    assert!(took < Duration::from_secs(15), "it took {took:?}");
+}
+
+async fn a_watch_forgets_what_it_saw_of_another_store(store: StoreKind) {
+    let old = Stockroom::start(store).await;
+    stock(&old.client, "a", 100).await;
+    sell(&old, 2).await;
+    let new = Stockroom::start(store).await;
+    stock(&new.client, "a", 50).await;
+    let proxy = Proxy::before(old.addr).await;
+    let mut watch = through(&proxy).await.watch(WatchTargets::all());
+    let mut last = 0;
+    until(&mut watch, &mut last, 2).await;
+    proxy.lead_to(new.addr);
+    proxy.cut();
+    let fallen = loop {
+        if let WatchEvent::Changes { levels, reset } = watch.next().await.unwrap() {
+            assert!(reset, "what falls is told to");
+            break levels[0].clone();
+        }
+    };
+    assert_eq!((fallen.version, fallen.on_hand), (1, 50));
+    last = 1;
+    sell(&new, 2).await;
+    until(&mut watch, &mut last, 2).await;
+    assert_eq!(watch.repeats(), 0);
+}
+
+async fn a_watch_that_is_let_go_and_asked_again_still_opens(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 100).await;
+    let proxy = Proxy::before(server.addr).await;
+    let targets = WatchTargets::levels([StockKey {
+        sku: "a".to_owned(),
+        ..StockKey::default()
+    }]);
+    let mut watch = through(&proxy).await.watch(targets);
+    // Longer than its caller has the patience for, each time.
+    proxy.set(Line::delayed(Duration::from_millis(200)));
+    let begun = Instant::now();
+    let level = loop {
+        let patience = Duration::from_millis(20);
+        if let Ok(level) = tokio::time::timeout(patience, watch.next_level()).await {
+            break level.unwrap();
+        }
+        assert!(begun.elapsed() < DEADLINE, "the stream never opens");
+    };
+    assert_eq!(level.version, 1);
+}
