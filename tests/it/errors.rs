@@ -281,7 +281,7 @@ async fn an_invalid_watch_names_every_field(store: StoreKind) {
         selectors: vec![level("fine"), level("?"), StockSelector { selector: None }],
         seen: vec![seen("a", 1), seen("b", -1), seen("a", 2)],
         store_id: "mine".to_owned(),
-        delivery: 2,
+        delivery: 3,
     };
     names(
         watch(bad).await,
