@@ -1,6 +1,6 @@
 //! One measurement: a fresh database, servers, a load, the books.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::PathBuf;
@@ -13,11 +13,13 @@ use tokio::runtime::Runtime;
 use crate::bare;
 use crate::invoices;
 use crate::load::{self, Load, Orders};
+use crate::meter::{Cpu, Meter};
 use crate::processes::Server;
 use crate::results::Results;
-use crate::setup::{Course, Guard, POOL_MAX, PRODUCTS, Served, Setup, Shape, Target};
-use crate::stores::{Audit, Database, StoreKind, Totals, postgres_settings};
-use crate::trial::{Cpu, Meter, Trial};
+use crate::setup::{Course, Guard, Served, Setup, Shape, Target};
+use crate::stock::Stocks;
+use crate::stores::{Audit, Database, StoreKind, Totals};
+use crate::trial::Trial;
 
 /// Connections that the calls of a load share.
 const CONNECTIONS: usize = 8;
@@ -25,9 +27,6 @@ const CONNECTIONS: usize = 8;
 /// In an open loop orders that fell due while the first ones found everything cold
 /// wait in a queue, which shall be gone before latencies count.
 const OPEN_WARMUP_LEAST: Duration = Duration::from_secs(2);
-
-/// What receiving stock of every product may take.
-const STOCK_UP_LIMIT: Duration = Duration::from_secs(120);
 
 /// Baskets of one transaction of the bare client.
 const BARE_BASKETS: usize = 64;
@@ -65,12 +64,6 @@ impl fmt::Display for Measured {
     }
 }
 
-/// A database with stock of every product and nothing sold, to copy.
-struct Stocked {
-    database: Database,
-    units: i64,
-}
-
 /// What measurements share.
 pub(crate) struct Bench {
     pub(crate) runtime: Runtime,
@@ -79,8 +72,7 @@ pub(crate) struct Bench {
     lines_file: PathBuf,
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
-    stocked: HashMap<StoreKind, Stocked>,
-    postgres_settings: Option<String>,
+    stocks: Stocks,
 }
 
 impl Bench {
@@ -109,14 +101,13 @@ impl Bench {
             lines_file,
             warmup,
             measured,
-            stocked: HashMap::new(),
-            postgres_settings: None,
+            stocks: Stocks::default(),
         })
     }
 
     /// How PostgreSQL keeps its promise; none when it was not measured.
     pub(crate) fn postgres_settings(&self) -> Option<&str> {
-        self.postgres_settings.as_deref()
+        self.stocks.postgres_settings()
     }
 
     /// Measures `setup` once. What it depends on is taken from what is `known`.
@@ -152,7 +143,7 @@ impl Bench {
     }
 
     fn echo(&self, setup: Setup) -> anyhow::Result<Measured> {
-        let server = Server::echo(&self.runtime, self.folder.path())?;
+        let server = Server::own(&self.runtime, self.folder.path(), "--serve-echo")?;
         let meter = Meter::start(vec![server.pid()], None)?;
         let load = self.load(&[&server.url], &self.orders(setup, None, 1))?;
         let cpu = meter.read(&load)?;
@@ -203,7 +194,7 @@ impl Bench {
     ) -> anyhow::Result<Measured> {
         let trial = self.trial(served)?;
         let orders = self.orders(setup, rate, served.instances);
-        let meter = trial.meter()?;
+        let meter = Meter::of(&trial)?;
         let load = self.load(&trial.urls(), &orders)?;
         let cpu = meter.read(&load)?;
         let audit = Some(trial.end(&self.runtime, Totals::of([&load]))?);
@@ -229,42 +220,7 @@ impl Bench {
     /// A copy of the stocked database and the units in it. The first one takes the
     /// time to receive the stock.
     pub(crate) fn copy(&mut self, store: StoreKind) -> anyhow::Result<(Database, i64)> {
-        if !self.stocked.contains_key(&store) {
-            let stocked = self.stock_up(store).context("cannot stock up")?;
-            if store == StoreKind::Postgres {
-                self.postgres_settings = Some(postgres_settings(&stocked.database.url())?);
-            }
-            self.stocked.insert(store, stocked);
-        }
-        let stocked = &self.stocked[&store];
-        Ok((stocked.database.copy()?, stocked.units))
-    }
-
-    fn stock_up(&self, store: StoreKind) -> anyhow::Result<Stocked> {
-        let database = self.runtime.block_on(Database::migrated(store))?;
-        let served = Served {
-            store,
-            guard: Guard::Optimistic,
-            batching: true,
-            pool_max: POOL_MAX,
-            instances: 1,
-        };
-        let server = self.serve(&database.url(), served, &[])?;
-        let arguments = [
-            format!("--skus={PRODUCTS}"),
-            "--seconds=0".to_owned(),
-            "--warmup-seconds=0".to_owned(),
-        ];
-        load::run(
-            &[&server.url],
-            self.folder.path(),
-            &arguments,
-            STOCK_UP_LIMIT,
-        )?;
-        server.stop()?;
-        database.settle()?;
-        let units = self.runtime.block_on(database.units_on_hand())?;
-        Ok(Stocked { database, units })
+        self.stocks.copy(&self.runtime, self.folder.path(), store)
     }
 
     /// A server on the database at `url`, with `more` settings than `served` has.

@@ -4,25 +4,14 @@
 
 use std::path::PathBuf;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::rows::{Row, folder};
+use crate::canvas::{self, CAPTION, COLOURS, Canvas, SIZE, TEXT, swatch};
+use crate::rows::Row;
 use crate::setup::Guard;
-
-const SIZE: (u32, u32) = (960, 540);
-const CAPTION: (&str, i32) = ("sans-serif", 20);
-const TEXT: (&str, i32) = ("sans-serif", 15);
 
 /// Where bars begin: a scale of powers of ten has no zero.
 const BARS_FROM: f64 = 100.0;
-
-/// Told apart by people who see colours differently, too (Okabe and Ito, 2008).
-const COLOURS: [RGBColor; 3] = [
-    RGBColor(0, 114, 178),
-    RGBColor(230, 159, 0),
-    RGBColor(0, 158, 115),
-];
 
 /// Cases of the first chart: from most contention to least, batched first.
 const GROUPS: [(&str, bool, &str); 4] = [
@@ -31,8 +20,6 @@ const GROUPS: [(&str, bool, &str); 4] = [
     ("hot", false, "hot, unbatched"),
     ("spread", false, "spread, unbatched"),
 ];
-
-type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Draws what there is of it; whether there was anything.
 type Chart = fn(&Canvas<'_>, &[Row]) -> anyhow::Result<bool>;
@@ -49,19 +36,8 @@ pub(crate) fn draw(rows: &[Row]) -> anyhow::Result<Vec<PathBuf>> {
         ("orders_per_commit", orders_per_commit),
     ];
     for (name, chart) in charts {
-        let path = folder()?.join(format!("create_order_{name}.svg"));
-        let mut text = String::new();
-        let drawn = {
-            let canvas = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
-            canvas.fill(&WHITE)?;
-            let drawn = chart(&canvas, rows)?;
-            canvas.present()?;
-            drawn
-        };
-        if drawn {
-            std::fs::write(&path, text)?;
-            written.push(path);
-        }
+        let name = format!("create_order_{name}.svg");
+        written.extend(canvas::draw(&name, |canvas| chart(canvas, rows))?);
     }
     Ok(written)
 }
@@ -214,9 +190,4 @@ fn lines(
         .border_style(BLACK)
         .draw()?;
     Ok(true)
-}
-
-/// The colour of a line or bar beside its name.
-fn swatch((x, y): (i32, i32), colour: RGBColor) -> Rectangle<(i32, i32)> {
-    Rectangle::new([(x, y - 5), (x + 14, y + 5)], colour.filled())
 }

@@ -9,7 +9,9 @@ use std::thread;
 
 use crate::bench::{Bench, Measured};
 use crate::load::Orders;
-use crate::setup::{Crowd, IN_FLIGHT, PRODUCTS, Served};
+use crate::meter::Meter;
+use crate::setup::{Crowd, IN_FLIGHT, Served};
+use crate::stock::PRODUCTS;
 use crate::stores::Totals;
 
 /// Orders of the few each second, and the most of them under way.
@@ -49,7 +51,7 @@ impl Bench {
             rate: None,
             ..few.clone()
         });
-        let meter = trial.meter()?;
+        let meter = Meter::of(&trial)?;
         let this = &*self;
         let (load, crowd) = thread::scope(|scope| {
             let crowd = many.map(|orders| {

@@ -18,10 +18,7 @@
 //! bench     one measurement from start to end
 //! overload  … of twice the peak, with `proxy`, a database that is slow to reach
 //! fairness  … of a few beside many
-//! trial     servers on a database of their own, their processor time (`cpu`)
-//! stores    databases with stock in them, and their books
-//! processes servers as child processes
-//! load      generators as child processes
+//! meter     processor time of servers and database (`cpu`)
 //! echo      the server with nothing behind it
 //! bare      the database client with nothing before it
 //! results   from measurements to medians
@@ -29,6 +26,13 @@
 //! verdicts  what was promised, held against what was measured
 //! report    the tables that people read
 //! charts    target/bench/create_order_*.svg
+//!
+//! in ../support, shared with the other bench:
+//! trial     servers on a database of their own
+//! stock     databases with stock in them (`stores`), and their books
+//! processes servers as child processes
+//! load      generators as child processes
+//! promises  verdicts (`tables`); canvas: charts; files: where results go
 //! machine   what it was measured on
 //! ```
 //!
@@ -37,25 +41,44 @@
 
 mod bare;
 mod bench;
+#[path = "../support/canvas.rs"]
+mod canvas;
 mod charts;
+#[path = "../support/cpu.rs"]
 mod cpu;
 mod echo;
 mod fairness;
+#[path = "../support/files.rs"]
+mod files;
 mod invoices;
+#[path = "../support/load.rs"]
 mod load;
+#[path = "../support/machine.rs"]
 mod machine;
+mod meter;
+#[path = "../support/numbers.rs"]
+mod numbers;
 mod overload;
 #[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/it/postgres.rs"]
 mod postgres;
+#[path = "../support/processes.rs"]
 mod processes;
+#[path = "../support/promises.rs"]
+mod promises;
 mod proxy;
 mod report;
 mod results;
 mod rows;
 mod schedule;
 mod setup;
+#[path = "../support/stock.rs"]
+mod stock;
+#[path = "../support/stores.rs"]
 mod stores;
+#[path = "../support/tables.rs"]
+mod tables;
+#[path = "../support/trial.rs"]
 mod trial;
 mod verdicts;
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bench::{Bench, Measured};
 use crate::cpu;
 use crate::load::Orders;
+use crate::meter::Meter;
 use crate::proxy::Proxy;
 use crate::setup::{IN_FLIGHT, Served};
 use crate::stores::Totals;
@@ -83,7 +84,7 @@ impl Bench {
         orders.rate = Some((peak.accepted_per_s * 2.0) as u32);
         orders.warmup = FLOOD_WARMUP;
         orders.measured = orders.measured.max(FLOOD_LEAST);
-        let meter = trial.meter()?;
+        let meter = Meter::of(&trial)?;
         let (flood, seen) = self.watched(&trial, &urls, &orders)?;
         let cpu = meter.read(&flood)?;
 

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 
 use crate::Effort;
 use crate::machine::Machine;
+use crate::promises::{Verdict, promises};
 use crate::rows::Row;
-use crate::verdicts::Verdict;
+use crate::tables::{grouped, new_table, short};
 
 const HEADER: [&str; 14] = [
     "case",
@@ -210,35 +211,6 @@ fn details(rows: &[&Row]) -> Table {
     table
 }
 
-fn promises(verdicts: &[Verdict]) -> Table {
-    let mut table = new_table(
-        &["what", "", "at least", "beyond that", "measured", "outcome"],
-        2,
-    );
-    for verdict in verdicts {
-        let sign = if verdict.more_is_better { "≥" } else { "≤" };
-        let bound = |bound: f64| format!("{sign} {}", short(bound));
-        table.add_row([
-            verdict.what.clone(),
-            verdict.unit.to_owned(),
-            bound(verdict.at_least),
-            verdict.beyond.map(bound).unwrap_or_default(),
-            short(verdict.measured),
-            verdict.outcome.to_owned(),
-        ]);
-    }
-    table
-}
-
-fn new_table(header: &[&str], names: usize) -> Table {
-    let mut table = Table::new();
-    table.set_header(header);
-    for column in table.column_iter_mut().skip(names) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
 /// What a row is of; as many as [`NAMES`].
 fn names(row: &Row) -> [String; NAMES] {
     let is_echo = row.store == "none";
@@ -277,29 +249,4 @@ fn books(row: &Row) -> &'static str {
 
 fn ratio(ratio: Option<f64>) -> String {
     ratio.map(short).unwrap_or_default()
-}
-
-/// Three digits that matter.
-fn short(number: f64) -> String {
-    match number.abs() {
-        abs if abs >= 1_000.0 => grouped(number),
-        abs if abs >= 100.0 => format!("{number:.0}"),
-        abs if abs >= 10.0 => format!("{number:.1}"),
-        0.0 => "0".to_owned(),
-        abs if abs < 1.0 => format!("{number:.3}"),
-        _ => format!("{number:.2}"),
-    }
-}
-
-/// 1234567.8 as "1,234,568".
-fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -1,6 +1,7 @@
 //! From single measurements to medians, and what of several counts.
 
 use crate::bench::Measured;
+use crate::numbers::median;
 use crate::setup::{Setup, Target};
 
 /// All measurements, by what was measured.
@@ -94,16 +95,5 @@ impl Results {
             let bare = Setup::bare_unbatched(of.shape, served.guard, 0);
             self.best(bare).map(|(_, best)| best)
         }
-    }
-}
-
-/// The one in the middle, or between the two in the middle; 0 of none.
-pub(crate) fn median(numbers: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = numbers.collect();
-    sorted.sort_by(f64::total_cmp);
-    let (lower, upper) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
-    match (sorted.get(lower), sorted.get(upper)) {
-        (Some(lower), Some(upper)) => f64::midpoint(*lower, *upper),
-        _ => 0.0,
     }
 }

@@ -1,20 +1,17 @@
 //! What is published of each case: a row of `target/bench/create_order.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::bench::Measured;
-use crate::results::{Results, median};
+use crate::files;
+use crate::meter::Cpu;
+use crate::numbers::{median, rounded};
+use crate::promises::Verdict;
+use crate::results::Results;
 use crate::setup::{Course, Setup, Shape, Target};
-use crate::trial::Cpu;
-use crate::verdicts::Verdict;
-
-/// In the folder that cargo builds to.
-const FOLDER: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../bench");
 
 /// What the file holds.
 #[derive(Serialize)]
@@ -234,29 +231,10 @@ fn details(repeats: &[Measured]) -> BTreeMap<&'static str, f64> {
     names.into_iter().map(value).collect()
 }
 
-fn rounded(number: f64, digits: i32) -> f64 {
-    let unit = 10_f64.powi(digits);
-    (number * unit).round() / unit
-}
-
-/// The folder of everything that is written, made if it is not there.
-///
-/// # Errors
-/// It cannot be made.
-pub(crate) fn folder() -> anyhow::Result<PathBuf> {
-    // The path goes through this one.
-    fs::create_dir_all(env!("CARGO_TARGET_TMPDIR"))?;
-    fs::create_dir_all(FOLDER)?;
-    Path::new(FOLDER).canonicalize().context(FOLDER)
-}
-
 /// Writes everything for programs and returns where to.
 ///
 /// # Errors
 /// The file cannot be written.
 pub(crate) fn write_json(cases: &[Row], verdicts: &[Verdict]) -> anyhow::Result<PathBuf> {
-    let path = folder()?.join("create_order.json");
-    let text = serde_json::to_string_pretty(&File { cases, verdicts })?;
-    fs::write(&path, text + "\n").with_context(|| path.display().to_string())?;
-    Ok(path)
+    files::write_json("create_order.json", &File { cases, verdicts })
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::stock::PRODUCTS;
 use crate::stores::StoreKind;
 
 /// Calls in flight against a server that batches, and against the echo.
@@ -16,10 +17,6 @@ const OPEN_LOOP_CALLERS: usize = 4_096;
 
 /// The server's connections to PostgreSQL.
 pub(crate) const POOL_MAX: usize = 8;
-
-/// Products of every store, however few of them a case orders: a shop has
-/// many, and PostgreSQL plans for tables as large as they have been.
-pub(crate) const PRODUCTS: usize = 10_000;
 
 /// What the orders look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

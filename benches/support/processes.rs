@@ -53,6 +53,8 @@ pub(crate) struct Server {
     child: Child,
     /// Where it serves, as a URL.
     pub(crate) url: String,
+    /// When it said so: from then on connections are taken.
+    pub(crate) listening_at: Instant,
 }
 
 /// What a server says in its log; other fields do not matter here.
@@ -87,13 +89,13 @@ impl Server {
         Self::start(runtime, serve)
     }
 
-    /// Starts this executable as the echo server.
+    /// Starts this executable as the server that `role` asks for.
     ///
     /// # Errors
     /// It ends or is not healthy in time.
-    pub(crate) fn echo(runtime: &Runtime, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn own(runtime: &Runtime, folder: &Path, role: &str) -> anyhow::Result<Self> {
         let mut serve = command(std::env::current_exe()?, folder);
-        serve.arg("--serve-echo");
+        serve.arg(role);
         Self::start(runtime, serve)
     }
 
@@ -103,9 +105,11 @@ impl Server {
         let mut server = Self {
             child,
             url: String::new(),
+            listening_at: Instant::now(),
         };
         let address = follow(log).recv_timeout(START_DEADLINE);
         let address = address.context("the server did not say where it listens")?;
+        server.listening_at = Instant::now();
         server.url = format!("http://{address}");
         runtime.block_on(server.healthy())?;
         Ok(server)

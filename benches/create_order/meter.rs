@@ -1,15 +1,12 @@
-//! Servers on a database of their own, from their start to their books, and what
-//! processor time an order takes of everybody.
+//! What processor time an order takes of everybody.
 
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::runtime::Runtime;
 
 use crate::cpu;
 use crate::load::Load;
-use crate::processes::Server;
-use crate::stores::{Audit, Database, Totals};
+use crate::trial::Trial;
 
 /// Processor time of one order, in microseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -33,6 +30,14 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// Begins to count what the servers of `trial` and its database use.
+    ///
+    /// # Errors
+    /// One of them is gone.
+    pub(crate) fn of(trial: &Trial) -> anyhow::Result<Self> {
+        Self::start(trial.pids(), trial.database().postmaster()?)
+    }
+
     /// Begins to count what these processes use.
     ///
     /// # Errors
@@ -69,54 +74,5 @@ impl Meter {
         }
         let database = self.postmaster.map(cpu::used_by_family).transpose()?;
         Ok((servers, database.unwrap_or_default()))
-    }
-}
-
-/// Servers on a database of their own.
-pub(crate) struct Trial {
-    // Dropped first: nobody is connected to the database when that goes.
-    servers: Vec<Server>,
-    database: Database,
-    opening_units: i64,
-}
-
-impl Trial {
-    /// `opening_units` are on hand in `database`.
-    pub(crate) fn new(database: Database, opening_units: i64, servers: Vec<Server>) -> Self {
-        Self {
-            servers,
-            database,
-            opening_units,
-        }
-    }
-
-    /// Where the servers are.
-    pub(crate) fn urls(&self) -> Vec<&str> {
-        self.servers.iter().map(|s| s.url.as_str()).collect()
-    }
-
-    /// The processes of the servers.
-    pub(crate) fn pids(&self) -> Vec<u32> {
-        self.servers.iter().map(Server::pid).collect()
-    }
-
-    /// Counts from now on.
-    ///
-    /// # Errors
-    /// A process is gone.
-    pub(crate) fn meter(&self) -> anyhow::Result<Meter> {
-        Meter::start(self.pids(), self.database.postmaster()?)
-    }
-
-    /// Stops the servers and holds the books against what the loads were told.
-    ///
-    /// # Errors
-    /// A server does not end well, or the database failed.
-    pub(crate) fn end(self, runtime: &Runtime, told: Totals) -> anyhow::Result<Audit> {
-        // The books are read from what stopped servers have left on disk.
-        for server in self.servers {
-            server.stop()?;
-        }
-        runtime.block_on(self.database.audit(self.opening_units, told))
     }
 }

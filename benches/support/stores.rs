@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 use stockroom::config::{Config, StoreConfig};
+use stockroom::domain::StockLevel;
 use stockroom::storage::{Access, LevelFilter, Store};
 use tempfile::TempDir;
 
@@ -124,12 +125,21 @@ impl Database {
     /// # Errors
     /// The database failed.
     pub(crate) async fn units_on_hand(&self) -> anyhow::Result<i64> {
+        let levels = self.levels().await?;
+        Ok(levels.iter().map(|level| level.on_hand).sum())
+    }
+
+    /// All levels, in order.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub(crate) async fn levels(&self) -> anyhow::Result<Vec<StockLevel>> {
         let store = Store::open(&self.config(), Access::Read).await?;
         let page = store
             .list_levels(None, &LevelFilter::default(), LEVELS_MAX)
             .await?;
         store.close().await;
-        Ok(page.levels.iter().map(|level| level.on_hand).sum())
+        Ok(page.levels)
     }
 
     /// Holds the books against what the loads were `told`. `opening_units` were on hand
@@ -240,7 +250,11 @@ fn sqlite_folder() -> anyhow::Result<TempDir> {
     folder.context("cannot make a temporary folder")
 }
 
-fn sql(url: &str, sql: &str) -> anyhow::Result<String> {
+/// What psql prints of `sql`.
+///
+/// # Errors
+/// The database failed.
+pub(crate) fn sql(url: &str, sql: &str) -> anyhow::Result<String> {
     let output = postgres::psql(url, sql);
     let problem = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{sql}: {problem}");
