@@ -25,9 +25,10 @@ chaos: setup ## break things at every point for half an hour (STOCKROOM_CHAOS_RO
 demo: ## real orders, 100 watchers and a flash sale against an embedded server
 	cargo run --release --locked -- demo
 
-bench: setup ## both benches in full: planning, and orders through a live server on each store
+bench: setup ## all benches in full: planning, orders through a live server on each store, and its watchers
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench plan
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order -- --markdown target/bench/create_order.md
+	@$(WITH_TEST_TOOLS) cargo bench --locked --bench watch -- --markdown target/bench/watch.md
 
 bench-quick: setup ## orders through a live server, in under three minutes after the build
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order -- --quick

@@ -1,0 +1,220 @@
+//! What ten thousand watchers cost, and how late they are.
+//!
+//! Starts the release binary as server, on a private PostgreSQL that flushes its commits,
+//! `stockroom load` for orders, and a reader of its own, each in a process of its own.
+//! The reader checks every message with the auditor that the tests use, and in the end
+//! compares all of it with the ledger. Where a ratio is promised, the floor is a bare tonic
+//! stream of the same messages to the same reader, measured in between. After each
+//! measurement with orders the books are checked.
+//!
+//! ```text
+//! main      arguments, and the run from start to end
+//! subjects  what is measured, and in which order
+//! bench     what the measurements have in common
+//! idle      … of memory
+//! fanout    … of messages a second, and of the floor
+//! lag       … from the commit to the reader, of this instance or another one
+//! hot       … of orders while they are watched
+//! snapshot  … of all levels to one watcher
+//! storm     … of everybody who comes back after a restart
+//! bare      the stream with nothing behind it
+//! reader    the process that reads; `readers`: as a child process
+//! truth     what the ledger says, for the reader
+//! rows      medians, ratios, and target/bench/watch.json
+//! verdicts  what was promised, held against what was measured
+//! report    the tables that people read
+//! charts    target/bench/watch_*.svg
+//!
+//! in ../support, shared with the other bench: see there
+//! ```
+//!
+//! Prints its progress to stderr and its tables to stdout. Exits 1 when a promise about
+//! what comes was broken or a book does not balance.
+
+mod bare;
+mod bench;
+#[path = "../support/canvas.rs"]
+mod canvas;
+mod charts;
+#[path = "../support/clock.rs"]
+mod clock;
+#[expect(dead_code, reason = "this bench does not ask what the database uses")]
+#[path = "../support/cpu.rs"]
+mod cpu;
+mod fanout;
+#[path = "../support/files.rs"]
+mod files;
+mod hot;
+mod idle;
+mod lag;
+#[expect(dead_code, reason = "this bench has no use for all that a load says")]
+#[path = "../support/load.rs"]
+mod load;
+#[path = "../support/machine.rs"]
+mod machine;
+#[path = "../support/numbers.rs"]
+mod numbers;
+#[expect(dead_code, reason = "no bench stops its server")]
+#[path = "../../tests/it/postgres.rs"]
+mod postgres;
+#[path = "../support/processes.rs"]
+mod processes;
+#[path = "../support/promises.rs"]
+mod promises;
+mod reader;
+mod readers;
+mod report;
+mod rows;
+mod snapshot;
+#[path = "../support/stock.rs"]
+mod stock;
+#[expect(dead_code, reason = "this bench has no use for all that the books say")]
+#[path = "../support/stores.rs"]
+mod stores;
+mod storm;
+mod subjects;
+#[path = "../support/tables.rs"]
+mod tables;
+#[path = "../support/trial.rs"]
+mod trial;
+mod truth;
+mod verdicts;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use bench::Bench;
+use machine::Machine;
+use report::Report;
+use rows::Results;
+use stores::StoreKind;
+use subjects::{Case, schedule};
+
+/// As in the program: the bare server is this executable.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measure what watchers cost a live server, and how late they are
+#[derive(Debug, clap::Parser)]
+#[command(name = "watch")]
+struct Arguments {
+    /// Once and briefly instead of the median of five: under three minutes
+    #[arg(long)]
+    quick: bool,
+    /// Only this case
+    #[arg(long, value_name = "NAME")]
+    case: Option<Case>,
+    /// On this store
+    #[arg(long, value_name = "NAME", default_value = "postgres")]
+    store: StoreKind,
+    /// How often each is measured [default: 5; quick: 1]
+    #[arg(long, value_name = "N")]
+    repeats: Option<usize>,
+    /// How long each is measured [default: 4; quick: 2]
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+    /// Write the tables to this file as well, as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Be the bare server, with so many new values a second; how the bench starts it
+    #[arg(long, hide = true, value_name = "PER_SECOND")]
+    serve_bare: Option<u32>,
+    /// Be the reader that does this; how the bench starts it
+    #[arg(long, hide = true, value_name = "JSON")]
+    reader: Option<String>,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// How much is measured.
+struct Effort {
+    repeats: usize,
+    warmup: Duration,
+    measured: Duration,
+}
+
+impl Effort {
+    fn of(arguments: &Arguments) -> anyhow::Result<Self> {
+        let (repeats, warmup, seconds) = if arguments.quick {
+            (1, Duration::from_secs(1), 2.0)
+        } else {
+            (5, Duration::from_secs(2), 4.0)
+        };
+        Ok(Self {
+            repeats: arguments.repeats.unwrap_or(repeats),
+            warmup,
+            measured: Duration::try_from_secs_f64(arguments.seconds.unwrap_or(seconds))?,
+        })
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if let Some(newer_per_s) = arguments.serve_bare {
+        bare::serve(newer_per_s)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(spec) = &arguments.reader {
+        reader::be(spec)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let effort = Effort::of(&arguments)?;
+    let began = Instant::now();
+    let machine = Machine::look()?;
+    eprintln!("{machine}");
+    let mut bench = Bench::new(arguments.store, effort.warmup, effort.measured)?;
+    let results = measure(&mut bench, &arguments, &effort)?;
+
+    let rows = results.rows(arguments.store);
+    let verdicts = verdicts::verdicts(&rows);
+    let report = Report {
+        machine: &machine,
+        postgres: bench.postgres_settings(),
+        effort: &effort,
+        rows: &rows,
+        verdicts: &verdicts,
+    };
+    report.print();
+    let mut written = vec![rows::write_json(&rows, &verdicts)?];
+    written.extend(charts::draw(&rows)?);
+    if let Some(path) = arguments.markdown {
+        report.write_markdown(&path)?;
+        written.push(path);
+    }
+    println!();
+    for path in written {
+        println!("{} written", path.display());
+    }
+    println!("all of it took {} s", began.elapsed().as_secs());
+    let problems = results.problems();
+    for problem in &problems {
+        eprintln!("WRONG: {problem}");
+    }
+    Ok(if problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Measures everything that is asked for, repeat after repeat.
+fn measure(bench: &mut Bench, arguments: &Arguments, effort: &Effort) -> anyhow::Result<Results> {
+    let has_instances = arguments.store == StoreKind::Postgres;
+    let schedule = schedule(arguments.case, has_instances);
+    let mut results = Results::default();
+    for repeat in 1..=effort.repeats {
+        for (place, subject) in schedule.iter().enumerate() {
+            let measured = bench.measure(*subject);
+            let measured = measured.with_context(|| subject.to_string())?;
+            let (place, of) = (place + 1, schedule.len());
+            eprintln!("[{repeat}: {place:>2}/{of}] {subject}: {measured}");
+            results.add(*subject, measured);
+        }
+    }
+    Ok(results)
+}
