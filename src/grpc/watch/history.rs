@@ -50,6 +50,8 @@ pub(super) enum Step {
     Send {
         levels: Vec<StockLevel>,
         reset: bool,
+        /// They have just been committed; nothing is sent that lies behind.
+        live: bool,
     },
     /// Say that everything that was there at the begin has been sent.
     Synced,
@@ -123,9 +125,11 @@ impl History {
     ) -> Poll<Result<Step, Broken>> {
         loop {
             if !self.reset.is_empty() {
-                let levels = std::mem::take(&mut self.reset);
-                let reset = true;
-                return Poll::Ready(Ok(Step::Send { levels, reset }));
+                return Poll::Ready(Ok(Step::Send {
+                    levels: std::mem::take(&mut self.reset),
+                    reset: true,
+                    live: false,
+                }));
             }
             // What the watch is told of stays in its mailbox until all levels have begun:
             // a page of them may have been read before what it tells of.
@@ -139,8 +143,11 @@ impl History {
                 ready!(self.poll_page(cx))?
             };
             if !levels.is_empty() {
-                let reset = false;
-                return Poll::Ready(Ok(Step::Send { levels, reset }));
+                return Poll::Ready(Ok(Step::Send {
+                    levels,
+                    reset: false,
+                    live: self.is_synced,
+                }));
             }
         }
     }

@@ -200,11 +200,19 @@ impl Session {
     /// What to say to what came next in the ledger.
     fn step(&mut self, step: Result<Step, Broken>) -> Bytes {
         match step {
-            Ok(Step::Send { levels, reset }) => {
+            Ok(Step::Send {
+                levels,
+                reset,
+                live,
+            }) => {
                 let counters = &self.watching.counters;
                 counters.watch_deliveries.add(levels.len() as u64);
                 let updates = levels.into_iter().map(|level| Arc::new(Update::new(level)));
-                wire::changes(&updates.collect::<Vec<_>>(), reset)
+                let updates: Vec<Arc<Update>> = updates.collect();
+                if live {
+                    self.sample_lag(&updates);
+                }
+                wire::changes(&updates, reset)
             }
             Ok(Step::Synced) => synced(),
             Err(error) => {
@@ -220,13 +228,19 @@ impl Session {
         let counters = &self.watching.counters;
         counters.watch_deliveries.add(updates.len() as u64);
         counters.watches.coalesced.add(folded);
-        if counters.watches.lag.is_due() {
+        self.sample_lag(&updates);
+        Poll::Ready(wire::changes(&updates, false))
+    }
+
+    /// How late the oldest of `updates` is, now and then.
+    fn sample_lag(&self, updates: &[Arc<Update>]) {
+        let sampled = &self.watching.counters.watches.lag;
+        if sampled.is_due() {
             let committed = updates.iter().map(|it| it.level.updated.us()).min();
             let lag_us = clock::now().us() - committed.unwrap_or_default();
             let lag = Duration::from_micros(u64::try_from(lag_us).unwrap_or(0));
-            counters.watches.lag.record_time(lag);
+            sampled.record_time(lag);
         }
-        Poll::Ready(wire::changes(&updates, false))
     }
 
     /// What to say to what has become due.
