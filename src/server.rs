@@ -104,7 +104,8 @@ pub async fn run(
         counters: Arc::clone(&counters),
         gate: Arc::clone(&gate),
         permits: Permits::new(&config.watch),
-        turns: Turns::default(),
+        snapshot_turns: Turns::new(),
+        ledger_turns: Turns::new(),
         store_id: OnceCell::new(),
     };
     let router = transport(&config.server).add_service(health_service);

@@ -19,6 +19,7 @@ on_each_store! {
     each_bound_of_watches_is_refused_at_the_start_with_its_quota,
     a_reader_that_stops_reading_delays_nobody_and_catches_up,
     many_watchers_of_one_level_are_told_at_a_pace_and_get_the_last_value,
+    streams_that_begin_together_wait_their_turn_and_none_is_sent_away,
 }
 
 /// What dies is no affair of the store.
@@ -183,4 +184,18 @@ async fn a_dead_reader_is_gone(store: StoreKind) {
     // The machine that this runs on may be slow to notice.
     let late = silent.elapsed().saturating_sub(interval + timeout);
     assert!(late < Duration::from_secs(2), "{late:?} too late");
+}
+
+/// Far more snapshots at once than there are connections, none of which may be waited
+/// for longer than one of them takes.
+async fn streams_that_begin_together_wait_their_turn_and_none_is_sent_away(store: StoreKind) {
+    const STREAMS: usize = 600;
+    let server = Stockroom::with(store, |config| {
+        config.store.pool_max = 2;
+        config.store.acquire_timeout_ms = 20;
+    })
+    .await;
+    stock(&server.client, "a", 1).await;
+    let begun = (0..STREAMS).map(|_| Watcher::synced(&server, watch_of(vec![level_of("a")])));
+    assert_eq!(join_all(begun).await.len(), STREAMS);
 }

@@ -7,16 +7,15 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cursor::{Cursor, Gap};
 use super::snapshot::Snapshot;
+use super::turns::Turns;
 use crate::domain::{LevelKey, StockLevel, Version};
 use crate::feed::Watch;
 use crate::storage::{HistoryPage, StorageError, Store};
@@ -29,20 +28,6 @@ pub(super) const PAGE_ROWS: usize = 1_000;
 /// what many commits a second change is read a hundred times a second at most. What
 /// lies behind is read without a pause.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// Pages of the ledger that are read at a time for all streams of a server together:
-/// six of the connections that reads have by default are left to calls.
-const READS_MAX: usize = 2;
-
-/// Whose turn it is to read the ledger. Clones share the turns.
-#[derive(Debug, Clone)]
-pub(crate) struct Turns(Arc<Semaphore>);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(READS_MAX)))
-    }
-}
 
 /// What a stream has to do next.
 pub(super) enum Step {
@@ -216,10 +201,9 @@ impl History {
     /// Begins to read the next page.
     fn read(&mut self) -> BoxFuture<'static, Read> {
         let asked = self.cursor.next(PAGE_ROWS);
-        let (store, turns) = (self.store.clone(), Arc::clone(&self.turns.0));
+        let (store, turns) = (self.store.clone(), self.turns.clone());
         async move {
-            // Nobody closes it.
-            let _turn = turns.acquire_owned().await;
+            let _turn = turns.take().await;
             let page = store.read_history(&asked, PAGE_ROWS).await;
             (asked, page)
         }

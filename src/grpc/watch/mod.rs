@@ -17,6 +17,7 @@ mod request;
 mod server;
 mod session;
 mod snapshot;
+mod turns;
 mod wire;
 
 use std::net::SocketAddr;
@@ -25,11 +26,11 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-pub(crate) use self::history::Turns;
 pub(crate) use self::permits::Permits;
 use self::request::WatchRequest;
 pub(crate) use self::server::InventoryServer;
 use self::session::Session;
+pub(crate) use self::turns::Turns;
 use super::Gate;
 use crate::config::WatchConfig;
 use crate::error::{Error, WatchBound};
@@ -47,8 +48,10 @@ pub(crate) struct Watching {
     pub(crate) counters: Arc<Counters>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) permits: Permits,
-    /// Whose turn it is to read the ledger.
-    pub(crate) turns: Turns,
+    /// Whose turn it is to read a page of a snapshot …
+    pub(crate) snapshot_turns: Turns,
+    /// … and of the ledger, which live streams need as well.
+    pub(crate) ledger_turns: Turns,
     /// Read once: a server does not outlive its store.
     pub(crate) store_id: OnceCell<Uuid>,
 }

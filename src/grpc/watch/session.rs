@@ -75,9 +75,14 @@ impl Session {
         let anew = request.store_id.is_some_and(|id| id != store_id);
         let watch = watching.feed.watch(&request.targets);
         let store = watching.store.clone();
-        let snapshot = Snapshot::new(store.clone(), request.targets, MESSAGE_LEVELS_MAX);
+        let snapshot = Snapshot::new(
+            store.clone(),
+            watching.snapshot_turns.clone(),
+            request.targets,
+            MESSAGE_LEVELS_MAX,
+        );
         let phase = if request.every_change {
-            let turns = watching.turns.clone();
+            let turns = watching.ledger_turns.clone();
             let history = History::new(store, turns, snapshot, request.seen, anew);
             Phase::History(Box::new(history))
         } else {

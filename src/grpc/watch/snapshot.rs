@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::turns::Turns;
 use crate::domain::{LevelKey, Location, StockLevel};
 use crate::feed::Targets;
 use crate::storage::{LevelFilter, StorageError, Store};
@@ -16,6 +17,7 @@ use crate::storage::{LevelFilter, StorageError, Store};
 /// How far the snapshot has come.
 pub(super) struct Snapshot {
     store: Store,
+    turns: Turns,
     page_levels: usize,
     /// What is listed now and after it.
     scans: Vec<Scan>,
@@ -41,7 +43,7 @@ type Page = (Vec<StockLevel>, bool);
 type Reading = BoxFuture<'static, Result<Page, StorageError>>;
 
 impl Snapshot {
-    pub(super) fn new(store: Store, targets: Targets, page_levels: usize) -> Self {
+    pub(super) fn new(store: Store, turns: Turns, targets: Targets, page_levels: usize) -> Self {
         let selectors = targets.selectors;
         let mut scans = Vec::new();
         if selectors.all {
@@ -54,6 +56,7 @@ impl Snapshot {
         }
         Self {
             store,
+            turns,
             page_levels,
             scans,
             after: None,
@@ -81,10 +84,11 @@ impl Snapshot {
 
     /// Begins to read the next page, if there is one.
     fn read(&mut self) -> Option<Reading> {
-        let (store, limit) = (self.store.clone(), self.page_levels);
+        let (store, turns, limit) = (self.store.clone(), self.turns.clone(), self.page_levels);
         if let Some(scan) = self.scans.last().cloned() {
             let after = self.after.take();
             let read = async move {
+                let _turn = turns.take().await;
                 let filter = scan.filter();
                 let page = store.list_levels(after.as_ref(), &filter, limit).await?;
                 Ok((page.levels, page.more))
@@ -98,6 +102,7 @@ impl Snapshot {
             return None;
         }
         let read = async move {
+            let _turn = turns.take().await;
             let loaded = store.read_levels(&keys).await?;
             Ok((loaded.into_iter().map(|it| it.level).collect(), false))
         };

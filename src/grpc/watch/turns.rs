@@ -1,0 +1,29 @@
+//! Whose turn it is to read the store for a stream.
+//!
+//! Ten thousand streams may begin at once, after a restart. Without turns each would
+//! wait for one of a few connections, and the calls of others with them, until most of
+//! them had waited too long. Here they queue, as many as there are streams.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Reads for streams under way at a time. Clones share the turns.
+#[derive(Debug, Clone)]
+pub(crate) struct Turns(Arc<Semaphore>);
+
+impl Turns {
+    /// Pages of snapshots, and as many of the ledger: half of the connections that
+    /// reads have by default are left to calls.
+    const READS_MAX: usize = 2;
+
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(Self::READS_MAX)))
+    }
+
+    /// Waits for a turn, which ends when what is returned is dropped.
+    pub(super) async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        // Nobody closes it.
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
+}
