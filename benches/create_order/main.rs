@@ -33,6 +33,7 @@
 //! processes servers as child processes
 //! load      generators as child processes
 //! promises  verdicts (`tables`); canvas: charts; files: where results go
+//! paper     what people read in the end; effort: how much is measured
 //! machine   what it was measured on
 //! ```
 //!
@@ -47,6 +48,8 @@ mod charts;
 #[path = "../support/cpu.rs"]
 mod cpu;
 mod echo;
+#[path = "../support/effort.rs"]
+mod effort;
 mod fairness;
 #[path = "../support/files.rs"]
 mod files;
@@ -59,6 +62,8 @@ mod meter;
 #[path = "../support/numbers.rs"]
 mod numbers;
 mod overload;
+#[path = "../support/paper.rs"]
+mod paper;
 #[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/it/postgres.rs"]
 mod postgres;
@@ -89,6 +94,7 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 
 use bench::Bench;
+use effort::Effort;
 use machine::Machine;
 use report::Report;
 use results::Results;
@@ -136,25 +142,17 @@ struct Arguments {
     bench: bool,
 }
 
-/// How much is measured.
-struct Effort {
-    repeats: usize,
-    warmup: Duration,
-    measured: Duration,
-}
-
-impl Effort {
-    fn of(arguments: &Arguments) -> anyhow::Result<Self> {
-        let (repeats, warmup, seconds) = if arguments.quick {
-            (1, Duration::from_millis(700), 1.8)
-        } else {
-            (5, Duration::from_secs(1), 3.0)
-        };
-        Ok(Self {
-            repeats: arguments.repeats.unwrap_or(repeats),
-            warmup,
-            measured: Duration::try_from_secs_f64(arguments.seconds.unwrap_or(seconds))?,
-        })
+/// How much is measured unless the caller says otherwise.
+fn usual_effort(quick: bool) -> Effort {
+    let (repeats, warmup, measured) = if quick {
+        (1, Duration::from_millis(700), Duration::from_millis(1_800))
+    } else {
+        (5, Duration::from_secs(1), Duration::from_secs(3))
+    };
+    Effort {
+        repeats,
+        warmup,
+        measured,
     }
 }
 
@@ -168,7 +166,7 @@ fn main() -> anyhow::Result<ExitCode> {
         bare::be(spec)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let effort = Effort::of(&arguments)?;
+    let effort = usual_effort(arguments.quick).or(arguments.repeats, arguments.seconds)?;
     let began = Instant::now();
     let machine = Machine::look()?;
     eprintln!("{machine}");
@@ -184,27 +182,15 @@ fn main() -> anyhow::Result<ExitCode> {
         rows: &rows,
         verdicts: &verdicts,
     };
-    report.print();
+    let paper = report.paper();
+    paper.print();
     let mut written = vec![rows::write_json(&rows, &verdicts)?];
     written.extend(charts::draw(&rows)?);
     if let Some(path) = arguments.markdown {
-        report.write_markdown(&path)?;
+        paper.write_markdown(&path)?;
         written.push(path);
     }
-    println!();
-    for path in written {
-        println!("{} written", path.display());
-    }
-    println!("all of it took {} s", began.elapsed().as_secs());
-    let problems = results.problems();
-    for problem in &problems {
-        eprintln!("the books do not balance: {problem}");
-    }
-    Ok(if problems.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(paper::end(&written, began, &results.problems()))
 }
 
 /// Measures everything that is asked for, repeat after repeat.

@@ -1,14 +1,10 @@
-//! The tables that people read: on the terminal, and as Markdown for docs/performance.md.
+//! The tables that people read.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
+use comfy_table::Table;
 
-use anyhow::Context as _;
-use comfy_table::{Table, presets};
-
-use crate::Effort;
+use crate::effort::Effort;
 use crate::machine::Machine;
+use crate::paper::Paper;
 use crate::promises::{Verdict, promises};
 use crate::rows::Row;
 use crate::tables::{grouped, new_table, short};
@@ -44,57 +40,8 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Prints it.
-    pub(crate) fn print(&self) {
-        println!("\n{}", self.preface("\n"));
-        for (title, mut table) in self.tables() {
-            table.load_preset(presets::NOTHING);
-            println!("\n{title}\n\n{}", table.trim_fmt());
-        }
-    }
-
-    /// Writes it as Markdown.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub(crate) fn write_markdown(&self, path: &Path) -> anyhow::Result<()> {
-        let mut text = self.preface("  \n");
-        for (title, mut table) in self.tables() {
-            table.load_preset(presets::ASCII_MARKDOWN);
-            write!(text, "\n\n### {title}\n\n{table}")?;
-        }
-        fs::write(path, text + "\n").with_context(|| path.display().to_string())
-    }
-
-    /// What it takes to understand the tables.
-    fn preface(&self, line_end: &str) -> String {
-        let Effort {
-            repeats,
-            warmup,
-            measured,
-        } = self.effort;
-        let mut lines = vec![
-            "CreateOrder against a live server; server, database and load generator on this machine"
-                .to_owned(),
-        ];
-        lines.extend(self.machine.to_string().lines().map(str::to_owned));
-        lines.extend(self.postgres.map(str::to_owned));
-        lines.extend([
-            format!(
-                "median of {repeats} × {} s after {} s of warm-up; closed loop on 8 connections unless a load is offered",
-                measured.as_secs_f64(),
-                warmup.as_secs_f64(),
-            ),
-            "echo: the same messages with nothing behind them; bare: the same statements with nothing before them; \
-             limit: 1 / (1/echo + 1/bare)"
-                .to_owned(),
-            "unbatched: the best of the pools and calls in flight that were tried, of which the rows show that one"
-                .to_owned(),
-        ]);
-        lines.join(line_end)
-    }
-
-    fn tables(&self) -> Vec<(&'static str, Table)> {
+    /// All of it.
+    pub(crate) fn paper(&self) -> Paper {
         let best = || self.rows.iter().filter(|row| row.best);
         let (offered, full) = best().partition::<Vec<_>, _>(|row| row.offered_per_s.is_some());
         let tables = [
@@ -107,10 +54,26 @@ impl Report<'_> {
             ("Overload and fairness", details(&offered)),
             ("Promised and measured", promises(self.verdicts)),
         ];
-        tables
-            .into_iter()
-            .filter(|(_, table)| table.row_count() > 0)
-            .collect()
+        Paper::new(self.preface(), tables)
+    }
+
+    /// What it takes to understand the tables.
+    fn preface(&self) -> Vec<String> {
+        let mut lines = vec![
+            "CreateOrder against a live server; server, database and load generator on this machine"
+                .to_owned(),
+        ];
+        lines.extend(self.machine.to_string().lines().map(str::to_owned));
+        lines.extend(self.postgres.map(str::to_owned));
+        lines.extend([
+            format!("{}; closed loop on 8 connections unless a load is offered", self.effort),
+            "echo: the same messages with nothing behind them; bare: the same statements with nothing before them; \
+             limit: 1 / (1/echo + 1/bare)"
+                .to_owned(),
+            "unbatched: the best of the pools and calls in flight that were tried, of which the rows show that one"
+                .to_owned(),
+        ]);
+        lines
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is published of each case: a row of `target/bench/create_order.json`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::bench::Measured;
 use crate::files;
 use crate::meter::Cpu;
-use crate::numbers::{median, rounded};
+use crate::numbers::{median, medians, rounded};
 use crate::promises::Verdict;
 use crate::results::Results;
 use crate::setup::{Course, Setup, Shape, Target};
@@ -160,7 +160,7 @@ fn row(results: &Results, setup: Setup, repeats: &[Measured]) -> Row {
             generator_us: rounded(median(of_each(|m| m.cpu.generator_us)), 1),
         },
         books_ok: repeats.iter().all(balanced),
-        details: details(repeats),
+        details: medians(repeats.iter().map(|m| &m.details)),
         ..row
     }
 }
@@ -220,15 +220,6 @@ fn named(setup: Setup) -> (Row, bool) {
 /// nothing but the database's work, and each order needed both.
 pub(crate) fn limit(echo: f64, bare: f64) -> f64 {
     1.0 / (1.0 / echo + 1.0 / bare)
-}
-
-fn details(repeats: &[Measured]) -> BTreeMap<&'static str, f64> {
-    let names: BTreeSet<_> = repeats.iter().flat_map(|m| m.details.keys()).collect();
-    let value = |name: &&'static str| {
-        let values = repeats.iter().filter_map(|m| m.details.get(name).copied());
-        (*name, rounded(median(values), 3))
-    };
-    names.into_iter().map(value).collect()
 }
 
 /// Writes everything for programs and returns where to.

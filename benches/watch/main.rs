@@ -41,6 +41,8 @@ mod clock;
 #[expect(dead_code, reason = "this bench does not ask what the database uses")]
 #[path = "../support/cpu.rs"]
 mod cpu;
+#[path = "../support/effort.rs"]
+mod effort;
 mod fanout;
 #[path = "../support/files.rs"]
 mod files;
@@ -54,6 +56,8 @@ mod load;
 mod machine;
 #[path = "../support/numbers.rs"]
 mod numbers;
+#[path = "../support/paper.rs"]
+mod paper;
 #[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/it/postgres.rs"]
 mod postgres;
@@ -88,6 +92,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use bench::Bench;
+use effort::Effort;
 use machine::Machine;
 use report::Report;
 use rows::Results;
@@ -131,25 +136,17 @@ struct Arguments {
     bench: bool,
 }
 
-/// How much is measured.
-struct Effort {
-    repeats: usize,
-    warmup: Duration,
-    measured: Duration,
-}
-
-impl Effort {
-    fn of(arguments: &Arguments) -> anyhow::Result<Self> {
-        let (repeats, warmup, seconds) = if arguments.quick {
-            (1, Duration::from_secs(1), 2.0)
-        } else {
-            (5, Duration::from_secs(2), 4.0)
-        };
-        Ok(Self {
-            repeats: arguments.repeats.unwrap_or(repeats),
-            warmup,
-            measured: Duration::try_from_secs_f64(arguments.seconds.unwrap_or(seconds))?,
-        })
+/// How much is measured unless the caller says otherwise.
+fn usual_effort(quick: bool) -> Effort {
+    let (repeats, warmup, measured) = if quick {
+        (1, Duration::from_secs(1), Duration::from_secs(2))
+    } else {
+        (5, Duration::from_secs(2), Duration::from_secs(4))
+    };
+    Effort {
+        repeats,
+        warmup,
+        measured,
     }
 }
 
@@ -163,7 +160,7 @@ fn main() -> anyhow::Result<ExitCode> {
         reader::be(spec)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let effort = Effort::of(&arguments)?;
+    let effort = usual_effort(arguments.quick).or(arguments.repeats, arguments.seconds)?;
     let began = Instant::now();
     let machine = Machine::look()?;
     eprintln!("{machine}");
@@ -179,27 +176,15 @@ fn main() -> anyhow::Result<ExitCode> {
         rows: &rows,
         verdicts: &verdicts,
     };
-    report.print();
+    let paper = report.paper();
+    paper.print();
     let mut written = vec![rows::write_json(&rows, &verdicts)?];
     written.extend(charts::draw(&rows)?);
     if let Some(path) = arguments.markdown {
-        report.write_markdown(&path)?;
+        paper.write_markdown(&path)?;
         written.push(path);
     }
-    println!();
-    for path in written {
-        println!("{} written", path.display());
-    }
-    println!("all of it took {} s", began.elapsed().as_secs());
-    let problems = results.problems();
-    for problem in &problems {
-        eprintln!("WRONG: {problem}");
-    }
-    Ok(if problems.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(paper::end(&written, began, &results.problems()))
 }
 
 /// Measures everything that is asked for, repeat after repeat.

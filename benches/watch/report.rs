@@ -1,14 +1,10 @@
-//! The tables that people read: on the terminal, and as Markdown for docs/performance.md.
+//! The tables that people read.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
+use comfy_table::Table;
 
-use anyhow::Context as _;
-use comfy_table::{Table, presets};
-
-use crate::Effort;
+use crate::effort::Effort;
 use crate::machine::Machine;
+use crate::paper::Paper;
 use crate::promises::{Verdict, promises};
 use crate::rows::Row;
 use crate::tables::{grouped, new_table, short};
@@ -24,35 +20,19 @@ pub(crate) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Prints it.
-    pub(crate) fn print(&self) {
-        println!("\n{}", self.preface("\n"));
-        for (title, mut table) in self.tables() {
-            table.load_preset(presets::NOTHING);
-            println!("\n{title}\n\n{}", table.trim_fmt());
-        }
-    }
-
-    /// Writes it as Markdown.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub(crate) fn write_markdown(&self, path: &Path) -> anyhow::Result<()> {
-        let mut text = self.preface("  \n");
-        for (title, mut table) in self.tables() {
-            table.load_preset(presets::ASCII_MARKDOWN);
-            write!(text, "\n\n### {title}\n\n{table}")?;
-        }
-        fs::write(path, text + "\n").with_context(|| path.display().to_string())
+    /// All of it.
+    pub(crate) fn paper(&self) -> Paper {
+        let tables = [
+            ("Streams", streams(self.rows)),
+            ("Delivery, ms", delivery(self.rows)),
+            ("Orders, snapshots, reconnects", others(self.rows)),
+            ("Promised and measured", promises(self.verdicts)),
+        ];
+        Paper::new(self.preface(), tables)
     }
 
     /// What it takes to understand the tables.
-    fn preface(&self, line_end: &str) -> String {
-        let Effort {
-            repeats,
-            warmup,
-            measured,
-        } = self.effort;
+    fn preface(&self) -> Vec<String> {
         let mut lines = vec![
             "WatchStock from a live server; server, database, orders and reader on this machine"
                 .to_owned(),
@@ -60,11 +40,7 @@ impl Report<'_> {
         lines.extend(self.machine.to_string().lines().map(str::to_owned));
         lines.extend(self.postgres.map(str::to_owned));
         lines.extend([
-            format!(
-                "median of {repeats} × {} s after {} s of warm-up",
-                measured.as_secs_f64(),
-                warmup.as_secs_f64(),
-            ),
+            self.effort.to_string(),
             "bare: a tonic stream of the same messages that waits for a tokio watch, clones the level and encodes it, \
              to the same reader"
                 .to_owned(),
@@ -74,20 +50,7 @@ impl Report<'_> {
             "reconnects: from the moment when the new server listens until every stream is synced"
                 .to_owned(),
         ]);
-        lines.join(line_end)
-    }
-
-    fn tables(&self) -> Vec<(&'static str, Table)> {
-        let tables = [
-            ("Streams", streams(self.rows)),
-            ("Delivery, ms", delivery(self.rows)),
-            ("Orders, snapshots, reconnects", others(self.rows)),
-            ("Promised and measured", promises(self.verdicts)),
-        ];
-        tables
-            .into_iter()
-            .filter(|(_, table)| table.row_count() > 0)
-            .collect()
+        lines
     }
 }
 

@@ -1,13 +1,13 @@
 //! What is published of each case: a row of `target/bench/watch.json`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::bench::Measured;
 use crate::files;
-use crate::numbers::{median, rounded};
+use crate::numbers::{medians, rounded};
 use crate::promises::Verdict;
 use crate::stores::StoreKind;
 use crate::subjects::Subject;
@@ -137,23 +137,18 @@ impl Results {
                 let least = rates().fold(f64::INFINITY, f64::min);
                 (rounded(least, 1), rounded(rates().fold(0.0, f64::max), 1))
             }),
-            values: medians(repeats),
+            values: values(repeats),
         }
     }
 
     fn value(&self, subject: Subject, name: &str) -> Option<f64> {
         let (_, repeats) = self.0.iter().find(|(known, _)| *known == subject)?;
-        medians(repeats).get(name).copied()
+        values(repeats).get(name).copied()
     }
 }
 
-fn medians(repeats: &[Measured]) -> BTreeMap<&'static str, f64> {
-    let names: BTreeSet<_> = repeats.iter().flat_map(|m| m.values.keys()).collect();
-    let value = |name: &&'static str| {
-        let values = repeats.iter().filter_map(|m| m.values.get(name).copied());
-        (*name, rounded(median(values), 3))
-    };
-    names.into_iter().map(value).collect()
+fn values(repeats: &[Measured]) -> BTreeMap<&'static str, f64> {
+    medians(repeats.iter().map(|m| &m.values))
 }
 
 /// Writes everything for programs and returns where to.
