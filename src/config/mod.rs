@@ -8,6 +8,7 @@
 //! and the flags are handed in. Leaves what the values mean to those who use them.
 
 mod load;
+mod meaning;
 mod sections;
 mod show;
 mod sources;

@@ -1,0 +1,125 @@
+//! What values stand for: times instead of milliseconds, choices that `auto` and 0
+//! leave to the program. And a form for logs that shows no password.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::sections::{
+    EngineConfig, HttpConfig, MigrateAtStart, OFF, ServerConfig, StoreConfig, WatchConfig,
+};
+use super::store_url::without_password;
+
+impl ServerConfig {
+    /// [`Self::drain_timeout_ms`].
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+
+    /// [`Self::request_timeout_ms`].
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// [`Self::worker_threads`], decided.
+    pub fn worker_threads(&self) -> usize {
+        match self.worker_threads {
+            0 => std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)),
+            threads => threads,
+        }
+    }
+
+    /// [`Self::keepalive_interval_ms`].
+    pub fn keepalive_interval(&self) -> Duration {
+        Duration::from_millis(self.keepalive_interval_ms)
+    }
+
+    /// [`Self::keepalive_timeout_ms`].
+    pub fn keepalive_timeout(&self) -> Duration {
+        Duration::from_millis(self.keepalive_timeout_ms)
+    }
+}
+
+impl HttpConfig {
+    /// [`Self::listen`], if it is one.
+    pub fn address(&self) -> Option<&str> {
+        (self.listen != OFF).then_some(self.listen.as_str())
+    }
+}
+
+impl StoreConfig {
+    /// Whether the store is an embedded file.
+    pub fn is_sqlite(&self) -> bool {
+        self.url.starts_with("sqlite:")
+    }
+
+    /// [`Self::migrate_at_start`], decided.
+    pub fn migrates_at_start(&self) -> bool {
+        match self.migrate_at_start {
+            MigrateAtStart::Auto => self.is_sqlite(),
+            MigrateAtStart::Always => true,
+            MigrateAtStart::Never => false,
+        }
+    }
+
+    /// [`Self::acquire_timeout_ms`].
+    pub fn acquire_timeout(&self) -> Duration {
+        Duration::from_millis(self.acquire_timeout_ms)
+    }
+
+    /// [`Self::statement_timeout_ms`].
+    pub fn statement_timeout(&self) -> Duration {
+        Duration::from_millis(self.statement_timeout_ms)
+    }
+}
+
+/// Hides the password, so that no log of a configuration can show it.
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreConfig")
+            .field("url", &without_password(&self.url))
+            .field("pool_max", &self.pool_max)
+            .field("acquire_timeout_ms", &self.acquire_timeout_ms)
+            .field("statement_timeout_ms", &self.statement_timeout_ms)
+            .field("migrate_at_start", &self.migrate_at_start)
+            .finish()
+    }
+}
+
+impl EngineConfig {
+    /// [`Self::retry_backoff_ms`].
+    pub fn retry_backoff(&self) -> Duration {
+        Duration::from_millis(self.retry_backoff_ms)
+    }
+
+    /// [`Self::retry_backoff_max_ms`].
+    pub fn retry_backoff_max(&self) -> Duration {
+        Duration::from_millis(self.retry_backoff_max_ms)
+    }
+
+    /// [`Self::settle_timeout_ms`].
+    pub fn settle_timeout(&self) -> Duration {
+        Duration::from_millis(self.settle_timeout_ms)
+    }
+
+    /// [`Self::retry_total_ms`].
+    pub fn retry_total(&self) -> Duration {
+        Duration::from_millis(self.retry_total_ms)
+    }
+}
+
+impl WatchConfig {
+    /// [`Self::heartbeat_ms`].
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
+    }
+
+    /// [`Self::reread_interval_ms`].
+    pub fn reread_interval(&self) -> Duration {
+        Duration::from_millis(self.reread_interval_ms)
+    }
+
+    /// [`Self::age_max_ms`], before the jitter.
+    pub fn age_max(&self) -> Duration {
+        Duration::from_millis(self.age_max_ms)
+    }
+}
