@@ -33,23 +33,29 @@ fn anonymous(lines: &[(&str, i64)]) -> CreateOrderRequest {
 async fn orders_without_a_request_id_are_made_once_whatever_happens_on_the_way(store: StoreKind) {
     const CALLERS: usize = 8;
     const ORDERS: usize = 25;
+    /// Ten cuts in all, each while the other callers wait.
+    const ANSWERS_BETWEEN_CUTS: usize = 20;
     let server = Stockroom::start(store).await;
     stock(&server.client, "a", 10_000).await;
     let proxy = Proxy::before(server.addr).await;
     // Slow enough that a cut meets answers on their way.
     proxy.set(Line::delayed(Duration::from_millis(10)));
     let retrying = through(&proxy).await.retrying();
+    let (answered, mut answers) = tokio::sync::mpsc::unbounded_channel();
     let calling = join_all((0..CALLERS).map(|_| async {
         for _ in 0..ORDERS {
             let made = retrying.create_order(&anonymous(&[("a", 1)])).await;
             let made = made.unwrap().order.unwrap();
             let request_id = uuid::Uuid::try_parse(&made.request_id).unwrap();
             assert_eq!(request_id.get_version_num(), 7);
+            answered.send(()).unwrap();
         }
     }));
     let cutting = async {
         loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            for _ in 0..ANSWERS_BETWEEN_CUTS {
+                answers.recv().await.unwrap();
+            }
             proxy.set(Line::Down);
             proxy.set(Line::delayed(Duration::from_millis(10)));
         }

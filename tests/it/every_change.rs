@@ -1,18 +1,16 @@
 //! WatchStock with EVERY_CHANGE: each version of each level, once and in order.
 
-use std::collections::HashMap;
+mod reader;
 
 use futures_util::future::join_all;
-use stockroom::client::proto::inventory_service_client::InventoryServiceClient;
 use stockroom::client::proto::watch_stock_response::Event;
-use stockroom::client::proto::{
-    GoodbyeReason, SeenLevel, StockLevel, WatchDelivery, WatchStockRequest, WatchStockResponse,
-};
+use stockroom::client::proto::{GoodbyeReason, SeenLevel, WatchDelivery, WatchStockRequest};
+use tonic::Code;
 use tonic::transport::Channel;
-use tonic::{Code, Streaming};
 
+use self::reader::Reader;
 use crate::api::{counted, level, order, put, refusal, stock};
-use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind};
+use crate::fixture::{Home, Stockroom, StoreKind};
 use crate::process::Server;
 use crate::watching::{everything, level_of, seen, watch_of};
 
@@ -90,107 +88,6 @@ fn resume(seen: Vec<SeenLevel>) -> WatchStockRequest {
         seen,
         delivery: WatchDelivery::EveryChange.into(),
         ..WatchStockRequest::default()
-    }
-}
-
-/// Reads a stream and fails unless each version follows the one before it.
-struct Reader {
-    stream: Streaming<WatchStockResponse>,
-    store_id: String,
-    /// What came of each SKU, in its order.
-    came: HashMap<String, Vec<StockLevel>>,
-    /// The last version of each SKU, from what was seen on.
-    last: HashMap<String, i64>,
-    is_synced: bool,
-    resets: usize,
-    messages: usize,
-}
-
-impl Reader {
-    async fn open(channel: &Channel, request: WatchStockRequest) -> Self {
-        let last = request.seen.iter();
-        let last = last.map(|it| (it.sku.clone(), it.version)).collect();
-        let mut client = InventoryServiceClient::new(channel.clone());
-        let mut stream = client.watch_stock(request).await.unwrap().into_inner();
-        let first = stream.message().await.unwrap().unwrap().event;
-        let Some(Event::Started(started)) = first else {
-            panic!("a stream begins with Started, not {first:?}");
-        };
-        Self {
-            stream,
-            store_id: started.store_id,
-            came: HashMap::new(),
-            last,
-            is_synced: false,
-            resets: 0,
-            messages: 0,
-        }
-    }
-
-    async fn next(&mut self) -> Event {
-        let message = tokio::time::timeout(DEADLINE, self.stream.message()).await;
-        let message = message.expect("a message comes, if only a heartbeat");
-        let event = message.unwrap().unwrap().event.unwrap();
-        match &event {
-            Event::Changes(changes) => {
-                self.messages += 1;
-                assert!((1..=1_000).contains(&changes.levels.len()));
-                for level in &changes.levels {
-                    self.take(level, changes.reset);
-                }
-            }
-            Event::Synced(_) => {
-                assert!(!self.is_synced, "once");
-                self.is_synced = true;
-            }
-            _ => {}
-        }
-        event
-    }
-
-    fn take(&mut self, level: &StockLevel, reset: bool) {
-        let last = self.last.insert(level.sku.clone(), level.version);
-        if reset {
-            self.resets += 1;
-        } else if let Some(last) = last {
-            assert_eq!(level.version, last + 1, "{level:?}");
-        }
-        let came = self.came.entry(level.sku.clone()).or_default();
-        came.push(level.clone());
-    }
-
-    async fn sync(&mut self) {
-        while !self.is_synced {
-            self.next().await;
-        }
-    }
-
-    async fn until(&mut self, sku: &str, version: i64) {
-        while self.last.get(sku).is_none_or(|last| *last < version) {
-            self.next().await;
-        }
-    }
-
-    async fn until_goodbye(&mut self) -> GoodbyeReason {
-        loop {
-            if let Event::Goodbye(goodbye) = self.next().await {
-                let status = self.stream.message().await.unwrap_err();
-                assert_eq!(status.code(), Code::Unavailable);
-                return goodbye.reason();
-            }
-        }
-    }
-
-    /// The versions of a SKU that came.
-    fn history(&self, sku: &str) -> Vec<i64> {
-        let came = self.came.get(sku).into_iter().flatten();
-        came.map(|level| level.version).collect()
-    }
-
-    /// What to resume with.
-    fn seen(&self) -> Vec<SeenLevel> {
-        let last = self.last.iter();
-        last.map(|(sku, version)| seen(sku, *version)).collect()
     }
 }
 
@@ -299,13 +196,7 @@ async fn a_reader_resumes_after_a_kill_without_gap_or_repeat(store: StoreKind) {
             let enough = reader.last["a"] + 50;
             reader.until("a", enough).await;
             server.kill();
-            // What has been sent already may still come.
-            while let Ok(Some(message)) = reader.stream.message().await {
-                if let Some(Event::Changes(changes)) = message.event {
-                    let levels = changes.levels.iter();
-                    levels.for_each(|level| reader.take(level, changes.reset));
-                }
-            }
+            reader.drain().await;
         };
         tokio::join!(reading, ordering);
         seen = reader.seen();
