@@ -1,7 +1,7 @@
 //! The task that tells watchers.
 //!
-//! Publishing happens on the engine's thread and only notes which levels are
-//! due. This task goes through them in turns, a part of their watchers at a time,
+//! Publishing happens between a commit and its answers and only notes which levels
+//! are due. This task goes through them in turns, a part of their watchers at a time,
 //! at the pace that the budget allows.
 
 use std::collections::VecDeque;
