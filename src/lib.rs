@@ -9,7 +9,7 @@
 //! - One writer of stock: every change of a level goes through [`engine`].
 //! - `plan` is pure; time and ids enter it with what is planned.
 //! - `tonic` is named in `grpc`, `server` and `client` alone, `sea_orm` in `storage` alone.
-//! - Dependencies point one way: `grpc → engine, storage, feed`; `engine, feed → storage → domain`;
+//! - Dependencies point one way: `grpc → engine, reads, storage, feed`; `engine, reads, feed → storage → domain`;
 //!   `http → telemetry`. [`server`] ties them together.
 
 pub mod domain;
@@ -24,6 +24,8 @@ pub mod storage;
 pub mod engine;
 
 pub mod feed;
+
+pub mod reads;
 
 mod grpc;
 mod http;

@@ -26,6 +26,7 @@ use crate::grpc::{Gate, Inventory, InventoryServer, Orders, Permits, Turns, Watc
 use crate::http::{self, Observed};
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::order_service_server::OrderServiceServer;
+use crate::reads::Reads;
 use crate::storage::{Access, SchemaState, StorageError, Store};
 use crate::telemetry::{Counters, keep_up_forever};
 
@@ -186,6 +187,7 @@ fn add_services(
     };
     let inventory = Inventory {
         engine: engine.clone(),
+        reads: Reads::new(store.clone()),
         store: store.clone(),
         gate: Arc::clone(&watching.gate),
         counters: Arc::clone(&watching.counters),

@@ -64,9 +64,6 @@ mod numbers;
 mod overload;
 #[path = "../support/paper.rs"]
 mod paper;
-#[expect(dead_code, reason = "no bench stops its server")]
-#[path = "../../tests/it/postgres.rs"]
-mod postgres;
 #[path = "../support/processes.rs"]
 mod processes;
 #[path = "../support/promises.rs"]
@@ -76,6 +73,9 @@ mod report;
 mod results;
 mod rows;
 mod schedule;
+#[expect(dead_code, reason = "no bench stops its server")]
+#[path = "../../tests/servers/mod.rs"]
+mod servers;
 mod setup;
 #[path = "../support/stock.rs"]
 mod stock;

@@ -15,7 +15,7 @@ use stockroom::storage::{Access, LevelFilter, Store};
 use tempfile::TempDir;
 
 use crate::load::Load;
-use crate::postgres;
+use crate::servers::postgres;
 
 /// Every row is read to check the books, which may take longer than any
 /// statement of the service.

@@ -58,9 +58,6 @@ mod machine;
 mod numbers;
 #[path = "../support/paper.rs"]
 mod paper;
-#[expect(dead_code, reason = "no bench stops its server")]
-#[path = "../../tests/it/postgres.rs"]
-mod postgres;
 #[path = "../support/processes.rs"]
 mod processes;
 #[path = "../support/promises.rs"]
@@ -69,6 +66,9 @@ mod reader;
 mod readers;
 mod report;
 mod rows;
+#[expect(dead_code, reason = "no bench stops its server")]
+#[path = "../../tests/servers/mod.rs"]
+mod servers;
 mod snapshot;
 #[path = "../support/stock.rs"]
 mod stock;

@@ -7,6 +7,7 @@
 mod movement;
 mod order;
 mod quantity;
+mod read;
 mod request;
 mod sku;
 mod stock;
@@ -16,6 +17,7 @@ mod writes;
 pub use movement::{Adjustment, Change, Movement, MovementKind};
 pub use order::{NewOrder, NewOrderLine, Order, OrderId, OrderLine, OrderState};
 pub use quantity::Quantity;
+pub use read::{KeyToRead, ServedFrom};
 pub use request::{Fingerprint, RequestId};
 pub use sku::{Location, Sku};
 pub use stock::{LevelKey, Product, StockLevel, Version};

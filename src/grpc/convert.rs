@@ -7,9 +7,9 @@ use prost_types::Timestamp as PbTimestamp;
 use uuid::Uuid;
 
 use crate::domain::{
-    Adjustment, Change, Invalid, LevelKey, Location, Movement, MovementKind, NewOrder,
-    NewOrderLine, Order, OrderId, OrderState, Product, Quantity, RequestId, Sku, StockLevel,
-    Timestamp, Version,
+    Adjustment, Change, Invalid, KeyToRead, LevelKey, Location, Movement, MovementKind, NewOrder,
+    NewOrderLine, Order, OrderId, OrderState, Product, Quantity, RequestId, ServedFrom, Sku,
+    StockLevel, Timestamp, Version,
 };
 use crate::error::{Error, Violation};
 use crate::proto;
@@ -247,9 +247,6 @@ pub(super) fn products(request: proto::PutProductsRequest) -> Result<Vec<Product
     fields.finish(Some(products))
 }
 
-/// Which level to read, and the lowest version that will do.
-pub(super) type KeyToRead = (LevelKey, Option<Version>);
-
 pub(super) fn get_stock(request: &proto::GetStockRequest) -> Result<KeyToRead, Error> {
     let mut fields = Fields::default();
     let key = fields.key("", &request.sku, &request.location);
@@ -294,6 +291,16 @@ impl From<Timestamp> for PbTimestamp {
         Self {
             seconds: time.us().div_euclid(1_000_000),
             nanos: time.us().rem_euclid(1_000_000) as i32 * 1_000,
+        }
+    }
+}
+
+impl From<ServedFrom> for proto::ServedFrom {
+    fn from(source: ServedFrom) -> Self {
+        match source {
+            ServedFrom::Primary => Self::Primary,
+            ServedFrom::Replica => Self::Replica,
+            ServedFrom::Cache => Self::Cache,
         }
     }
 }

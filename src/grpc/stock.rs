@@ -7,13 +7,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tonic::{Request, Response, Status};
 use tracing::info_span;
 
-use super::convert::{self, Fields, KeyToRead};
+use super::convert::{self, Fields};
 use super::{Gate, turn_down};
 use crate::domain::{Invalid, LevelKey, Location, Sku, StockLevel};
 use crate::engine::{Command, Done, Engine};
 use crate::error::Error;
 use crate::proto;
 use crate::proto::inventory_service_server::InventoryService;
+use crate::reads::Reads;
 use crate::storage::{LevelFilter, Store};
 use crate::telemetry::Counters;
 
@@ -24,6 +25,7 @@ const PAGE_LEVELS_MAX: i32 = 1_000;
 #[derive(Debug)]
 pub(crate) struct Inventory {
     pub(crate) engine: Engine,
+    pub(crate) reads: Reads,
     pub(crate) store: Store,
     pub(crate) counters: Arc<Counters>,
     pub(crate) gate: Arc<Gate>,
@@ -81,9 +83,10 @@ impl InventoryService for Inventory {
     ) -> Result<Response<proto::GetStockResponse>, Status> {
         self.gate.pass()?;
         let key = convert::get_stock(request.get_ref())?;
-        let levels = self.read(vec![key]).await?;
+        let (levels, source) = self.reads.levels(&[key]).await?;
         Ok(Response::new(proto::GetStockResponse {
             level: levels.first().map(Into::into),
+            served_from: proto::ServedFrom::from(source).into(),
         }))
     }
 
@@ -93,9 +96,10 @@ impl InventoryService for Inventory {
     ) -> Result<Response<proto::BatchGetStockResponse>, Status> {
         self.gate.pass()?;
         let keys = convert::batch_get_stock(request.get_ref())?;
-        let levels = self.read(keys).await?;
+        let (levels, source) = self.reads.levels(&keys).await?;
         Ok(Response::new(proto::BatchGetStockResponse {
             levels: levels.iter().map(Into::into).collect(),
+            served_from: proto::ServedFrom::from(source).into(),
         }))
     }
 
@@ -114,39 +118,8 @@ impl InventoryService for Inventory {
         Ok(Response::new(proto::ListStockResponse {
             levels: found.levels.iter().map(Into::into).collect(),
             next_page_token: next.map(|last| page.token_after(last)).unwrap_or_default(),
+            served_from: proto::ServedFrom::Primary.into(),
         }))
-    }
-}
-
-impl Inventory {
-    /// Reads levels from the primary, which is also where a `min_version` that
-    /// no other source has would send the read.
-    async fn read(&self, keys: Vec<KeyToRead>) -> Result<Vec<StockLevel>, Error> {
-        let (keys, min_versions): (Vec<LevelKey>, Vec<_>) = keys.into_iter().unzip();
-        let loaded = self.store.read_levels(&keys).await?;
-        let mut unknown: Vec<Sku> = loaded
-            .iter()
-            .filter(|loaded| !loaded.sku_known)
-            .map(|loaded| loaded.level.key.sku.clone())
-            .collect();
-        if !unknown.is_empty() {
-            unknown.sort();
-            unknown.dedup();
-            return Err(Error::SkuNotFound(unknown));
-        }
-        let levels: Vec<StockLevel> = loaded.into_iter().map(|loaded| loaded.level).collect();
-        for (level, wanted) in levels.iter().zip(min_versions) {
-            if let Some(wanted) = wanted
-                && level.version < wanted
-            {
-                return Err(Error::VersionNotReached {
-                    key: level.key.clone(),
-                    wanted,
-                    actual: level.version,
-                });
-            }
-        }
-        Ok(levels)
     }
 }
 

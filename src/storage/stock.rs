@@ -6,8 +6,8 @@ use super::entity::{movement, stock_level};
 use super::rows::Rows;
 use super::{StorageError, Store};
 use crate::domain::{
-    LevelKey, LoadedLevel, Location, Movement, MovementKind, OrderId, RequestId, Sku, StockLevel,
-    Timestamp, Version,
+    KeyToRead, LevelKey, LoadedLevel, Location, Movement, MovementKind, OrderId, RequestId,
+    ServedFrom, Sku, StockLevel, Timestamp, Version,
 };
 
 /// `place` is the key's in the question. The product is asked for only where
@@ -57,6 +57,19 @@ impl Store {
     pub async fn read_levels(&self, keys: &[LevelKey]) -> Result<Vec<LoadedLevel>, StorageError> {
         let read = async { read_levels(&self.readers(), keys).await };
         self.readers.bounded(read).await
+    }
+
+    /// Reads levels, in the order of `keys`, at one moment, from any one source that has
+    /// the versions asked for; the primary may be below them.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn read_levels_at(
+        &self,
+        keys: &[KeyToRead],
+    ) -> Result<(Vec<LoadedLevel>, ServedFrom), StorageError> {
+        let keys: Vec<LevelKey> = keys.iter().map(|(key, _)| key.clone()).collect();
+        Ok((self.read_levels(&keys).await?, ServedFrom::Primary))
     }
 
     /// Reads the page of at most `limit` levels after `after` that fit the filter.

@@ -241,7 +241,7 @@ async fn invalid_reads_name_every_field(store: StoreKind) {
             page_size,
             sku_prefix: sku_prefix.to_owned(),
             page_token: page_token.to_owned(),
-            low_only: false,
+            ..ListStockRequest::default()
         };
         server.inventory().list_stock(request).await
     };

@@ -23,7 +23,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::postgres::{Database, Server, database, psql};
+use crate::servers::postgres::{Database, Server, database, psql};
 
 /// How long a state that must come may take on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

@@ -10,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::api::{level, order, product, received, stock};
 use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually};
-use crate::postgres::Server;
+use crate::servers::postgres::Server;
 use crate::watching::{Watcher, everything, level_of, watch_of};
 
 on_postgres! {

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use crate::fixture::{Home, eventually};
-use crate::postgres::bin;
+use crate::servers::postgres::bin;
 
 /// A session that keeps every writer of stock waiting until it is dropped.
 pub(crate) struct Hold {

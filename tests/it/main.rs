@@ -10,11 +10,12 @@ mod fixture;
 mod api;
 mod chaos;
 mod holding;
-mod postgres;
 mod process;
 mod proxy;
 mod recorder;
 mod scrape;
+#[path = "../servers/mod.rs"]
+mod servers;
 mod watching;
 
 // What they claim.

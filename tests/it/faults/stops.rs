@@ -11,7 +11,7 @@ use super::Guard;
 use super::callers::{open, place_orders, recovers, settle};
 use crate::chaos::{chance, rounds};
 use crate::fixture::{Home, Stockroom, eventually};
-use crate::postgres::Server;
+use crate::servers::postgres::Server;
 
 pub(super) async fn a_database_stopped_at_once_under_load_loses_no_order(guard: Guard) {
     let database = Server::start();

@@ -21,9 +21,9 @@ use tokio::task::JoinSet;
 use self::shop::{LOCATIONS, SKUS, Shop};
 use crate::chaos::{chance, rounds};
 use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind};
-use crate::postgres::Server as DatabaseServer;
 use crate::process::Server;
 use crate::recorder::{History, Recorder, ledger};
+use crate::servers::postgres::Server as DatabaseServer;
 
 on_each_store! {
     histories_hold_through_kills_of_the_server,

@@ -1,0 +1,184 @@
+//! Where a private server keeps what it has, as whom it runs, and how it ends.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Lies in the folder of a server that is to start again.
+const STOPPED: &str = "stopped";
+
+/// Runs the server and removes its folder when it has ended well and for good.
+/// `$1` is the folder, `$2` the signal that ends the server well, the rest the server's
+/// command. The kernel sends TERM to the shell when the thread that spawned it ends,
+/// which interrupts `wait`, and `$2` to the server should somebody kill the shell. Not
+/// INT to the shell: in a run that was started in the background it cannot be trapped.
+const GUARD: &str = r#"
+folder=$1; signal=$2; shift 2
+trap 'kill -$signal $server 2>/dev/null' INT TERM
+setpriv --pdeathsig $signal "$@" & server=$!
+wait $server; code=$?
+while [ -d /proc/$server ]; do wait $server; code=$?; done
+[ $code -ne 0 ] || [ -e "$folder/stopped" ] || rm -rf "$folder"
+"#;
+
+/// The folder of one server.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Options of `setpriv` that leave root behind, for servers that refuse to be root.
+    drop_root: Vec<String>,
+}
+
+impl Folder {
+    /// A new one, for a server that may be root.
+    ///
+    /// # Panics
+    /// The temporary directory cannot be written.
+    pub(super) fn new(server: &str) -> Self {
+        let path = tempfile::Builder::new()
+            .prefix(&format!("stockroom-{server}-"))
+            .tempdir()
+            .expect("the temporary directory can be written")
+            .keep();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("it is ours");
+        Self {
+            path,
+            drop_root: Vec::new(),
+        }
+    }
+
+    /// A new one, whose server runs as `user`, or as `nobody` where there is no such
+    /// user, if we are root.
+    ///
+    /// # Panics
+    /// The temporary directory cannot be written.
+    pub(super) fn of_user(server: &str, user: &str) -> Self {
+        let mut folder = Self::new(server);
+        if fs::metadata(&folder.path).expect("it was just made").uid() == 0 {
+            let user = if id("-u", user).is_some() {
+                user
+            } else {
+                "nobody"
+            };
+            let (uid, gid) = (id("-u", user), id("-g", user));
+            chown(&folder.path, uid, gid).expect("root may do this");
+            folder.drop_root.push("--clear-groups".to_owned());
+            for (option, id) in [("--reuid", uid), ("--regid", gid)] {
+                let id = id.expect("every system has a user `nobody`");
+                folder.drop_root.push(format!("{option}={id}"));
+            }
+        }
+        folder
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the server wrote to its output.
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.path.join("log")).unwrap_or_default()
+    }
+
+    /// A program that is run in the folder, as the server's user.
+    pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new("setpriv");
+        command
+            .args(&self.drop_root)
+            .arg("--no-new-privs")
+            .arg(program.as_ref())
+            .current_dir(&self.path)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts `server`, which `signal` ends well, and waits until it `answers`; not when
+    /// it ended at once.
+    ///
+    /// # Panics
+    /// It is not ready within `deadline`.
+    pub(super) fn start(
+        &self,
+        server: &[String],
+        signal: &str,
+        deadline: Duration,
+        answers: impl Fn() -> bool,
+    ) -> bool {
+        let ended = self.spawn(server, signal);
+        let deadline = Instant::now() + deadline;
+        while !answers() {
+            if ended.is_finished() {
+                return false;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} is not ready:\n{}",
+                server[0],
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+
+    /// Spawns the server from a thread that does nothing but wait for its end:
+    /// the kernel ends the server with the *thread* that spawned it.
+    fn spawn(&self, server: &[String], signal: &str) -> thread::JoinHandle<()> {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path.join("log"));
+        let log = log.expect("the folder was just made");
+        let mut command = Command::new("setpriv");
+        command
+            .args(&self.drop_root)
+            .args(["--pdeathsig", "TERM", "sh", "-c", GUARD, "guard"])
+            .arg(&self.path)
+            .arg(signal)
+            .args(server)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file handle can be copied"))
+            .stderr(log);
+        thread::spawn(move || {
+            let mut guard = command.spawn().expect("setpriv comes with util-linux");
+            let _ = guard.wait();
+        })
+    }
+
+    /// Keeps the folder when the server ends, for it shall start again.
+    pub(super) fn keep(&self) {
+        fs::write(self.path.join(STOPPED), "").expect("the folder is ours");
+    }
+
+    /// Whether [`Folder::keep`] was called since it last started.
+    pub(super) fn is_kept(&self) -> bool {
+        self.path.join(STOPPED).exists()
+    }
+
+    /// The server is about to start again, and removes the folder with its next end.
+    pub(super) fn keep_no_longer(&self) {
+        fs::remove_file(self.path.join(STOPPED)).expect("it was stopped");
+    }
+
+    /// Removes the folder of a server that has ended.
+    pub(super) fn remove(&self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// What `id` says of a user; none when there is no such user.
+fn id(option: &str, user: &str) -> Option<u32> {
+    let output = Command::new("id").args([option, user]).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}
+
+/// Another process may take it before the server binds it: be ready to try again.
+pub(super) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    listener.local_addr().expect("it is bound").port()
+}
