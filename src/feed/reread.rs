@@ -30,6 +30,10 @@ const STATEMENT_LEVELS: usize = 10;
 /// to two hundred times a second from each instance, and one round answers them all.
 const EARLY_PAUSE: Duration = Duration::from_millis(50);
 
+/// The pause before a round that failed is begun anew, unless one is due before: what
+/// asked for it has not been answered.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
+
 /// Asks for a round before it is due; clones ask the same re-read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EarlyReread {
@@ -43,10 +47,10 @@ impl EarlyReread {
         self.asked.notify_one();
     }
 
-    /// Waits until somebody asks and the pause since the last round is over.
-    async fn due(&self, last: Instant) {
+    /// Waits until somebody asks, at least until `earliest`.
+    async fn due(&self, earliest: Instant) {
         self.asked.notified().await;
-        sleep_until(last + EARLY_PAUSE).await;
+        sleep_until(earliest).await;
     }
 }
 
@@ -67,22 +71,28 @@ pub(super) async fn reread_forever(
         store,
         repairs,
     };
-    let mut last = Instant::now();
+    let mut earliest = Instant::now() + EARLY_PAUSE;
     loop {
         tokio::select! {
             _ = rounds.tick() => {}
-            () = early.due(last) => {}
+            () = early.due(earliest) => {}
         }
-        match round.read().await {
-            Ok(()) => failing = false,
+        let done = round.read().await;
+        let pause = if done.is_ok() {
+            EARLY_PAUSE
+        } else {
+            early.ask();
+            FAILED_PAUSE
+        };
+        earliest = Instant::now() + pause;
+        match done {
             Err(error) if !failing => {
                 // Once an outage; watchers are late meanwhile, not wrong.
-                failing = true;
                 tracing::warn!(%error, "cannot re-read watched levels");
+                failing = true;
             }
-            Err(_) => {}
+            done => failing = done.is_err(),
         }
-        last = Instant::now();
     }
 }
 

@@ -228,10 +228,14 @@ async fn a_database_that_restarts_is_listened_to_again(_store: StoreKind) {
         server.wait_for_health(ServingStatus::Serving).await;
         wait_until_it_listens(server).await;
     }
+    let began = Instant::now();
     let again = there.client.retrying();
     for n in 3..=6 {
         let sold = order(&format!("after-{n}"), &[("a", 1)]);
         again.create_order(&sold).await.unwrap();
         watcher.until("a", n).await;
     }
+    let took = began.elapsed();
+    let due = Duration::from_millis(REREAD_INTERVAL_MS / 2);
+    assert!(took < due, "not hints brought it but the re-read: {took:?}");
 }
