@@ -38,7 +38,7 @@ struct Rule {
     says: &'static str,
 }
 
-const RULES: [Rule; 4] = [
+const RULES: &[Rule] = &[
     Rule {
         keys: &["engine.retry_backoff_ms", "engine.retry_backoff_max_ms"],
         holds: |c| c.engine.retry_backoff_ms <= c.engine.retry_backoff_max_ms,
@@ -58,6 +58,19 @@ const RULES: [Rule; 4] = [
         keys: &["engine.commits_in_flight_max", "store.pool_max"],
         holds: |c| c.engine.commits_in_flight_max <= c.store.pool_max as usize,
         says: "each commit takes a connection of its own",
+    },
+    Rule {
+        keys: &["store.replicas", "store.url"],
+        holds: |c| !c.store.is_sqlite() || c.store.replicas.is_empty(),
+        says: "SQLite has no replicas",
+    },
+    Rule {
+        keys: &[
+            "store.replica_lag_max_ms",
+            "store.replica_check_interval_ms",
+        ],
+        holds: |c| 2 * c.store.replica_check_interval() <= c.store.replica_lag_max(),
+        says: "lag is known by the interval, so its bound is two of them at least",
     },
 ];
 
@@ -121,7 +134,7 @@ fn config_of(settings: &[Setting]) -> Config {
 
 /// Checks each rule whose keys are all within their own bounds.
 fn check_rules(config: &Config, settings: &[Setting], problems: &mut Vec<String>) {
-    for rule in &RULES {
+    for rule in RULES {
         let of_rule: Vec<&Setting> = rule
             .keys
             .iter()

@@ -70,17 +70,38 @@ impl StoreConfig {
     pub fn statement_timeout(&self) -> Duration {
         Duration::from_millis(self.statement_timeout_ms)
     }
+
+    /// [`Self::replica_timeout_ms`].
+    pub fn replica_timeout(&self) -> Duration {
+        Duration::from_millis(self.replica_timeout_ms)
+    }
+
+    /// [`Self::replica_lag_max_ms`].
+    pub fn replica_lag_max(&self) -> Duration {
+        Duration::from_millis(self.replica_lag_max_ms)
+    }
+
+    /// [`Self::replica_check_interval_ms`].
+    pub fn replica_check_interval(&self) -> Duration {
+        Duration::from_millis(self.replica_check_interval_ms)
+    }
 }
 
-/// Hides the password, so that no log of a configuration can show it.
+/// Hides the passwords, so that no log of a configuration can show them.
 impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let replicas = self.replicas.iter().map(|url| without_password(url));
         f.debug_struct("StoreConfig")
             .field("url", &without_password(&self.url))
             .field("pool_max", &self.pool_max)
             .field("acquire_timeout_ms", &self.acquire_timeout_ms)
             .field("statement_timeout_ms", &self.statement_timeout_ms)
             .field("migrate_at_start", &self.migrate_at_start)
+            .field("replicas", &replicas.collect::<Vec<_>>())
+            .field("replica_pool_max", &self.replica_pool_max)
+            .field("replica_timeout_ms", &self.replica_timeout_ms)
+            .field("replica_lag_max_ms", &self.replica_lag_max_ms)
+            .field("replica_check_interval_ms", &self.replica_check_interval_ms)
             .finish()
     }
 }

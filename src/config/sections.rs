@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use super::store_url::{is_store_url, without_password};
+use super::store_url::{is_postgres_url, is_store_url, without_password};
 use super::table::{Kind, Row, Section, section};
 use crate::domain::NewOrder;
 
@@ -110,6 +110,32 @@ section! { "store"
         migrate_at_start: MigrateAtStart = Choice {
             default: "auto", choices: &["auto", "true", "false"]
         },
+        /// Streaming replicas of the database, for reads that may be older than now; in variables and flags separated by commas.
+        ///
+        /// None: the database answers every read. Sixteen are more than a primary feeds without a
+        /// cascade.
+        replicas: Vec<String> = List {
+            max: 16,
+            bound: "postgres://…",
+            accepts: is_postgres_url,
+            shown: without_password,
+        },
+        /// Most connections to each replica.
+        ///
+        /// As many as the primary has for reads.
+        replica_pool_max: u32 = Int { default: 8, min: 1, max: 64, unit: "connections" },
+        /// Time that a replica has for a read, waiting for a connection included, before the primary is asked.
+        ///
+        /// A page of a thousand levels takes some ms; more than this is felt by a caller.
+        replica_timeout_ms: u64 = Int { default: 250, min: 10, max: 60_000, unit: "ms" },
+        /// How far a replica may be behind the primary; beyond it is left out until it has caught up.
+        ///
+        /// Streaming takes milliseconds, so seconds mean that something is wrong with it.
+        replica_lag_max_ms: u64 = Int { default: 5_000, min: 100, max: 3_600_000, unit: "ms" },
+        /// Interval at which replicas are checked, and by which their lag is told apart.
+        ///
+        /// A round trip to each a second costs nothing; a read that fails asks the primary at once.
+        replica_check_interval_ms: u64 = Int { default: 1_000, min: 10, max: 60_000, unit: "ms" },
     }
 }
 

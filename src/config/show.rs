@@ -39,7 +39,7 @@ pub fn markdown_table() -> String {
     for row in table::rows() {
         let (unit, range) = match &row.kind {
             Kind::Int { min, max, unit, .. } => (*unit, format!("{min} to {max}")),
-            Kind::Text { .. } | Kind::Choice { .. } => ("", row.kind.bound()),
+            Kind::Text { .. } | Kind::Choice { .. } | Kind::List { .. } => ("", row.kind.bound()),
         };
         let default = row.kind.show(&row.kind.default_value());
         text += &format!(

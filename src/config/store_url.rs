@@ -10,10 +10,15 @@ pub(super) fn is_store_url(url: &str) -> bool {
         let path = path.strip_prefix("//").unwrap_or(path);
         !path.is_empty() && !path.contains(":memory:") && !options.contains("mode=memory")
     } else {
-        let rest = url.strip_prefix("postgres://");
-        rest.or_else(|| url.strip_prefix("postgresql://"))
-            .is_some_and(|rest| !rest.is_empty())
+        is_postgres_url(url)
     }
+}
+
+/// Whether this names a database on PostgreSQL.
+pub(super) fn is_postgres_url(url: &str) -> bool {
+    let rest = url.strip_prefix("postgres://");
+    rest.or_else(|| url.strip_prefix("postgresql://"))
+        .is_some_and(|rest| !rest.is_empty())
 }
 
 /// The URL with its password hidden.

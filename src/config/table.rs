@@ -1,5 +1,7 @@
 //! What a key is: its name, its bounds, its default and its meaning.
 
+use std::collections::HashSet;
+
 use figment::value::Value;
 
 use super::sections::{
@@ -60,6 +62,15 @@ pub(super) enum Kind {
         default: &'static str,
         choices: &'static [&'static str],
     },
+    /// At most `max` texts, each of which `accepts` says yes to and comes once; `bound`
+    /// says of one what `accepts` does. A variable or a flag separates them by commas.
+    /// `shown` is how one may be printed.
+    List {
+        max: usize,
+        bound: &'static str,
+        accepts: fn(&str) -> bool,
+        shown: fn(&str) -> String,
+    },
 }
 
 /// The row of `section.name`.
@@ -101,6 +112,7 @@ impl Kind {
         match *self {
             Self::Int { default, .. } => Value::from(default),
             Self::Text { default, .. } | Self::Choice { default, .. } => Value::from(default),
+            Self::List { .. } => Value::from(Vec::<Value>::new()),
         }
     }
 
@@ -113,6 +125,11 @@ impl Kind {
                 Err(_) => Value::from(text),
             },
             Self::Text { .. } | Self::Choice { .. } => Value::from(text),
+            Self::List { .. } => {
+                let entries = text.split(',').map(str::trim);
+                let entries = entries.filter(|entry| !entry.is_empty());
+                Value::from(entries.map(Value::from).collect::<Vec<_>>())
+            }
         }
     }
 
@@ -136,6 +153,15 @@ impl Kind {
                 };
                 choices.contains(&word.as_str()).then(|| Value::from(word))
             }
+            Self::List { max, accepts, .. } => {
+                let entries = given.as_array()?;
+                let texts: Option<Vec<&str>> = entries.iter().map(Value::as_str).collect();
+                let texts = texts?;
+                let unlike: HashSet<&str> = texts.iter().copied().collect();
+                let fits = texts.len() <= *max && unlike.len() == texts.len();
+                (fits && texts.iter().all(|text| accepts(text)))
+                    .then(|| Value::from(texts.into_iter().map(Value::from).collect::<Vec<_>>()))
+            }
         }
     }
 
@@ -145,6 +171,7 @@ impl Kind {
             Self::Int { min, max, unit, .. } => format!("{min} to {max} {unit}"),
             Self::Text { bound, .. } => (*bound).to_owned(),
             Self::Choice { choices, .. } => choices.join(", "),
+            Self::List { max, bound, .. } => format!("up to {max} of {bound}, each once"),
         }
     }
 
@@ -156,8 +183,15 @@ impl Kind {
             (Actual::Unsigned(number), _) => number.to_string(),
             (Actual::Signed(number), _) => number.to_string(),
             (Actual::Float(number), _) => number.to_string(),
-            (Actual::Str(text), Self::Text { shown, .. }) => quoted(shown(&text)),
+            (Actual::Str(text), Self::Text { shown, .. } | Self::List { shown, .. }) => {
+                quoted(shown(&text))
+            }
             (Actual::Str(text), _) => quoted(text),
+            (Actual::Seq, Self::List { .. }) => {
+                let entries = value.as_array().unwrap_or_default();
+                let entries: Vec<String> = entries.iter().map(|entry| self.show(entry)).collect();
+                format!("[{}]", entries.join(", "))
+            }
             (other, _) => format!("a {other}"),
         }
     }

@@ -42,7 +42,7 @@ fn the_defaults_are_valid_and_each_has_a_row() {
     assert!(config.store.migrates_at_start());
     assert_eq!(config.watch.heartbeat(), std::time::Duration::from_secs(15));
     // Extraction refuses a field without a row and a row without a field.
-    assert_eq!(table::rows().count(), 34);
+    assert_eq!(table::rows().count(), 39);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn everything_wrong_is_reported_at_once_with_key_bound_value_and_origin() {
     let expected = [
         format!("engine is a section, not a key; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms ({path})"),
         format!("there is no key shop; the sections are server, http, store, engine, locking, watch, log ({path})"),
-        format!("there is no key store.colour; store has url, pool_max, acquire_timeout_ms, statement_timeout_ms, migrate_at_start ({path})"),
+        format!("there is no key store.colour; store has url, pool_max, acquire_timeout_ms, statement_timeout_ms, migrate_at_start, replicas, replica_pool_max, replica_timeout_ms, replica_lag_max_ms, replica_check_interval_ms ({path})"),
         "there is no key port; the sections are server, http, store, engine, locking, watch, log (STOCKROOM_PORT)".into(),
         "there is no key engine.batch_max; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms (--set)".into(),
         "server.listen must be HOST:PORT; it is \"50051\" (--listen)".into(),
@@ -187,6 +187,8 @@ fn every_number_is_taken_at_its_bounds_and_refused_beyond() {
             flags.insert(0, flag("--set", "store.pool_max", "64"));
             flags.insert(0, flag("--set", "engine.retry_backoff_max_ms", "60000"));
             flags.insert(0, flag("--set", "engine.retry_backoff_ms", "1"));
+            flags.insert(0, flag("--set", "store.replica_check_interval_ms", "10"));
+            flags.insert(0, flag("--set", "store.replica_lag_max_ms", "3600000"));
             load(&Sources {
                 flags,
                 ..Sources::default()
@@ -227,6 +229,71 @@ fn a_sqlite_store_takes_optimistic_alone() {
         from_environment(&[strategy, postgres]).unwrap();
     }
     from_environment(&[("STOCKROOM_LOCKING_STRATEGY", "optimistic")]).unwrap();
+}
+
+#[test]
+fn replicas_are_a_list_in_a_file_and_separated_by_commas_elsewhere() {
+    let urls = ["postgres://u:hunter2@a/d", "postgres://u:hunter2@b/d"];
+    let file = file(&format!(
+        "[store]\nurl = \"postgres://h/d\"\nreplicas = {urls:?}\n"
+    ));
+    let of_file = load(&Sources {
+        file: Some(file.path().to_owned()),
+        ..Sources::default()
+    })
+    .unwrap();
+    let of_environment = from_environment(&[
+        ("STOCKROOM_STORE_URL", "postgres://h/d"),
+        ("STOCKROOM_STORE_REPLICAS", &urls.join(", ")),
+    ])
+    .unwrap();
+    for loaded in [&of_file, &of_environment] {
+        assert_eq!(loaded.config.store.replicas, urls);
+        let shown = loaded.to_toml();
+        let expected = "replicas = [\"postgres://u:***@a/d\", \"postgres://u:***@b/d\"]";
+        assert!(shown.contains(expected), "{shown}");
+        assert!(!format!("{:?}", loaded.config).contains("hunter2"));
+    }
+    let none = from_environment(&[("STOCKROOM_STORE_REPLICAS", "")]).unwrap();
+    assert!(none.config.store.replicas.is_empty());
+    assert!(none.to_toml().contains("replicas = []"));
+}
+
+#[test]
+fn replicas_that_cannot_be_are_refused_without_their_passwords() {
+    let many: Vec<String> = (0..17)
+        .map(|i| format!("postgres://u:hunter2@{i}/d"))
+        .collect();
+    let postgres = ("STOCKROOM_STORE_URL", "postgres://h/d");
+    for (replicas, says) in [
+        (
+            "postgres://u:hunter2@a/d,mysql://u:hunter2@b/d",
+            "store.replicas must be up to 16 of postgres://…, each once; it is \
+             [\"postgres://u:***@a/d\", \"mysql:***\"] (STOCKROOM_STORE_REPLICAS)",
+        ),
+        (
+            "postgres://u:hunter2@a/d,postgres://u:hunter2@a/d",
+            "store.replicas must be up to 16 of postgres://…, each once; it is \
+             [\"postgres://u:***@a/d\", \"postgres://u:***@a/d\"] (STOCKROOM_STORE_REPLICAS)",
+        ),
+        (&many.join(","), "store.replicas must be up to 16 of "),
+    ] {
+        let errors = from_environment(&[postgres, ("STOCKROOM_STORE_REPLICAS", replicas)]);
+        let errors = errors.unwrap_err();
+        assert_eq!(errors.messages().len(), 1, "{errors}");
+        assert!(errors.messages()[0].starts_with(says), "{errors}");
+        assert!(!errors.to_string().contains("hunter2"), "{errors}");
+    }
+    from_environment(&[
+        postgres,
+        ("STOCKROOM_STORE_REPLICAS", &many[..16].join(",")),
+    ])
+    .unwrap();
+    let of_sqlite = from_environment(&[("STOCKROOM_STORE_REPLICAS", &many[0])]).unwrap_err();
+    assert!(of_sqlite.messages()[0].ends_with("SQLite has no replicas"));
+    assert!(!of_sqlite.to_string().contains("hunter2"), "{of_sqlite}");
+    let coarse = from_environment(&[("STOCKROOM_STORE_REPLICA_LAG_MAX_MS", "1999")]).unwrap_err();
+    assert!(coarse.messages()[0].ends_with("two of them at least"));
 }
 
 #[test]

@@ -134,10 +134,7 @@ async fn sqlite_pool(
                 .busy_timeout(SQLITE_BUSY_TIMEOUT)
                 .statement_cache_capacity(STATEMENT_CACHE);
             let options = match connections_max {
-                1 => options.pragma(
-                    "cache_size",
-                    std::env::var("SR_CACHE").unwrap_or(SQLITE_WRITER_CACHE_KIB.into()),
-                ),
+                1 => options.pragma("cache_size", SQLITE_WRITER_CACHE_KIB),
                 _ => options,
             };
             match access {
