@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-# What scripts/setup-test-tools.sh found: stores, PostgreSQL's folder, grpcurl.
+# What scripts/setup-test-tools.sh found: stores, servers, grpcurl, kustomize.
 WITH_TEST_TOOLS := . target/tools/test.env;
 
 .PHONY: help setup test chaos demo bench bench-quick fmt lint
@@ -12,12 +12,12 @@ WITH_TEST_TOOLS := . target/tools/test.env;
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: ## install what tests and benches need, if missing: PostgreSQL 15, grpcurl
+setup: ## find or install what tests and benches need: PostgreSQL, Redis, Kafka, nginx, grpcurl, kustomize
 	@scripts/setup-test-tools.sh
 
-test: setup ## run every test on SQLite and PostgreSQL (STOCKROOM_TEST_SKIP=postgres: SQLite alone)
+test: setup ## run every test on the real servers (STOCKROOM_TEST_SKIP=kafka,nginx: without some of them)
 	@$(WITH_TEST_TOOLS) echo "testing on: $$STOCKROOM_TEST_STORES"; cargo test --locked
-	@if [ "$${STOCKROOM_TEST_SKIP:-}" = postgres ]; then echo "SKIPPED: PostgreSQL. These tests ran on SQLite alone."; fi
+	@$(WITH_TEST_TOOLS) if [ -n "$$STOCKROOM_TEST_SKIPPED" ]; then echo "SKIPPED: $$STOCKROOM_TEST_SKIPPED. The tests that need them did not run."; fi
 
 chaos: setup ## break things at every point for half an hour (STOCKROOM_CHAOS_ROUNDS: 30; STOCKROOM_CHAOS_SEED: a failed run's)
 	@$(WITH_TEST_TOOLS) STOCKROOM_CHAOS_ROUNDS=$${STOCKROOM_CHAOS_ROUNDS:-30} cargo test --locked --test it -- faults:: crash:: outage:: histories::

@@ -1,0 +1,94 @@
+# Sourced by setup-test-tools.sh: grpcurl and kustomize, which are built by Go unless they are
+# on PATH. Each in the newest version that the Go at hand can build: Debian 12 has Go 1.19.
+# shellcheck shell=bash
+
+# Tests call them by these paths, whether they were built here or were on PATH already.
+readonly GRPCURL="$TOOLS/grpcurl"
+readonly KUSTOMIZE="$TOOLS/kustomize"
+
+# go_minor: N of Go 1.N, or 0 without Go.
+go_minor() {
+    local version
+    version=$(go version 2>/dev/null) || version=""
+    [[ $version =~ go1\.([0-9]+) ]] && echo "${BASH_REMATCH[1]}" || echo 0
+}
+
+# grpcurl_version: of $GRPCURL, from what Go recorded in it ("dev build" is all that a build
+# by `go install` says of itself).
+grpcurl_version() {
+    local version=""
+    if command -v go >/dev/null; then
+        version=$(go version -m "$(readlink -f "$GRPCURL")" 2>/dev/null |
+            awk '$1 == "mod" && $2 ~ /grpcurl$/ { print $3 }') || version=""
+    fi
+    [ -n "$version" ] && echo "$version" || "$GRPCURL" -version 2>&1 | sed 's/^grpcurl //'
+}
+
+# works PROGRAM ARGUMENT: whether it is there and runs.
+works() { [ -x "$1" ] && "$1" "$2" >/dev/null 2>&1; }
+
+# link_from_path TOOL ARGUMENT: takes the program of that name on PATH, if it runs.
+link_from_path() {
+    local on_path
+    rm -f "$1"
+    on_path=$(command -v "$(basename "$1")" || true)
+    [ -n "$on_path" ] && works "$on_path" "$2" && ln -s "$on_path" "$1"
+}
+
+# go_install TOOL PACKAGE VERSION
+go_install() {
+    echo "building $(basename "$1") $3 with $(go version | awk '{ print $3 }') (a minute or two, once)"
+    GOBIN=$(dirname "$1") go install "$2@$3"
+}
+
+build_grpcurl() {
+    command -v go >/dev/null || apt_install golang-go ca-certificates
+    local minor version
+    minor=$(go_minor)
+    if [ "$minor" -ge 25 ]; then
+        version=v1.9.4
+    elif [ "$minor" -ge 21 ]; then
+        version=v1.9.3
+    elif [ "$minor" -ge 19 ]; then
+        version=v1.9.1
+    else
+        fail "grpcurl takes Go 1.19 or newer, and this is '$(go version 2>&1)': install a newer Go, or put grpcurl on PATH"
+    fi
+    go_install "$GRPCURL" github.com/fullstorydev/grpcurl/cmd/grpcurl "$version" ||
+        fail "go install of grpcurl $version failed, see above; a grpcurl on PATH is taken as well"
+    works "$GRPCURL" -version || fail "grpcurl was built, but $GRPCURL does not run"
+}
+
+setup_grpcurl() {
+    works "$GRPCURL" -version || link_from_path "$GRPCURL" -version || build_grpcurl
+    echo "grpcurl $(grpcurl_version) at $GRPCURL"
+    export_tool STOCKROOM_TEST_GRPCURL "$GRPCURL"
+}
+
+build_kustomize() {
+    command -v go >/dev/null || apt_install golang-go ca-certificates
+    local minor version
+    minor=$(go_minor)
+    if [ "$minor" -ge 24 ]; then
+        version=v5.8.1
+    elif [ "$minor" -ge 23 ]; then
+        version=v5.7.1
+    elif [ "$minor" -ge 21 ]; then
+        version=v5.4.3
+    elif [ "$minor" -ge 20 ]; then
+        version=v5.3.0
+    elif [ "$minor" -ge 19 ]; then
+        version=v5.0.3
+    else
+        fail_skippable kustomize "kustomize takes Go 1.19 or newer, and this is '$(go version 2>&1)': install a newer Go, or put kustomize on PATH"
+    fi
+    go_install "$KUSTOMIZE" sigs.k8s.io/kustomize/kustomize/v5 "$version" ||
+        fail_skippable kustomize "go install of kustomize $version failed, see above; a kustomize on PATH is taken as well"
+    works "$KUSTOMIZE" version || fail_skippable kustomize "kustomize was built, but $KUSTOMIZE does not run"
+}
+
+setup_kustomize() {
+    works "$KUSTOMIZE" version || link_from_path "$KUSTOMIZE" version || build_kustomize
+    echo "kustomize $("$KUSTOMIZE" version | head -n 1) at $KUSTOMIZE"
+    export_tool STOCKROOM_TEST_KUSTOMIZE "$KUSTOMIZE"
+}
