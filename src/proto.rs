@@ -11,6 +11,6 @@
 
 include!(concat!(env!("OUT_DIR"), "/stockroom.v1.rs"));
 
-/// The compiled `proto/`, for server reflection.
-pub(crate) const FILE_DESCRIPTOR_SET: &[u8] =
+/// The compiled `proto/` with its comments, as server reflection tells it.
+pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/stockroom_descriptor.bin"));
