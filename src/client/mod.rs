@@ -88,8 +88,10 @@ use proto::inventory_service_client::InventoryServiceClient;
 use proto::order_service_client::OrderServiceClient;
 use proto::{
     AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
-    CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetStockRequest,
-    GetStockResponse, ListStockRequest, ListStockResponse, PutProductsRequest, PutProductsResponse,
+    CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetProductRequest,
+    GetProductResponse, GetStockRequest, GetStockResponse, ListProductsRequest,
+    ListProductsResponse, ListStockRequest, ListStockResponse, PutProductsRequest,
+    PutProductsResponse,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -169,6 +171,10 @@ calls! {
     orders.get_order(GetOrderRequest) -> GetOrderResponse;
     /// Creates or replaces products.
     inventory.put_products(PutProductsRequest) -> PutProductsResponse;
+    /// Reads one product.
+    inventory.get_product(GetProductRequest) -> GetProductResponse;
+    /// Reads one page of the products.
+    inventory.list_products(ListProductsRequest) -> ListProductsResponse;
     /// Changes `on_hand` of one level for a reason other than an order.
     inventory.adjust_stock(AdjustStockRequest) -> AdjustStockResponse;
     /// Reads one level.

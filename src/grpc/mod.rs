@@ -7,6 +7,8 @@
 mod convert;
 mod layers;
 mod orders;
+mod page;
+mod products;
 #[cfg(test)]
 mod service_config;
 mod status;

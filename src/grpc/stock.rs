@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tonic::{Request, Response, Status};
 use tracing::info_span;
 
 use super::convert::{self, Fields};
-use super::{Gate, turn_down};
-use crate::domain::{Invalid, LevelKey, Location, Sku, StockLevel};
+use super::page::{Tokens, level_key, page_size};
+use super::{Gate, products, turn_down};
+use crate::domain::{LevelKey, Sku};
 use crate::engine::{Command, Done, Engine};
 use crate::error::Error;
 use crate::proto;
@@ -17,9 +16,6 @@ use crate::proto::inventory_service_server::InventoryService;
 use crate::reads::Reads;
 use crate::storage::{LevelFilter, Store};
 use crate::telemetry::Counters;
-
-const PAGE_LEVELS_DEFAULT: usize = 100;
-const PAGE_LEVELS_MAX: i32 = 1_000;
 
 /// Products and stock levels over gRPC.
 #[derive(Debug)]
@@ -45,6 +41,24 @@ impl InventoryService for Inventory {
             created: put.created as i32,
             updated: put.updated as i32,
         }))
+    }
+
+    async fn get_product(
+        &self,
+        request: Request<proto::GetProductRequest>,
+    ) -> Result<Response<proto::GetProductResponse>, Status> {
+        self.gate.pass()?;
+        let answer = products::get(&self.store, request.get_ref()).await?;
+        Ok(Response::new(answer))
+    }
+
+    async fn list_products(
+        &self,
+        request: Request<proto::ListProductsRequest>,
+    ) -> Result<Response<proto::ListProductsResponse>, Status> {
+        self.gate.pass()?;
+        let answer = products::list(&self.store, request.get_ref()).await?;
+        Ok(Response::new(answer))
     }
 
     async fn adjust_stock(
@@ -117,7 +131,9 @@ impl InventoryService for Inventory {
         let next = found.levels.last().filter(|_| found.more);
         Ok(Response::new(proto::ListStockResponse {
             levels: found.levels.iter().map(Into::into).collect(),
-            next_page_token: next.map(|last| page.token_after(last)).unwrap_or_default(),
+            next_page_token: next
+                .map(|last| page.tokens.after(&last.key))
+                .unwrap_or_default(),
             served_from: proto::ServedFrom::Primary.into(),
         }))
     }
@@ -126,6 +142,7 @@ impl InventoryService for Inventory {
 /// What one page of ListStock shows.
 struct Page {
     size: usize,
+    tokens: Tokens,
     after: Option<LevelKey>,
     sku_prefix: String,
     low_only: bool,
@@ -134,28 +151,23 @@ struct Page {
 impl Page {
     fn parse(request: &proto::ListStockRequest) -> Result<Self, Error> {
         let mut fields = Fields::default();
-        if !(0..=PAGE_LEVELS_MAX).contains(&request.page_size) {
-            let given = request.page_size;
-            fields.refuse(
-                "page_size",
-                format!("must be 0 to {PAGE_LEVELS_MAX}, is {given}"),
-            );
-        }
-        fields.take("sku_prefix", Sku::check_prefix(&request.sku_prefix));
-        let size = match usize::try_from(request.page_size) {
-            Ok(0) | Err(_) => PAGE_LEVELS_DEFAULT,
-            Ok(size) => size,
-        };
-        let mut page = Self {
-            size,
-            after: None,
+        // Where a page is read is no filter: it may change from page to page.
+        let filters = proto::ListStockRequest {
             sku_prefix: request.sku_prefix.clone(),
             low_only: request.low_only,
+            ..proto::ListStockRequest::default()
         };
-        if !request.page_token.is_empty() {
-            page.after = fields.take("page_token", page.read_token(&request.page_token));
-        }
-        fields.finish(Some(page))
+        let tokens = Tokens::of("ListStock", &filters);
+        let size = page_size(&mut fields, request.page_size);
+        fields.take("sku_prefix", Sku::check_prefix(&request.sku_prefix));
+        let after = tokens.place(&mut fields, &request.page_token, level_key);
+        fields.finish(Some(Self {
+            size,
+            tokens,
+            after,
+            sku_prefix: filters.sku_prefix,
+            low_only: request.low_only,
+        }))
     }
 
     fn filter(&self) -> LevelFilter<'_> {
@@ -164,33 +176,5 @@ impl Page {
             location: None,
             low_only: self.low_only,
         }
-    }
-
-    /// What the token must repeat of the request that made it.
-    fn filters(&self) -> String {
-        format!("{}\n{}", self.sku_prefix, self.low_only)
-    }
-
-    fn token_after(&self, last: &StockLevel) -> String {
-        let key = &last.key;
-        URL_SAFE_NO_PAD.encode(format!("{}\n{}\n{}", key.sku, key.location, self.filters()))
-    }
-
-    fn read_token(&self, token: &str) -> Result<LevelKey, Invalid> {
-        let invalid = || Invalid("must be a next_page_token of the same request".to_owned());
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| invalid())?;
-        let text = String::from_utf8(bytes).map_err(|_| invalid())?;
-        let mut parts = text.splitn(3, '\n');
-        let (Some(sku), Some(location), Some(filters)) = (parts.next(), parts.next(), parts.next())
-        else {
-            return Err(invalid());
-        };
-        if filters != self.filters() {
-            return Err(invalid());
-        }
-        Ok(LevelKey {
-            sku: Sku::new(sku)?,
-            location: Location::new(location)?,
-        })
     }
 }

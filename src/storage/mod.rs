@@ -25,6 +25,7 @@ pub use error::StorageError;
 pub use hints::{HINT_BYTES_MAX, HintListener, HintSender, Hints};
 pub use movements::HistoryPage;
 pub use pool::PoolUsage;
+pub use products::ProductPage;
 pub use schema::SchemaState;
 pub use stock::{LevelFilter, StockPage};
 

@@ -1,11 +1,13 @@
-//! Storing products, and finding the levels that a changed threshold touches.
+//! Products: storing and reading them, and finding the levels that a changed threshold
+//! touches.
 
 use sea_orm::sqlx::{AssertSqlSafe, query};
-use sea_orm::{FromQueryResult as _, QueryResult};
+use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
+use sea_orm::{FromQueryResult as _, QueryResult, QuerySelect as _};
 
 use super::commit::{Parameters, column, store};
 use super::entity::{product, stock_level};
-use super::{StorageError, WriteTx, stock};
+use super::{StorageError, Store, WriteTx, stock};
 use crate::domain::{Product, Sku, StockLevel};
 
 const UPSERT_POSTGRES: &str = "\
@@ -31,6 +33,69 @@ JOIN product AS p ON p.sku = l.sku
 WHERE l.sku {skus} AND l.low_stock_threshold <> p.low_stock_threshold
 ORDER BY l.sku, l.location";
 
+/// One page of products in ascending SKU.
+#[derive(Debug)]
+pub struct ProductPage {
+    /// The products.
+    pub products: Vec<Product>,
+    /// Whether there are products after the last one.
+    pub more: bool,
+}
+
+fn product_of(row: product::Model) -> Result<Product, StorageError> {
+    let sku = Sku::new(row.sku);
+    Ok(Product {
+        sku: sku.map_err(|e| StorageError::corrupt(format!("product.sku {e}")))?,
+        display_name: row.display_name,
+        low_stock_threshold: row.low_stock_threshold,
+    })
+}
+
+impl Store {
+    /// Finds a product. Reads the primary.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn find_product(&self, sku: &Sku) -> Result<Option<Product>, StorageError> {
+        let read = async {
+            let find = product::Entity::find_by_id(sku.as_str());
+            let row = find.one(&self.readers()).await?;
+            row.map(product_of).transpose()
+        };
+        self.readers.bounded(read).await
+    }
+
+    /// Reads the page of at most `limit` products after `after` whose SKU begins with
+    /// `prefix`, from its place in the primary key on. Reads the primary.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list_products(
+        &self,
+        after: Option<&Sku>,
+        prefix: &str,
+        limit: usize,
+    ) -> Result<ProductPage, StorageError> {
+        let mut find = product::Entity::find();
+        if let Some(after) = after {
+            find = find.filter(product::Column::Sku.gt(after.as_str()));
+        }
+        if let Some(end) = stock::after_prefix(prefix) {
+            find = find.filter(product::Column::Sku.gte(prefix));
+            find = find.filter(product::Column::Sku.lt(end));
+        }
+        // One row more than the page has says whether there is another page.
+        let find = find.order_by_asc(product::Column::Sku);
+        let find = find.limit(limit as u64 + 1);
+        let read = async { Ok(find.all(&self.readers()).await?) };
+        let mut rows = self.readers.bounded(read).await?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let products = rows.into_iter().map(product_of).collect::<Result<_, _>>()?;
+        Ok(ProductPage { products, more })
+    }
+}
+
 impl WriteTx {
     /// Reads those of `products` that exist, as they are stored.
     ///
@@ -42,15 +107,7 @@ impl WriteTx {
     ) -> Result<Vec<Product>, StorageError> {
         let rows = self.of_skus(STORED, products).await?;
         rows.iter()
-            .map(|row| {
-                let row = product::Model::from_query_result(row, "")?;
-                Ok(Product {
-                    sku: Sku::new(row.sku)
-                        .map_err(|e| StorageError::corrupt(format!("product.sku {e}")))?,
-                    display_name: row.display_name,
-                    low_stock_threshold: row.low_stock_threshold,
-                })
-            })
+            .map(|row| product_of(product::Model::from_query_result(row, "")?))
             .collect()
     }
 

@@ -146,7 +146,7 @@ fn listed_level(row: &QueryResult) -> Result<StockLevel, StorageError> {
 }
 
 /// The smallest text above every text that begins with `prefix`; none when all do.
-fn after_prefix(prefix: &str) -> Option<String> {
+pub(super) fn after_prefix(prefix: &str) -> Option<String> {
     // SKUs are ASCII, so the last character has a successor.
     let last = prefix.chars().last()?;
     let next = char::from_u32(u32::from(last) + 1)?;

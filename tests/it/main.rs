@@ -38,6 +38,7 @@ mod orders;
 mod outage;
 mod plan_model;
 mod pressure;
+mod products;
 mod protos;
 mod readme;
 mod reads;
