@@ -89,9 +89,9 @@ use proto::order_service_client::OrderServiceClient;
 use proto::{
     AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
     CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetProductRequest,
-    GetProductResponse, GetStockRequest, GetStockResponse, ListProductsRequest,
-    ListProductsResponse, ListStockRequest, ListStockResponse, PutProductsRequest,
-    PutProductsResponse,
+    GetProductResponse, GetStockRequest, GetStockResponse, ListMovementsRequest,
+    ListMovementsResponse, ListProductsRequest, ListProductsResponse, ListStockRequest,
+    ListStockResponse, PutProductsRequest, PutProductsResponse,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -183,6 +183,8 @@ calls! {
     inventory.batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse;
     /// Reads one page of the levels that exist.
     inventory.list_stock(ListStockRequest) -> ListStockResponse;
+    /// Reads one page of the movements of a level or of an order.
+    inventory.list_movements(ListMovementsRequest) -> ListMovementsResponse;
 }
 
 impl Client {

@@ -275,9 +275,13 @@ pub(super) fn batch_get_stock(
 
 pub(super) fn order_id(text: &str) -> Result<OrderId, Error> {
     let mut fields = Fields::default();
-    let id = Uuid::try_parse(text).map_err(|_| Invalid("must be a UUID".to_owned()));
-    let id = fields.take("order_id", id.map(OrderId));
+    let id = fields.take("order_id", parse_order_id(text));
     fields.finish(id)
+}
+
+pub(super) fn parse_order_id(text: &str) -> Result<OrderId, Invalid> {
+    let id = Uuid::try_parse(text).map_err(|_| Invalid("must be a UUID".to_owned()));
+    id.map(OrderId)
 }
 
 pub(super) fn request_id(text: &str) -> Result<RequestId, Error> {

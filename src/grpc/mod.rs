@@ -6,6 +6,7 @@
 
 mod convert;
 mod layers;
+mod movements;
 mod orders;
 mod page;
 mod products;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use tracing::info_span;
 
-use super::{Gate, convert, turn_down};
+use super::{Gate, convert, movements, turn_down};
 use crate::domain::Order;
 use crate::engine::{Command, Done, Engine};
 use crate::error::{Error, Violation};
@@ -58,9 +58,15 @@ impl OrderService for Orders {
         request: Request<proto::GetOrderRequest>,
     ) -> Result<Response<proto::GetOrderResponse>, Status> {
         self.gate.pass()?;
-        let order = self.find(request.into_inner().key).await?;
+        let request = request.into_inner();
+        let order = self.find(request.key).await?;
+        let movements = if request.with_movements {
+            movements::of_order(&self.store, &order).await?
+        } else {
+            Vec::new()
+        };
         let order = Some(proto::Order::from(&order));
-        Ok(Response::new(proto::GetOrderResponse { order }))
+        Ok(Response::new(proto::GetOrderResponse { order, movements }))
     }
 }
 

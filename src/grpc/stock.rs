@@ -7,7 +7,7 @@ use tracing::info_span;
 
 use super::convert::{self, Fields};
 use super::page::{Tokens, level_key, page_size};
-use super::{Gate, products, turn_down};
+use super::{Gate, movements, products, turn_down};
 use crate::domain::{LevelKey, Sku};
 use crate::engine::{Command, Done, Engine};
 use crate::error::Error;
@@ -136,6 +136,15 @@ impl InventoryService for Inventory {
                 .unwrap_or_default(),
             served_from: proto::ServedFrom::Primary.into(),
         }))
+    }
+
+    async fn list_movements(
+        &self,
+        request: Request<proto::ListMovementsRequest>,
+    ) -> Result<Response<proto::ListMovementsResponse>, Status> {
+        self.gate.pass()?;
+        let answer = movements::list(&self.store, request.get_ref()).await?;
+        Ok(Response::new(answer))
     }
 }
 

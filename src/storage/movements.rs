@@ -93,7 +93,7 @@ async fn read_history(
 }
 
 /// Levels and versions for SQLite.
-fn after_json(after: &[(LevelKey, Version)]) -> String {
+pub(super) fn after_json(after: &[(LevelKey, Version)]) -> String {
     let rows = after.iter().map(|(key, version)| {
         serde_json::json!([key.sku.as_str(), key.location.as_str(), version.number()])
     });

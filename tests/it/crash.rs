@@ -43,7 +43,12 @@ async fn orders_acknowledged_before_ten_kills_are_there_once(store: StoreKind) {
     let client = server.client().await;
     for (request_id, made) in &acknowledged {
         let key = Some(Key::RequestId(request_id.clone()));
-        let read = client.get_order(GetOrderRequest { key }).await;
+        let read = client
+            .get_order(GetOrderRequest {
+                key,
+                ..GetOrderRequest::default()
+            })
+            .await;
         let read = read.unwrap_or_else(|e| panic!("{request_id} was acknowledged: {e}"));
         assert_eq!(read.order.as_ref(), Some(made));
     }

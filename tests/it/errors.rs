@@ -250,7 +250,15 @@ async fn invalid_reads_name_every_field(store: StoreKind) {
         &["page_size", "sku_prefix", "page_token"],
     );
     names(list(1_001, "", "").await, &["page_size"]);
-    let get = async |key| server.orders().get_order(GetOrderRequest { key }).await;
+    let get = async |key| {
+        server
+            .orders()
+            .get_order(GetOrderRequest {
+                key,
+                ..GetOrderRequest::default()
+            })
+            .await
+    };
     names(get(None).await, &["key"]);
     names(
         get(Some(Key::OrderId("17".to_owned()))).await,
@@ -354,7 +362,10 @@ async fn unknown_skus_and_orders_are_named(store: StoreKind) {
         (Key::OrderId(nowhere.clone()), nowhere.as_str()),
         (Key::RequestId("r".to_owned()), "r"),
     ] {
-        let request = GetOrderRequest { key: Some(key) };
+        let request = GetOrderRequest {
+            key: Some(key),
+            ..GetOrderRequest::default()
+        };
         let refused = refusal(server.orders().get_order(request).await);
         refused.is(Code::NotFound, "ORDER_NOT_FOUND");
         let resource = refused.details.resource_info().unwrap();

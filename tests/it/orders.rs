@@ -61,7 +61,10 @@ async fn an_order_reads_the_same_by_either_key(store: StoreKind) {
     ] {
         let read = server
             .client
-            .get_order(GetOrderRequest { key: Some(key) })
+            .get_order(GetOrderRequest {
+                key: Some(key),
+                ..GetOrderRequest::default()
+            })
             .await
             .unwrap();
         assert_eq!(read.order.as_ref(), Some(&made));

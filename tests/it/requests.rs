@@ -76,7 +76,13 @@ async fn orders_and_adjustments_share_one_namespace(store: StoreKind) {
     refusal(ordered).is(Code::InvalidArgument, "REQUEST_ID_REUSED");
     // An adjustment's id names no order.
     let key = Some(Key::RequestId("opening-a".to_owned()));
-    let read = server.orders().get_order(GetOrderRequest { key }).await;
+    let read = server
+        .orders()
+        .get_order(GetOrderRequest {
+            key,
+            ..GetOrderRequest::default()
+        })
+        .await;
     refusal(read).is(Code::NotFound, "ORDER_NOT_FOUND");
     assert_eq!(level(&server.client, "a").await.on_hand, 99);
 }

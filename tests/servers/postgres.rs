@@ -59,7 +59,14 @@ impl Database {
         // As `log_line_prefix` puts it before the first line of an entry.
         let ours = format!("] {} ", self.name);
         let log = self.server.folder.log();
-        let lines = log.lines().filter(|line| line.contains(&ours));
+        // The further lines of an entry begin with a tab.
+        let mut is_ours = false;
+        let lines = log.lines().filter(|line| {
+            if !line.starts_with('\t') {
+                is_ours = line.contains(&ours);
+            }
+            is_ours
+        });
         lines.flat_map(|line| [line, "\n"]).collect()
     }
 }

@@ -124,7 +124,12 @@ pub(super) async fn settle(client: &Client, home: &Home, placed: &[Placed]) {
     let refused = |placed: &&Placed| placed.answer.as_ref().is_err_and(ClientError::is_refusal);
     for placed in placed.iter().filter(refused) {
         let key = Some(Key::RequestId(placed.request.request_id.clone()));
-        let read = client.get_order(GetOrderRequest { key }).await;
+        let read = client
+            .get_order(GetOrderRequest {
+                key,
+                ..GetOrderRequest::default()
+            })
+            .await;
         assert!(read.is_err(), "{placed:?} has an effect: {read:?}");
     }
     let again = client.retrying();

@@ -1,0 +1,129 @@
+//! Reading the ledger as it is: whole movements, of a level or of an order.
+//!
+//! Every read takes its rows by the primary key (sku, location, version), so it costs
+//! what it returns, however long the history is. All of it reads the primary.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, FromQueryResult as _,
+    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+};
+
+use super::entity::movement;
+use super::movements::after_json;
+use super::rows::Rows;
+use super::{StorageError, Store, stock};
+use crate::domain::{LevelKey, Movement, Order, Version};
+
+const BY_PLACE_POSTGRES: &str = "\
+SELECT m.* FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (sku, location, version)
+JOIN movement AS m ON m.sku = k.sku AND m.location = k.location AND m.version = k.version";
+
+const BY_PLACE_SQLITE: &str = "\
+SELECT m.* FROM json_each($1) AS k
+CROSS JOIN movement AS m
+ON m.sku = k.value ->> 0 AND m.location = k.value ->> 1 AND m.version = k.value ->> 2";
+
+/// One page of movements.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MovementPage {
+    /// The movements.
+    pub movements: Vec<Movement>,
+    /// Whether there are movements after the last one.
+    pub more: bool,
+}
+
+impl Store {
+    /// Reads the movements of a level above a version, oldest first, at most `limit` of
+    /// them. Promises that none is left out.
+    ///
+    /// # Errors
+    /// The database failed, or its ledger has a hole.
+    pub async fn list_movements(
+        &self,
+        key: &LevelKey,
+        after: Version,
+        limit: usize,
+    ) -> Result<MovementPage, StorageError> {
+        let find = movement::Entity::find()
+            .filter(movement::Column::Sku.eq(key.sku.as_str()))
+            .filter(movement::Column::Location.eq(key.location.as_str()))
+            .filter(movement::Column::Version.gt(after.number()))
+            .order_by_asc(movement::Column::Version)
+            // One more says whether there is another page.
+            .limit(limit as u64 + 1);
+        let read = async { Ok(find.all(&self.readers()).await?) };
+        let mut rows = self.readers.bounded(read).await?;
+        let mut last = after;
+        for row in &rows {
+            if row.version != last.next().number() {
+                let (found, level) = (row.version, key);
+                let hole = format!("after version {last} of {level} the ledger has {found}");
+                return Err(StorageError::corrupt(hole));
+            }
+            last = last.next();
+        }
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let movements = rows.into_iter().map(stock::movement_of);
+        Ok(MovementPage {
+            movements: movements.collect::<Result<_, _>>()?,
+            more,
+        })
+    }
+
+    /// Reads the movements that made an order, in ascending (sku, location), those of
+    /// levels after `after` and at most `limit` of them. The order's lines name them.
+    ///
+    /// # Errors
+    /// The database failed, or its ledger lacks one of them.
+    pub async fn list_order_movements(
+        &self,
+        order: &Order,
+        after: Option<&LevelKey>,
+        limit: usize,
+    ) -> Result<MovementPage, StorageError> {
+        // Lines of one level share a movement.
+        let lines = order.lines.iter();
+        let places: BTreeSet<_> = lines
+            .map(|line| (&line.key, line.version))
+            .filter(|(key, _)| after.is_none_or(|after| *key > after))
+            .collect();
+        let more = places.len() > limit;
+        let places = places.into_iter().take(limit);
+        let places: Vec<_> = places.map(|(key, at)| (key.clone(), at)).collect();
+        let movements = self.read_movements(&places).await?;
+        if movements.len() < places.len() {
+            let lost = format!("order {}: the ledger lacks a movement", order.order_id);
+            return Err(StorageError::corrupt(lost));
+        }
+        Ok(MovementPage { movements, more })
+    }
+
+    async fn read_movements(
+        &self,
+        places: &[(LevelKey, Version)],
+    ) -> Result<Vec<Movement>, StorageError> {
+        let backend = self.readers().get_database_backend();
+        let statement = match backend {
+            DbBackend::Postgres => Rows::default()
+                .text(places.iter().map(|(key, _)| key.sku.as_str()))
+                .text(places.iter().map(|(key, _)| key.location.as_str()))
+                .int(places.iter().map(|(_, version)| version.number()))
+                .statement(backend, BY_PLACE_POSTGRES),
+            _ => {
+                let values = [after_json(places).into()];
+                Statement::from_sql_and_values(backend, BY_PLACE_SQLITE, values)
+            }
+        };
+        let read = async { Ok(self.readers().query_all_raw(statement).await?) };
+        let rows = self.readers.bounded(read).await?;
+        let movements = rows
+            .iter()
+            .map(|row| stock::movement_of(movement::Model::from_query_result(row, "")?));
+        let mut movements: Vec<Movement> = movements.collect::<Result<_, _>>()?;
+        movements.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(movements)
+    }
+}

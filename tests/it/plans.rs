@@ -1,0 +1,141 @@
+//! What a page of a list costs PostgreSQL, however much lies around it: it explains the
+//! server's own statements as they run (auto_explain), with the rows that they touch.
+
+use stockroom::client::proto::list_movements_request::Scope;
+use stockroom::client::proto::{ListMovementsRequest, StockKey};
+
+use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+
+on_postgres! {
+    a_page_of_a_long_history_costs_no_more_than_one_of_a_short_one,
+}
+
+/// Orders of one unit of `hot`, each a movement. Enough that reading all of them, or
+/// sorting them, would show.
+const ORDERS: i64 = 200_000;
+
+/// Explains every statement of sessions that begin from now on.
+const EXPLAIN: &str = "DO $$ DECLARE setting text; BEGIN
+    FOREACH setting IN ARRAY ARRAY[
+        'session_preload_libraries = ''auto_explain''', 'auto_explain.log_min_duration = 0',
+        'auto_explain.log_analyze = on', 'auto_explain.log_timing = off']
+    LOOP
+        EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
+    END LOOP;
+END $$";
+
+/// A store as `ORDERS` orders leave it: the books balance. Ids rise by a millisecond.
+const FILL: [&str; 5] = [
+    "INSERT INTO product VALUES ('hot', '', 0), ('cold', '', 0)",
+    "INSERT INTO stock_level SELECT sku, 'main', 10, 0, versions, 0, 0
+     FROM (VALUES ('hot', {orders} + 1), ('cold', 10)) AS level (sku, versions)",
+    "INSERT INTO movement (sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved, time_us)
+     SELECT 'cold', 'main', v, 1, 1, 0, v, 0, 0 FROM generate_series(1, 10) AS v
+     UNION ALL SELECT 'hot', 'main', 1, 1, {orders} + 10, 0, {orders} + 10, 0, 0",
+    "INSERT INTO movement
+     SELECT 'hot', 'main', i + 1, 6, -1, 0, {orders} + 10 - i, 0, i * 1000, {id}
+     FROM generate_series(1, {orders}) AS i",
+    "WITH made AS (
+         INSERT INTO orders
+         SELECT {id}, 'request-' || i, 1,
+                json_build_array(json_build_object('sku', 'hot', 'location', 'main', 'quantity', 1, 'version', i + 1)),
+                CASE WHEN i % 50000 = 7 THEN 'rare' WHEN i % 2 = 0 THEN 'often' END,
+                CASE WHEN i % 50000 = 9 THEN '{\"campaign\": \"rare\"}'::jsonb
+                     WHEN i % 2 = 0 THEN '{\"channel\": \"web\"}'::jsonb END,
+                i * 1000, i * 1000, 1
+         FROM generate_series(1, {orders}) AS i
+         RETURNING order_id, request_id)
+     INSERT INTO request SELECT request_id, '', order_id FROM made",
+];
+
+/// A UUID version 7 of the millisecond `i`.
+const ID: &str = "(lpad(to_hex(i), 12, '0') || '70008' || lpad(to_hex(i), 15, '0'))::uuid";
+
+async fn filled(store: StoreKind) -> Stockroom {
+    let home = Home::new(store);
+    // The schema, by a server that is gone before the statements are explained.
+    drop(Stockroom::on(home.clone(), |_| {}).await);
+    for sql in FILL {
+        let sql = sql.replace("{id}", ID);
+        home.sql(&sql.replace("{orders}", &ORDERS.to_string()));
+    }
+    home.sql(EXPLAIN);
+    Stockroom::on(home, |_| {}).await
+}
+
+/// A statement as it was run.
+struct Explained(String);
+
+impl Explained {
+    /// The last statement that reads `table`, once it is in the log.
+    async fn last_of(server: &Stockroom, table: &str) -> Self {
+        let Home::Postgres(database) = &*server.home else {
+            panic!("SQLite explains nothing");
+        };
+        let mut last = None;
+        eventually("the statement is explained", async || {
+            let log = database.log();
+            let entries = log.split(" plan:\n").skip(1);
+            let of_table = entries.filter(|entry| entry.contains(table));
+            last = of_table.last().map(|entry| {
+                let lines = entry.lines().take_while(|line| line.starts_with('\t'));
+                lines.flat_map(|line| [line, "\n"]).collect()
+            });
+            last.is_some()
+        })
+        .await;
+        Self(last.unwrap())
+    }
+
+    /// The most rows that a step of the plan gave or threw away, over all its loops.
+    fn rows(&self) -> u64 {
+        let number = |text: &str| -> u64 {
+            let digits = text.trim_start().split(|c: char| !c.is_ascii_digit());
+            digits.into_iter().next().unwrap().parse().unwrap()
+        };
+        let steps = self.0.lines().filter_map(|line| {
+            if let Some((_, removed)) = line.split_once("Rows Removed by Filter:") {
+                return Some(number(removed));
+            }
+            let (_, actual) = line.split_once("(actual rows=")?;
+            let (_, loops) = actual.split_once("loops=")?;
+            Some(number(actual) * number(loops))
+        });
+        steps.max().expect("it was analyzed")
+    }
+
+    /// Fails unless it looks rows up in `index` and touches no more than `rows`.
+    #[track_caller]
+    fn uses(&self, index: &str, rows: u64) -> &Self {
+        let plan = &self.0;
+        assert!(plan.contains(&format!("using {index} on")), "{plan}");
+        for step in ["Seq Scan", "Sort", "Bitmap", "Materialize", "Hash"] {
+            assert!(!plan.contains(step), "{step} in {plan}");
+        }
+        assert!(self.rows() <= rows, "{} rows in {plan}", self.rows());
+        self
+    }
+}
+
+async fn a_page_of_a_long_history_costs_no_more_than_one_of_a_short_one(store: StoreKind) {
+    let server = filled(store).await;
+    let page = |sku: &str, after_version| ListMovementsRequest {
+        page_size: 8,
+        scope: Some(Scope::Level(StockKey {
+            sku: sku.to_owned(),
+            ..StockKey::default()
+        })),
+        after_version,
+        ..ListMovementsRequest::default()
+    };
+    // Before anything has counted the rows, and after.
+    for statistics in ["SELECT 1", "VACUUM ANALYZE"] {
+        server.home.sql(statistics);
+        for (sku, after) in [("cold", 0), ("hot", 0), ("hot", ORDERS / 2)] {
+            let page = server.client.list_movements(page(sku, after)).await;
+            assert_eq!(page.unwrap().movements.len(), 8);
+            let plan = Explained::last_of(&server, "FROM \"movement\"").await;
+            plan.uses("movement_pkey", 9);
+        }
+    }
+}
