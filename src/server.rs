@@ -97,6 +97,8 @@ pub async fn run(
     let _kept_up = AbortOnDropHandle::new(tokio::spawn(keep_up_forever(Arc::clone(&counters))));
     let looked_after = look_after_forever(store.clone(), Arc::clone(&counters));
     let _looked_after = AbortOnDropHandle::new(tokio::spawn(looked_after));
+    let replicas = store.clone().look_after_replicas_forever();
+    let _replicas = AbortOnDropHandle::new(tokio::spawn(replicas));
 
     let watching = Watching {
         feed: feed.clone(),
@@ -328,6 +330,7 @@ async fn look_after_forever(store: Store, counters: Arc<Counters>) {
             gauges.idle.set(usage.idle.into());
             gauges.waiting.set(usage.waiting.into());
         }
+        count_replicas(&store, &counters);
         if Instant::now() >= books_due {
             books_due = Instant::now() + BOOKS_INTERVAL;
             // A database that is away, or has no schema yet, is reported elsewhere.
@@ -337,6 +340,23 @@ async fn look_after_forever(store: Store, counters: Arc<Counters>) {
             }
         }
         tokio::time::sleep(POOLS_INTERVAL).await;
+    }
+}
+
+/// Tells the metrics of replicas what the store knows of them.
+fn count_replicas(store: &Store, counters: &Counters) {
+    for replica in store.replicas() {
+        let metrics = counters.replica(&replica.name);
+        metrics.serves.set(replica.serves.into());
+        let lag_us = i64::try_from(replica.lag.as_micros()).unwrap_or(i64::MAX);
+        metrics.lag_us.set(lag_us);
+        metrics.in_use.set(replica.pool.in_use.into());
+        metrics.idle.set(replica.pool.idle.into());
+        metrics.waiting.set(replica.pool.waiting.into());
+        metrics.served.add(replica.served);
+        metrics.behind.add(replica.behind);
+        metrics.failed.add(replica.failed);
+        metrics.left_out.add(replica.left_out);
     }
 }
 

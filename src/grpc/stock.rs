@@ -8,7 +8,7 @@ use tracing::info_span;
 use super::convert::{self, Fields};
 use super::page::{Tokens, level_key, page_size};
 use super::{Gate, movements, products, turn_down};
-use crate::domain::{LevelKey, Sku};
+use crate::domain::{LevelKey, ServedFrom, Sku};
 use crate::engine::{Command, Done, Engine};
 use crate::error::Error;
 use crate::proto;
@@ -123,18 +123,23 @@ impl InventoryService for Inventory {
     ) -> Result<Response<proto::ListStockResponse>, Status> {
         self.gate.pass()?;
         let page = Page::parse(request.get_ref())?;
-        let found = self
-            .store
-            .list_levels(page.after.as_ref(), &page.filter(), page.size)
-            .await
-            .map_err(Error::from)?;
+        let (after, filter) = (page.after.as_ref(), page.filter());
+        let found = if request.get_ref().allow_stale {
+            self.store
+                .list_levels_stale(after, &filter, page.size)
+                .await
+        } else {
+            let read = self.store.list_levels(after, &filter, page.size).await;
+            read.map(|found| (found, ServedFrom::Primary))
+        };
+        let (found, source) = found.map_err(Error::from)?;
         let next = found.levels.last().filter(|_| found.more);
         Ok(Response::new(proto::ListStockResponse {
             levels: found.levels.iter().map(Into::into).collect(),
             next_page_token: next
                 .map(|last| page.tokens.after(&last.key))
                 .unwrap_or_default(),
-            served_from: proto::ServedFrom::Primary.into(),
+            served_from: proto::ServedFrom::from(source).into(),
         }))
     }
 

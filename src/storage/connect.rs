@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
 use super::pool::{IDLE_BEFORE_TEST, Pool};
+use super::replicas::Replicas;
 use super::{Access, Store};
 use crate::config::StoreConfig;
 
@@ -92,6 +94,7 @@ async fn open_sqlite(config: &StoreConfig, path: &Path, access: Access) -> anyho
         committers: Pool::fixed(writer.clone()),
         writer: Pool::fixed(writer),
         readers: Pool::fixed(readers),
+        replicas: None,
         _lock: lock,
     })
 }
@@ -151,8 +154,28 @@ async fn sqlite_pool(
     Ok(Database::connect(options).await?)
 }
 
-async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
+/// How every connection to PostgreSQL is set up.
+fn session(config: &StoreConfig) -> impl Fn(PgConnectOptions) -> PgConnectOptions + Clone + use<> {
     let statement_timeout_ms = config.statement_timeout_ms.to_string();
+    move |options| {
+        options
+            .application_name("stockroom")
+            .statement_cache_capacity(STATEMENT_CACHE)
+            .options([
+                ("statement_timeout", statement_timeout_ms.as_str()),
+                // A transaction of ours never waits for a caller, so one that idles
+                // as long as a statement may run has lost its server.
+                (
+                    "idle_in_transaction_session_timeout",
+                    statement_timeout_ms.as_str(),
+                ),
+            ])
+            .options(SESSION)
+    }
+}
+
+async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
+    let session = session(config);
     let mut options = ConnectOptions::new(config.url.clone());
     options
         .max_connections(config.pool_max)
@@ -162,21 +185,7 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
         // busy connection proves itself; an idle one may have lost its server.
         .test_before_acquire_if_idle_for(IDLE_BEFORE_TEST)
         .sqlx_logging(false)
-        .map_sqlx_postgres_opts(move |options| {
-            options
-                .application_name("stockroom")
-                .statement_cache_capacity(STATEMENT_CACHE)
-                .options([
-                    ("statement_timeout", statement_timeout_ms.as_str()),
-                    // A transaction of ours never waits for a caller, so one that idles
-                    // as long as a statement may run has lost its server.
-                    (
-                        "idle_in_transaction_session_timeout",
-                        statement_timeout_ms.as_str(),
-                    ),
-                ])
-                .options(SESSION)
-        });
+        .map_sqlx_postgres_opts(session.clone());
     // A connection, its BEGIN and a statement may each take all of their time.
     let patience = config.acquire_timeout() + config.statement_timeout() + MARGIN;
     let pool = async || {
@@ -187,6 +196,7 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
         committers: pool().await?,
         writer: pool().await?,
         readers: pool().await?,
+        replicas: Replicas::of(config, session).await?.map(Arc::new),
         _lock: None,
     })
 }

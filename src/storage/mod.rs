@@ -16,6 +16,7 @@ mod movements;
 mod orders;
 mod pool;
 mod products;
+mod replicas;
 mod rows;
 mod schema;
 mod stock;
@@ -28,6 +29,7 @@ pub use ledger::MovementPage;
 pub use movements::HistoryPage;
 pub use pool::PoolUsage;
 pub use products::ProductPage;
+pub use replicas::{Moment, ReplicaStatus};
 pub use schema::SchemaState;
 pub use stock::{LevelFilter, StockPage};
 
@@ -38,6 +40,7 @@ use sea_orm::sqlx::{PgPool, SqlitePool};
 use sea_orm::{DatabaseConnection, DbBackend};
 
 use self::pool::Pool;
+use self::replicas::Replicas;
 
 /// A handle on the store; clones share the pools.
 #[derive(Clone, Debug)]
@@ -51,6 +54,8 @@ pub struct Store {
     committers: Pool,
     /// Takes the reads.
     readers: Pool,
+    /// Take reads that may be older than now.
+    replicas: Option<Arc<Replicas>>,
     /// Keeps `<db>.lock` locked while any clone lives. None on PostgreSQL.
     _lock: Option<Arc<File>>,
 }
@@ -116,8 +121,25 @@ impl Store {
         self.backend() == DbBackend::Postgres
     }
 
+    /// How the replicas are now, in the order of the configuration, and what happened
+    /// since the last call: for one task that counts.
+    pub fn replicas(&self) -> Vec<ReplicaStatus> {
+        let replicas = self.replicas.as_ref();
+        replicas.map_or_else(Vec::new, |replicas| replicas.status())
+    }
+
+    /// How many replicas the configuration has.
+    pub fn replica_count(&self) -> usize {
+        self.replicas
+            .as_ref()
+            .map_or(0, |replicas| replicas.count())
+    }
+
     /// Closes the pools; waits for what is under way.
     pub async fn close(self) {
+        if let Some(replicas) = &self.replicas {
+            replicas.close().await;
+        }
         self.readers.close().await;
         self.committers.close().await;
         self.writer.close().await;

@@ -125,6 +125,11 @@ impl Pool {
         }
     }
 
+    /// Work under way, which has a connection or waits for one.
+    pub(super) fn working(&self) -> u32 {
+        self.shared.working.load(Ordering::Relaxed)
+    }
+
     /// How its connections are used now.
     pub(super) fn usage(&self) -> PoolUsage {
         let (size, idle) = match Connection::of(&self.connection()) {
@@ -135,7 +140,7 @@ impl Pool {
         let idle = idle + lock(&self.current().kept).len();
         let idle = u32::try_from(idle).unwrap_or(u32::MAX);
         let in_use = size.saturating_sub(idle);
-        let working = self.shared.working.load(Ordering::Relaxed);
+        let working = self.working();
         PoolUsage {
             in_use,
             idle,
@@ -201,27 +206,38 @@ impl Pool {
         match timeout(*patience, work).await {
             Ok(done) => done,
             Err(_) => {
-                self.renew(generation, options).await?;
+                if self.renew(generation, options).await? {
+                    tracing::warn!("the database is silent; connecting anew");
+                }
                 let silence = format!("no answer in {} ms", patience.as_millis());
                 Err(silent(DbErr::Conn(RuntimeErr::Internal(silence))))
             }
         }
     }
 
-    /// Replaces the pool unless somebody has done so since `generation`. The new
-    /// one connects when it is used.
-    async fn renew(&self, generation: u64, options: &ConnectOptions) -> Result<(), StorageError> {
+    /// Replaces the pool, all of whose connections may be lost.
+    pub(super) async fn begin_anew(&self) -> Result<(), StorageError> {
+        let _renewed = match &self.shared.renewal {
+            Some((options, _)) => self.renew(self.current().generation, options).await?,
+            None => false,
+        };
+        Ok(())
+    }
+
+    /// Replaces the pool unless somebody has done so since `generation`, and says whether
+    /// it did. The new one connects when it is used.
+    async fn renew(&self, generation: u64, options: &ConnectOptions) -> Result<bool, StorageError> {
         let connection = Database::connect(options.clone()).await?;
         let current = self.shared.current.write();
         let mut current = current.unwrap_or_else(PoisonError::into_inner);
-        if current.generation == generation {
-            tracing::warn!("the database is silent; connecting anew");
+        let is_first = current.generation == generation;
+        if is_first {
             *current = Current {
                 generation: generation + 1,
                 connection,
                 kept: Kept::default(),
             };
         }
-        Ok(())
+        Ok(is_first)
     }
 }

@@ -6,8 +6,8 @@ use super::entity::{movement, stock_level};
 use super::rows::Rows;
 use super::{StorageError, Store};
 use crate::domain::{
-    KeyToRead, LevelKey, LoadedLevel, Location, Movement, MovementKind, OrderId, RequestId,
-    ServedFrom, Sku, StockLevel, Timestamp, Version,
+    LevelKey, LoadedLevel, Location, Movement, MovementKind, OrderId, RequestId, Sku, StockLevel,
+    Timestamp, Version,
 };
 
 /// `place` is the key's in the question. The product is asked for only where
@@ -59,19 +59,6 @@ impl Store {
         self.readers.bounded(read).await
     }
 
-    /// Reads levels, in the order of `keys`, at one moment, from any one source that has
-    /// the versions asked for; the primary may be below them.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn read_levels_at(
-        &self,
-        keys: &[KeyToRead],
-    ) -> Result<(Vec<LoadedLevel>, ServedFrom), StorageError> {
-        let keys: Vec<LevelKey> = keys.iter().map(|(key, _)| key.clone()).collect();
-        Ok((self.read_levels(&keys).await?, ServedFrom::Primary))
-    }
-
     /// Reads the page of at most `limit` levels after `after` that fit the filter.
     ///
     /// # Errors
@@ -82,14 +69,23 @@ impl Store {
         filter: &LevelFilter<'_>,
         limit: usize,
     ) -> Result<StockPage, StorageError> {
-        let statement = list_statement(self.readers().get_database_backend(), after, filter, limit);
-        let read = async { Ok(self.readers().query_all_raw(statement).await?) };
-        let mut rows = self.readers.bounded(read).await?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let levels = rows.iter().map(listed_level).collect::<Result<_, _>>()?;
-        Ok(StockPage { levels, more })
+        let read = async { list_levels(&self.readers(), after, filter, limit).await };
+        self.readers.bounded(read).await
     }
+}
+
+pub(super) async fn list_levels(
+    connection: &impl ConnectionTrait,
+    after: Option<&LevelKey>,
+    filter: &LevelFilter<'_>,
+    limit: usize,
+) -> Result<StockPage, StorageError> {
+    let statement = list_statement(connection.get_database_backend(), after, filter, limit);
+    let mut rows = connection.query_all_raw(statement).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let levels = rows.iter().map(listed_level).collect::<Result<_, _>>()?;
+    Ok(StockPage { levels, more })
 }
 
 /// One row more than the page has, which says whether there is another page.

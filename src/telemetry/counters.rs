@@ -1,6 +1,6 @@
 //! The metrics of one server: what there is, what it means, in which unit.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -9,6 +9,7 @@ use super::groups::{Commits, DISTRIBUTIONS, HintCounters, Locks, Pools, Queue, W
 use super::instruments::{Counter, Gauge};
 use super::outcomes::Outcomes;
 use super::registry::Registry;
+use super::replicas::Replica;
 
 /// How long samples of histograms lie unsorted when nobody scrapes: at 30,000
 /// a second they take half a megabyte.
@@ -51,7 +52,9 @@ pub struct Counters {
     pub hints: HintCounters,
     stock_negative: Gauge,
     reserved_mismatch: Gauge,
-    registry: Registry,
+    /// Those that were asked for, by name.
+    replicas: Mutex<Vec<(String, Replica)>>,
+    registry: Mutex<Registry>,
 }
 
 impl Default for Counters {
@@ -105,7 +108,8 @@ impl Default for Counters {
                 &[],
                 "Levels whose reserved units are not those of open holds, when the books were last checked; always 0",
             ),
-            registry,
+            replicas: Mutex::default(),
+            registry: Mutex::new(registry),
         }
     }
 }
@@ -122,10 +126,26 @@ impl Counters {
         }
     }
 
+    /// The metrics of a replica, which begin with the first call.
+    pub fn replica(&self, name: &str) -> Replica {
+        let mut replicas = lock(&self.replicas);
+        if let Some((_, known)) = replicas.iter().find(|(known, _)| known == name) {
+            return known.clone();
+        }
+        let replica = Replica::new(&mut lock(&self.registry), name);
+        replicas.push((name.to_owned(), replica.clone()));
+        replica
+    }
+
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> String {
-        self.registry.render()
+        lock(&self.registry).render()
     }
+}
+
+/// Held to register and to read, never to count.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bounds the memory of histograms, also when nobody scrapes; until dropped.
@@ -134,7 +154,7 @@ pub async fn keep_up_forever(counters: Arc<Counters>) {
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        counters.registry.keep_up();
+        lock(&counters.registry).keep_up();
     }
 }
 
@@ -146,7 +166,7 @@ mod tests {
     fn samples_are_counted_once_whoever_sorts_them() {
         let counters = Counters::default();
         counters.commit.attempts.record(1.0);
-        counters.registry.keep_up();
+        lock(&counters.registry).keep_up();
         counters.commit.attempts.record(2.0);
         counters.commit.time.record_time(Duration::from_millis(3));
         for _ in 0..2 {
@@ -161,6 +181,23 @@ mod tests {
             ] {
                 assert!(text.lines().any(|it| it == line), "no {line} in {text}");
             }
+        }
+    }
+
+    #[test]
+    fn a_replica_has_one_set_of_metrics_however_often_it_is_asked_for() {
+        let counters = Counters::default();
+        for _ in 0..2 {
+            let replica = counters.replica("db-2:5432");
+            replica.served.add(1);
+            replica.lag_us.set(1_500_000);
+        }
+        let text = counters.render();
+        for line in [
+            "stockroom_replica_reads_total{replica=\"db-2:5432\",outcome=\"served\"} 2",
+            "stockroom_replica_lag_seconds{replica=\"db-2:5432\"} 1.5",
+        ] {
+            assert_eq!(text.lines().filter(|it| *it == line).count(), 1, "{text}");
         }
     }
 

@@ -11,9 +11,11 @@ mod instruments;
 mod log;
 mod outcomes;
 mod registry;
+mod replicas;
 
 pub use counters::{Counters, keep_up_forever};
 pub use groups::{Commits, Goodbyes, HintCounters, Locks, Pool, Pools, Queue, Watches};
 pub use instruments::{Counter, Gauge, Held, Histogram, Sampled};
 pub use log::init;
 pub use outcomes::Outcomes;
+pub use replicas::Replica;

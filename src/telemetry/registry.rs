@@ -4,7 +4,7 @@
 //! unit: nothing looks a name up later, and a metric that has not happened yet
 //! is read as 0 instead of being absent.
 
-use metrics::{Key, Level, Metadata, Recorder as _, Unit};
+use metrics::{Key, Label, Level, Metadata, Recorder as _, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 
 use super::instruments::{Counter, Gauge, Histogram};
@@ -23,15 +23,19 @@ pub(super) struct Distribution {
 }
 
 /// Label names and values.
-pub(super) type Labels<'a> = &'a [(&'static str, &'static str)];
+pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 
 #[derive(Debug)]
 pub(super) struct Registry {
     recorder: PrometheusRecorder,
     /// Each cell with the exporter's copy of it.
     counters: Vec<(Counter, metrics::Counter)>,
-    gauges: Vec<(Gauge, metrics::Gauge)>,
+    /// … and how many of a cell's units make one of the metric's.
+    gauges: Vec<(Gauge, f64, metrics::Gauge)>,
 }
+
+/// What a cell that is exported in seconds counts in.
+const MICROSECONDS: f64 = 1e6;
 
 impl Registry {
     /// A registry that makes `distributions` histograms, where the exporter
@@ -61,7 +65,7 @@ impl Registry {
     ) -> Counter {
         self.recorder
             .describe_counter(name.into(), Some(Unit::Count), help.into());
-        let key = Key::from_parts(name, labels);
+        let key = key(name, labels);
         let exported = self.recorder.register_counter(&key, &METADATA);
         let counter = Counter::default();
         self.counters.push((counter.clone(), exported));
@@ -75,12 +79,32 @@ impl Registry {
         labels: Labels<'_>,
         help: &'static str,
     ) -> Gauge {
+        self.gauge_in(Unit::Count, 1.0, name, labels, help)
+    }
+
+    /// A gauge of a time: set in microseconds, exported in seconds.
+    pub(super) fn time_gauge(
+        &mut self,
+        name: &'static str,
+        labels: Labels<'_>,
+        help: &'static str,
+    ) -> Gauge {
+        self.gauge_in(Unit::Seconds, MICROSECONDS, name, labels, help)
+    }
+
+    fn gauge_in(
+        &mut self,
+        unit: Unit,
+        cells: f64,
+        name: &'static str,
+        labels: Labels<'_>,
+        help: &'static str,
+    ) -> Gauge {
         self.recorder
-            .describe_gauge(name.into(), Some(Unit::Count), help.into());
-        let key = Key::from_parts(name, labels);
-        let exported = self.recorder.register_gauge(&key, &METADATA);
+            .describe_gauge(name.into(), Some(unit), help.into());
+        let exported = self.recorder.register_gauge(&key(name, labels), &METADATA);
         let gauge = Gauge::default();
-        self.gauges.push((gauge.clone(), exported));
+        self.gauges.push((gauge.clone(), cells, exported));
         gauge
     }
 
@@ -97,8 +121,8 @@ impl Registry {
         for (counter, exported) in &self.counters {
             exported.absolute(counter.get());
         }
-        for (gauge, exported) in &self.gauges {
-            exported.set(gauge.get() as f64);
+        for (gauge, cells, exported) in &self.gauges {
+            exported.set(gauge.get() as f64 / cells);
         }
         self.recorder.handle().render()
     }
@@ -108,4 +132,10 @@ impl Registry {
     pub(super) fn keep_up(&self) {
         self.recorder.handle().run_upkeep();
     }
+}
+
+fn key(name: &'static str, labels: Labels<'_>) -> Key {
+    let labels = labels.iter();
+    let labels = labels.map(|(label, value)| Label::new(*label, (*value).to_owned()));
+    Key::from_parts(name, labels.collect::<Vec<_>>())
 }

@@ -130,6 +130,14 @@ impl Home {
         Arc::new(Self::Postgres(server.database()))
     }
 
+    /// The same database on a replica of its server.
+    pub(crate) fn url_on(&self, replica: &Server) -> String {
+        match self {
+            Self::Postgres(database) => database.url_on(replica),
+            Self::Sqlite { .. } => panic!("SQLite has no replicas"),
+        }
+    }
+
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Sqlite { folder } => {

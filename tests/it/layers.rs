@@ -129,7 +129,15 @@ const RULES: &[Rule] = &[
         name: "storage",
         used: as_module,
         // error.rs: a failure of the store is one of the facts a caller is told.
-        only_in: &["grpc", "server.rs", "engine", "feed", "error.rs", "cli"],
+        only_in: &[
+            "grpc",
+            "server.rs",
+            "engine",
+            "feed",
+            "reads.rs",
+            "error.rs",
+            "cli",
+        ],
     },
 ];
 

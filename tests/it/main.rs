@@ -44,6 +44,7 @@ mod products;
 mod protos;
 mod readme;
 mod reads;
+mod replicas;
 mod requests;
 mod selectors;
 mod stock;

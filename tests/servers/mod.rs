@@ -6,3 +6,4 @@
 
 mod folder;
 pub(crate) mod postgres;
+mod replica;

@@ -1,7 +1,7 @@
 //! Private PostgreSQL servers for the tests and benches of one process.
 //!
 //! Owns the servers and their databases: one for the whole process, and more for
-//! tests that stop theirs. Promises that they flush commits as PostgreSQL does out of
+//! tests that stop theirs or want replicas (`replica.rs`). Promises that they flush commits as PostgreSQL does out of
 //! the box (fsync and synchronous_commit on).
 
 use std::fmt::Write as _;
@@ -20,10 +20,10 @@ const BIN_DEFAULT: &str = "/usr/lib/postgresql/15/bin";
 
 /// The superuser of the server's databases. Its sockets trust everybody: the
 /// data is worthless and the server short-lived.
-const ROLE: &str = "postgres";
+pub(super) const ROLE: &str = "postgres";
 
 /// How long the server may take to start on a busy machine.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Another process may take the port between our look and the server's bind.
 const PORTS_TRIED_MAX: u32 = 5;
@@ -54,6 +54,11 @@ pub(crate) fn database() -> Database {
 }
 
 impl Database {
+    /// The same database on another server, a replica of this one's.
+    pub(crate) fn url_on(&self, replica: &Server) -> String {
+        replica.url(&self.name)
+    }
+
     /// What the server logged of this database.
     pub(crate) fn log(&self) -> String {
         // As `log_line_prefix` puts it before the first line of an entry.
@@ -73,6 +78,10 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if self.server.folder.is_kept() {
+            // It has been stopped, and nobody started it again.
+            return;
+        }
         // Whatever still holds a connection belongs to a test that is over.
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
         if thread::panicking() {
@@ -87,8 +96,8 @@ impl Drop for Database {
 /// A running server; ended with this value.
 #[derive(Debug)]
 pub(crate) struct Server {
-    folder: Folder,
-    port: u16,
+    pub(super) folder: Folder,
+    pub(super) port: u16,
 }
 
 impl Server {
@@ -105,12 +114,22 @@ impl Server {
         );
         let folder = Folder::of_user("postgres", ROLE);
         init(&folder);
+        Arc::new(Self::of(folder))
+    }
+
+    /// Starts the server whose data is ready.
+    pub(super) fn of(folder: Folder) -> Self {
         let started = (0..PORTS_TRIED_MAX).find_map(|_| {
             let port = free_port();
             start(&folder, port).then_some(port)
         });
         let port = started.unwrap_or_else(|| panic!("PostgreSQL did not start:\n{}", folder.log()));
-        Arc::new(Self { folder, port })
+        Self { folder, port }
+    }
+
+    /// `HOST:PORT`.
+    pub(crate) fn name(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// Makes an empty database.
@@ -147,14 +166,16 @@ impl Server {
         }
     }
 
-    fn url(&self, database: &str) -> String {
+    pub(super) fn url(&self, database: &str) -> String {
         url(self.port, database)
     }
 
-    fn admin(&self, sql: &str) {
+    /// What `sql` answers to the superuser.
+    pub(super) fn admin(&self, sql: &str) -> String {
         let output = psql(&self.url("postgres"), sql);
         let problem = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{sql}: {problem}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 }
 
@@ -186,12 +207,12 @@ pub(crate) fn psql(url: &str, sql: &str) -> Output {
         .expect("psql comes with PostgreSQL's server")
 }
 
-fn data(folder: &Folder) -> PathBuf {
+pub(super) fn data(folder: &Folder) -> PathBuf {
     folder.path().join("data")
 }
 
 /// One of PostgreSQL's programs on the data, to its end.
-fn command(folder: &Folder, program: &str) -> Command {
+pub(super) fn command(folder: &Folder, program: &str) -> Command {
     let mut command = folder.command(bin().join(program));
     command.arg("--pgdata").arg(data(folder));
     command

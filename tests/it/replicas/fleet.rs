@@ -1,0 +1,125 @@
+//! A primary and its replicas.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stockroom::client::Client;
+use stockroom::client::proto::{
+    GetStockRequest, GetStockResponse, ListStockRequest, ListStockResponse, ServedFrom,
+};
+use stockroom::config::Config;
+
+use crate::fixture::{Home, Stockroom, eventually};
+use crate::scrape::Scrape;
+use crate::servers::postgres::Server;
+
+/// How often replicas are checked here, so that tests need not wait for a second.
+const CHECK_INTERVAL_MS: u64 = 50;
+
+/// A database on a primary, and its replicas.
+pub(super) struct Fleet {
+    pub(super) home: Arc<Home>,
+    pub(super) replicas: Vec<Arc<Server>>,
+    // After its replicas, which it would wait for.
+    pub(super) primary: Arc<Server>,
+}
+
+impl Fleet {
+    pub(super) fn of(replicas: usize) -> Self {
+        let primary = Server::start();
+        let replicas = (0..replicas).map(|_| primary.replica()).collect();
+        Self {
+            home: Home::on(&primary),
+            replicas,
+            primary,
+        }
+    }
+
+    /// The URLs of its replicas.
+    pub(super) fn urls(&self) -> Vec<String> {
+        let replicas = self.replicas.iter();
+        replicas.map(|replica| self.home.url_on(replica)).collect()
+    }
+
+    /// Starts a server on it and waits until every replica takes reads. However far behind
+    /// a replica is, it takes reads, unless `configure` says otherwise.
+    pub(super) async fn stockroom(&self, configure: impl FnOnce(&mut Config)) -> Stockroom {
+        let server = self.not_ready(configure).await;
+        for replica in &self.replicas {
+            wait_until(&server, replica, true).await;
+        }
+        server
+    }
+
+    /// Starts a server on it.
+    pub(super) async fn not_ready(&self, configure: impl FnOnce(&mut Config)) -> Stockroom {
+        Stockroom::on(Arc::clone(&self.home), |config| {
+            config.store.replicas = self.urls();
+            config.store.replica_check_interval_ms = CHECK_INTERVAL_MS;
+            config.store.replica_lag_max_ms = 3_600_000;
+            // So that on a busy machine no replica seems silent.
+            config.store.replica_timeout_ms = 5_000;
+            configure(config);
+        })
+        .await
+    }
+
+    /// Waits until all replicas show what the primary has.
+    pub(super) fn catch_up(&self) {
+        for replica in &self.replicas {
+            self.primary.wait_until_shown_by(replica);
+        }
+    }
+}
+
+/// Waits until a replica takes reads, or takes none.
+pub(super) async fn wait_until(server: &Stockroom, replica: &Server, serves: bool) {
+    let metrics = server.counters.replica(&replica.name());
+    let what = format!("{} serves: {serves}", replica.name());
+    eventually(&what, async || metrics.serves.get() == i64::from(serves)).await;
+}
+
+/// A series of one replica's.
+pub(super) async fn scraped(server: &Stockroom, metric: &str, replica: &Server) -> f64 {
+    let series = format!("{metric}{{replica=\"{}\"}}", replica.name());
+    Scrape::of(server.http).await.value(&series)
+}
+
+/// Reads of one replica, by what became of them.
+pub(super) async fn reads(server: &Stockroom, replica: &Server, outcome: &str) -> u64 {
+    // What the store counted is told to the metrics within a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let metrics = server.counters.replica(&replica.name());
+    match outcome {
+        "served" => metrics.served.get(),
+        "behind" => metrics.behind.get(),
+        other => panic!("{other}"),
+    }
+}
+
+/// Reads a level at `main` at a version or a later one; none reads the primary.
+pub(super) async fn get(client: &Client, sku: &str, min_version: Option<i64>) -> GetStockResponse {
+    let request = GetStockRequest {
+        sku: sku.to_owned(),
+        min_version,
+        ..GetStockRequest::default()
+    };
+    client.get_stock(request).await.unwrap()
+}
+
+/// The version that was read, and where.
+pub(super) fn read(answer: &GetStockResponse) -> (i64, ServedFrom) {
+    let version = answer.level.as_ref().unwrap().version;
+    (version, answer.served_from())
+}
+
+/// A page of three levels from any source.
+pub(super) async fn list_stale(client: &Client, page_token: &str) -> ListStockResponse {
+    let request = ListStockRequest {
+        page_size: 3,
+        page_token: page_token.to_owned(),
+        allow_stale: true,
+        ..ListStockRequest::default()
+    };
+    client.list_stock(request).await.unwrap()
+}
