@@ -10,8 +10,8 @@ use serde_json::json;
 use stockroom::config::Config;
 use stockroom::proto::order_service_server::{OrderService, OrderServiceServer};
 use stockroom::proto::{
-    CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, Order, OrderLine,
-    OrderState,
+    CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, ListOrdersRequest,
+    ListOrdersResponse, Order, OrderLine, OrderState,
 };
 use stockroom::server::{runtime, transport};
 use tokio::net::TcpListener;
@@ -92,6 +92,13 @@ impl OrderService for Echo {
         &self,
         _request: Request<GetOrderRequest>,
     ) -> Result<Response<GetOrderResponse>, Status> {
+        Err(Status::unimplemented("the echo has no orders"))
+    }
+
+    async fn list_orders(
+        &self,
+        _request: Request<ListOrdersRequest>,
+    ) -> Result<Response<ListOrdersResponse>, Status> {
         Err(Status::unimplemented("the echo has no orders"))
     }
 }

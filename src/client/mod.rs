@@ -90,8 +90,9 @@ use proto::{
     AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
     CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetProductRequest,
     GetProductResponse, GetStockRequest, GetStockResponse, ListMovementsRequest,
-    ListMovementsResponse, ListProductsRequest, ListProductsResponse, ListStockRequest,
-    ListStockResponse, PutProductsRequest, PutProductsResponse,
+    ListMovementsResponse, ListOrdersRequest, ListOrdersResponse, ListProductsRequest,
+    ListProductsResponse, ListStockRequest, ListStockResponse, PutProductsRequest,
+    PutProductsResponse,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -169,6 +170,8 @@ calls! {
     orders.create_order(CreateOrderRequest) -> CreateOrderResponse;
     /// Reads one order.
     orders.get_order(GetOrderRequest) -> GetOrderResponse;
+    /// Reads one page of the orders that fit a filter.
+    orders.list_orders(ListOrdersRequest) -> ListOrdersResponse;
     /// Creates or replaces products.
     inventory.put_products(PutProductsRequest) -> PutProductsResponse;
     /// Reads one product.

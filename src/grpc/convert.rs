@@ -14,7 +14,7 @@ use crate::domain::{
 use crate::error::{Error, Violation};
 use crate::proto;
 
-const CUSTOMER_REF_BYTES_MAX: usize = 128;
+pub(super) const CUSTOMER_REF_BYTES_MAX: usize = 128;
 const LABELS_MAX: usize = 16;
 const LABEL_KEY_BYTES_MAX: usize = 63;
 const LABEL_VALUE_BYTES_MAX: usize = 255;
@@ -50,7 +50,7 @@ impl Fields {
     }
 
     /// A text for people, at most `bytes_max` long.
-    fn text(&mut self, field: &str, text: &str, bytes_max: usize) {
+    pub(super) fn text(&mut self, field: &str, text: &str, bytes_max: usize) {
         if text.len() > bytes_max {
             let given = text.len();
             self.refuse(
@@ -145,7 +145,7 @@ fn order_line(
     })
 }
 
-fn labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {
+pub(super) fn labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {
     if labels.len() > LABELS_MAX {
         let given = labels.len();
         fields.refuse(

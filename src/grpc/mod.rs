@@ -7,6 +7,7 @@
 mod convert;
 mod layers;
 mod movements;
+mod order_list;
 mod orders;
 mod page;
 mod products;

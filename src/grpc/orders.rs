@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use tracing::info_span;
 
-use super::{Gate, convert, movements, turn_down};
+use super::{Gate, convert, movements, order_list, turn_down};
 use crate::domain::Order;
 use crate::engine::{Command, Done, Engine};
 use crate::error::{Error, Violation};
@@ -67,6 +67,15 @@ impl OrderService for Orders {
         };
         let order = Some(proto::Order::from(&order));
         Ok(Response::new(proto::GetOrderResponse { order, movements }))
+    }
+
+    async fn list_orders(
+        &self,
+        request: Request<proto::ListOrdersRequest>,
+    ) -> Result<Response<proto::ListOrdersResponse>, Status> {
+        self.gate.pass()?;
+        let answer = order_list::list(&self.store, request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 }
 

@@ -39,7 +39,7 @@ impl Books {
 }
 
 /// A rule's words and its SQL, which both stores understand except where
-/// `{lines}` stands for the lines of all orders as rows. Two sides that must
+/// `{lines}` stands for the lines of all orders as rows, and `{labels}` for their labels. Two sides that must
 /// agree are added up with opposite signs: one sort, where a full join could
 /// compare each row with each.
 const RULES: &[(&str, &str)] = &[
@@ -101,6 +101,18 @@ const RULES: &[(&str, &str)] = &[
          ) AS broken",
     ),
     (
+        "orders are found by the labels that they have",
+        "SELECT count(*) FROM (
+             SELECT order_id FROM (
+                 SELECT order_id, key, value, 1 AS n FROM ({labels}) AS label
+                 UNION ALL
+                 SELECT order_id, key, value, -1 FROM order_label
+             ) AS both_sides
+             GROUP BY order_id, key, value
+             HAVING sum(n) <> 0
+         ) AS broken",
+    ),
+    (
         "no unit is reserved without a hold",
         "SELECT count(*) FROM stock_level WHERE reserved <> 0",
     ),
@@ -114,6 +126,13 @@ const LINES_SQLITE: &str = "\
 SELECT o.order_id, line.value ->> 'sku' AS sku, line.value ->> 'location' AS location,
        line.value ->> 'quantity' AS quantity, line.value ->> 'version' AS version
 FROM orders AS o, json_each(o.lines) AS line";
+
+const LABELS_POSTGRES: &str = "\
+SELECT o.order_id, l.key COLLATE \"C\" AS key, l.value COLLATE \"C\" AS value
+FROM orders AS o, jsonb_each_text(o.labels) AS l";
+
+const LABELS_SQLITE: &str =
+    "SELECT o.order_id, l.key, l.value FROM orders AS o, json_each(o.labels) AS l";
 
 /// The rules about levels alone.
 const LEVEL_FAULTS: &str = "\
@@ -136,13 +155,15 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn check_books(&self) -> Result<Books, StorageError> {
-        let lines = match self.backend() {
-            DbBackend::Postgres => LINES_POSTGRES,
-            _ => LINES_SQLITE,
+        let (lines, labels) = match self.backend() {
+            DbBackend::Postgres => (LINES_POSTGRES, LABELS_POSTGRES),
+            _ => (LINES_SQLITE, LABELS_SQLITE),
         };
         let mut rules = Vec::new();
         for &(rule, sql) in RULES {
-            let broken_by = self.count(&sql.replace("{lines}", lines)).await?;
+            let broken_by = self
+                .count(&sql.replace("{lines}", lines).replace("{labels}", labels))
+                .await?;
             rules.push(Imbalance { rule, broken_by });
         }
         Ok(Books {

@@ -24,9 +24,11 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How PostgreSQL plans our statements: once, and always as look-ups in an index,
 /// which every one of them has. Left alone it would keep a plan that it made
 /// while a table was empty, and scan the table from end to end when it is not.
-const SESSION: [(&str, &str); 6] = [
+const SESSION: [(&str, &str); 7] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
+    // Would gather and sort all that a page of a list is the beginning of.
+    ("enable_bitmapscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     // Compiling a plan takes longer than running any of them.

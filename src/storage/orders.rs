@@ -109,3 +109,9 @@ pub(super) fn labels_json(order: &Order) -> Option<String> {
         serde_json::to_string(&order.labels).expect("a map of texts always has a JSON form")
     })
 }
+
+/// Each label as a row of its own.
+pub(super) fn labels(order: &Order) -> impl Iterator<Item = (&str, &str, OrderId)> {
+    let labels = order.labels.iter();
+    labels.map(|(key, value)| (key.as_str(), value.as_str(), order.order_id))
+}

@@ -9,7 +9,7 @@ on_postgres! {
 
 /// What is done behind the program's back, how it is undone, and a word of the
 /// rule that must see it.
-const TAMPERINGS: [(&str, &str, &str); 6] = [
+const TAMPERINGS: [(&str, &str, &str); 7] = [
     (
         "UPDATE stock_level SET on_hand = on_hand + 1",
         "UPDATE stock_level SET on_hand = on_hand - 1",
@@ -39,6 +39,11 @@ const TAMPERINGS: [(&str, &str, &str); 6] = [
         "UPDATE request SET request_id = 'other' WHERE request_id = 'sale'",
         "UPDATE request SET request_id = 'sale' WHERE request_id = 'other'",
         "each order was made by one request",
+    ),
+    (
+        "INSERT INTO order_label SELECT 'k', 'v', order_id FROM orders",
+        "DELETE FROM order_label",
+        "found by the labels",
     ),
 ];
 

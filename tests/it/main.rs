@@ -35,6 +35,7 @@ mod layers;
 mod lifecycle;
 mod metrics;
 mod movements;
+mod order_list;
 mod orders;
 mod outage;
 mod plan_model;

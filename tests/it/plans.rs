@@ -2,17 +2,18 @@
 //! server's own statements as they run (auto_explain), with the rows that they touch.
 
 use stockroom::client::proto::list_movements_request::Scope;
-use stockroom::client::proto::{ListMovementsRequest, StockKey};
+use stockroom::client::proto::{ListMovementsRequest, ListOrdersRequest, StockKey};
 
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 
 on_postgres! {
     a_page_of_a_long_history_costs_no_more_than_one_of_a_short_one,
+    a_page_of_orders_costs_what_it_shows_or_what_it_may_look_at,
 }
 
 /// Orders of one unit of `hot`, each a movement. Enough that reading all of them, or
 /// sorting them, would show.
-const ORDERS: i64 = 200_000;
+const ORDERS: i64 = 60_000;
 
 /// Explains every statement of sessions that begin from now on.
 const EXPLAIN: &str = "DO $$ DECLARE setting text; BEGIN
@@ -25,7 +26,7 @@ const EXPLAIN: &str = "DO $$ DECLARE setting text; BEGIN
 END $$";
 
 /// A store as `ORDERS` orders leave it: the books balance. Ids rise by a millisecond.
-const FILL: [&str; 5] = [
+const FILL: [&str; 6] = [
     "INSERT INTO product VALUES ('hot', '', 0), ('cold', '', 0)",
     "INSERT INTO stock_level SELECT sku, 'main', 10, 0, versions, 0, 0
      FROM (VALUES ('hot', {orders} + 1), ('cold', 10)) AS level (sku, versions)",
@@ -39,13 +40,14 @@ const FILL: [&str; 5] = [
          INSERT INTO orders
          SELECT {id}, 'request-' || i, 1,
                 json_build_array(json_build_object('sku', 'hot', 'location', 'main', 'quantity', 1, 'version', i + 1)),
-                CASE WHEN i % 50000 = 7 THEN 'rare' WHEN i % 2 = 0 THEN 'often' END,
-                CASE WHEN i % 50000 = 9 THEN '{\"campaign\": \"rare\"}'::jsonb
+                CASE WHEN i % 15000 = 7 THEN 'rare' WHEN i % 2 = 0 THEN 'often' END,
+                CASE WHEN i % 15000 = 9 THEN '{\"campaign\": \"rare\"}'::jsonb
                      WHEN i % 2 = 0 THEN '{\"channel\": \"web\"}'::jsonb END,
                 i * 1000, i * 1000, 1
          FROM generate_series(1, {orders}) AS i
          RETURNING order_id, request_id)
      INSERT INTO request SELECT request_id, '', order_id FROM made",
+    "INSERT INTO order_label SELECT l.key, l.value, order_id FROM orders, jsonb_each_text(labels) AS l",
 ];
 
 /// A UUID version 7 of the millisecond `i`.
@@ -137,5 +139,110 @@ async fn a_page_of_a_long_history_costs_no_more_than_one_of_a_short_one(store: S
             let plan = Explained::last_of(&server, "FROM \"movement\"").await;
             plan.uses("movement_pkey", 9);
         }
+    }
+}
+
+/// One list of orders and what its page costs.
+struct Listed {
+    filter: ListOrdersRequest,
+    /// The index that leads.
+    index: &'static str,
+    /// The statement that reads the page, in part.
+    table: &'static str,
+    orders: usize,
+    /// Whether more than the page has to be looked at.
+    looks_further: bool,
+}
+
+fn time(ms: i64) -> Option<prost_types::Timestamp> {
+    Some(prost_types::Timestamp {
+        seconds: ms / 1_000,
+        nanos: (ms % 1_000) as i32 * 1_000_000,
+    })
+}
+
+fn lists() -> Vec<Listed> {
+    let all = ListOrdersRequest {
+        page_size: 8,
+        ..ListOrdersRequest::default()
+    };
+    let of_customer = |name: &str| ListOrdersRequest {
+        customer_ref: name.to_owned(),
+        ..all.clone()
+    };
+    let with_label = |filter: &ListOrdersRequest, key: &str, value: &str| ListOrdersRequest {
+        labels: [(key.to_owned(), value.to_owned())].into(),
+        ..filter.clone()
+    };
+    let of_level = ListOrdersRequest {
+        level: Some(StockKey {
+            sku: "hot".to_owned(),
+            ..StockKey::default()
+        }),
+        ..all.clone()
+    };
+    let between = ListOrdersRequest {
+        start_time: time(ORDERS / 2),
+        end_time: time(ORDERS / 2 + 5),
+        ..all.clone()
+    };
+    let listed = |filter: &ListOrdersRequest, index, table, orders| Listed {
+        filter: filter.clone(),
+        index,
+        table,
+        orders,
+        looks_further: false,
+    };
+    let orders = "FROM orders AS o WHERE o.order_id >=";
+    let (customers, labelled) = ("FROM orders AS o WHERE o.customer_ref", "FROM order_label");
+    let level = "FROM movement AS w";
+    let further = |listed| Listed {
+        looks_further: true,
+        ..listed
+    };
+    let (rare, often) = (of_customer("rare"), of_customer("often"));
+    let rare_label = with_label(&all, "campaign", "rare");
+    let common_label = with_label(&all, "channel", "web");
+    vec![
+        listed(&all, "orders_pkey", orders, 8),
+        listed(&between, "orders_pkey", orders, 5),
+        listed(&rare, "orders_customer_ref", customers, 4),
+        listed(&often, "orders_customer_ref", customers, 8),
+        listed(&rare_label, "order_label_pkey", labelled, 4),
+        listed(&common_label, "order_label_pkey", labelled, 8),
+        listed(&of_level, "movement_pkey", level, 8),
+        further(listed(
+            &with_label(&often, "campaign", "rare"),
+            "orders_customer_ref",
+            customers,
+            0,
+        )),
+        further(listed(
+            &with_label(&of_level, "campaign", "none"),
+            "movement_pkey",
+            level,
+            0,
+        )),
+    ]
+}
+
+async fn a_page_of_orders_costs_what_it_shows_or_what_it_may_look_at(store: StoreKind) {
+    const LOOKED_AT_MAX: u64 = 5_000;
+    let server = filled(store).await;
+    for statistics in ["SELECT 1", "VACUUM ANALYZE"] {
+        server.home.sql(statistics);
+        for list in lists() {
+            let page = server.client.list_orders(list.filter.clone()).await;
+            let page = page.unwrap();
+            assert_eq!(page.orders.len(), list.orders, "{:#?}", list.filter);
+            let goes_on = !page.next_page_token.is_empty();
+            assert_eq!(goes_on, list.orders == 8 || list.looks_further);
+            let rows = if list.looks_further { LOOKED_AT_MAX } else { 9 };
+            let plan = Explained::last_of(&server, list.table).await;
+            plan.uses(list.index, rows);
+        }
+        // What says how far a page may look.
+        let plan = Explained::last_of(&server, "LIMIT 1 OFFSET").await;
+        plan.uses("orders_customer_ref", LOOKED_AT_MAX);
     }
 }

@@ -8,7 +8,7 @@ use super::book::{Batch, LOCATION, Level, Levels};
 use crate::setup::Guard;
 
 /// As `storage/connect.rs` has it.
-const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
+const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off \
     -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off -c client_min_messages=warning";
 
 const COMMIT_BATCH: &str = "\

@@ -16,7 +16,9 @@ use sea_orm::sqlx::{Arguments as _, AssertSqlSafe, Encode, SqliteConnection, Typ
 use super::super::error::StorageError;
 use super::super::{orders, stock};
 use super::{Writes, sorted_movements, sorted_requests, split_levels};
-use crate::domain::{LevelKey, LevelWrite, LoadedLevel, Movement, Order, RequestId, RequestWrite};
+use crate::domain::{
+    LevelKey, LevelWrite, LoadedLevel, Movement, Order, OrderId, RequestId, RequestWrite,
+};
 
 const INSERT_REQUESTS: &str = "\
 INSERT INTO request (request_id, fingerprint, order_id, sku, location, version)
@@ -26,6 +28,10 @@ ON CONFLICT DO NOTHING";
 const INSERT_ORDERS: &str = "\
 INSERT INTO orders (created_us, updated_us, version, order_id, request_id, state, lines, customer_ref, labels)
 SELECT ?, ?, 1, * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
+
+const INSERT_LABELS: &str = "\
+INSERT INTO order_label (key, value, order_id)
+SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 
 const INSERT_MOVEMENTS: &str = "\
 INSERT INTO movement (time_us, sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved,
@@ -80,6 +86,11 @@ pub(super) async fn write(
     }
     let orders = &writes.orders;
     store(connection, INSERT_ORDERS, at(2), 6, orders, order_row).await?;
+    let labels: Vec<_> = orders
+        .iter()
+        .flat_map(|order| orders::labels(order))
+        .collect();
+    store(connection, INSERT_LABELS, at(0), 3, &labels, label_row).await?;
     let movements = sorted_movements(writes);
     store(
         connection,
@@ -121,6 +132,12 @@ fn order_row(row: &mut Parameters, order: &Arc<Order>) {
     row.add(orders::lines_json(order));
     row.add((!order.customer_ref.is_empty()).then_some(order.customer_ref.as_str()));
     row.add(orders::labels_json(order));
+}
+
+fn label_row(row: &mut Parameters, &(key, value, order_id): &(&str, &str, OrderId)) {
+    row.add(key);
+    row.add(value);
+    row.add(order_id.0);
 }
 
 fn movement_row(row: &mut Parameters, movement: &&Movement) {
