@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::AsFd as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +42,10 @@ const HEALTH_NAMES: [&str; 3] = [
 /// How often the database is asked whether it is there.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long calls under way get when the database is another one. Those that wait for
+/// the old one wait in vain.
+const ANOTHER_STORE_DRAIN: Duration = Duration::from_secs(1);
+
 /// How often the use of connections is sampled.
 const POOLS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -68,9 +74,37 @@ pub struct Listeners {
     pub http: Option<TcpListener>,
 }
 
+impl Listeners {
+    /// The same sockets once more, and what comes to them.
+    fn again(&self) -> io::Result<Self> {
+        let again = |listener: &TcpListener| {
+            let socket = listener.as_fd().try_clone_to_owned()?;
+            TcpListener::from_std(socket.into())
+        };
+        Ok(Self {
+            grpc: again(&self.grpc)?,
+            http: self.http.as_ref().map(again).transpose()?,
+        })
+    }
+}
+
+/// Why serving ended.
+enum Ended {
+    /// Somebody asked for it.
+    Asked,
+    /// The database is another one, of which nothing is known.
+    AnotherStore,
+    /// It could not go on.
+    Failed(anyhow::Error),
+}
+
 /// Serves until `shutdown` resolves, then drains within `server.drain_timeout_ms`:
 /// health says NOT_SERVING, watchers get their Goodbye, calls under way are
 /// answered, and commits under way end.
+///
+/// When the database turns out to be another one, after a failover or a restore, all of
+/// that happens too, in little time, and then it serves again: a server with all that
+/// it remembers does not outlive its store.
 ///
 /// # Errors
 /// The store cannot be opened, its schema is unknown to this program, or the
@@ -81,21 +115,46 @@ pub async fn run(
     counters: Arc<Counters>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
+    let mut kept = Some(listeners);
+    let mut shutdown = pin!(shutdown);
+    while let Some(listeners) = &kept {
+        let listeners = listeners.again().context("cannot listen")?;
+        let asked = async {
+            shutdown.as_mut().await;
+            // Or whoever connects from now on would wait instead of being refused.
+            kept = None;
+        };
+        match Box::pin(serve(&config, listeners, &counters, asked)).await? {
+            Ended::Asked => break,
+            Ended::AnotherStore => tracing::warn!("beginning anew on another database"),
+            Ended::Failed(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Serves one store for as long as it is the same.
+async fn serve(
+    config: &Config,
+    listeners: Listeners,
+    counters: &Arc<Counters>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> anyhow::Result<Ended> {
     let store = Store::open(&config.store, Access::Write).await?;
     let feed = Feed::default();
     let outbox = HintOutbox::default();
     let telling = fan_out_forever(feed.clone(), config.watch.cpu_share_percent);
     let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
-    let engine = start_engine(&config, &store, &counters, &feed, &outbox)?;
+    let engine = start_engine(config, &store, counters, &feed, &outbox)?;
     let gate = Arc::new(Gate::default());
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter).await;
     let _observed = listeners.http.map(|listener| {
-        let observed = health.observed(&counters);
+        let observed = health.observed(counters);
         AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed)))
     });
-    let _kept_up = AbortOnDropHandle::new(tokio::spawn(keep_up_forever(Arc::clone(&counters))));
-    let looked_after = look_after_forever(store.clone(), Arc::clone(&counters));
+    let _kept_up = AbortOnDropHandle::new(tokio::spawn(keep_up_forever(Arc::clone(counters))));
+    let looked_after = look_after_forever(store.clone(), Arc::clone(counters));
     let _looked_after = AbortOnDropHandle::new(tokio::spawn(looked_after));
     let replicas = store.clone().look_after_replicas_forever();
     let _replicas = AbortOnDropHandle::new(tokio::spawn(replicas));
@@ -104,7 +163,7 @@ pub async fn run(
         feed: feed.clone(),
         store: store.clone(),
         config: config.watch.clone(),
-        counters: Arc::clone(&counters),
+        counters: Arc::clone(counters),
         gate: Arc::clone(&gate),
         permits: Permits::new(&config.watch),
         snapshot_turns: Turns::new(),
@@ -120,20 +179,27 @@ pub async fn run(
 
     let _others = store.hints().map(|hints| {
         let every = config.watch.reread_interval();
-        let counters = Arc::clone(&counters);
+        let counters = Arc::clone(counters);
         let others = exchange_forever(hints, outbox, feed, store.clone(), every, counters);
         AbortOnDropHandle::new(tokio::spawn(others))
     });
     let ended = tokio::select! {
-        () = shutdown => None,
-        failed = keep_ready(&config, &store, &gate, &health) => Some(failed.map(|never| match never {})),
-        ended = &mut serving => Some(ended.context("the server's task failed")?.context("the server failed")),
+        () = shutdown => Ended::Asked,
+        () = store.becomes_another() => Ended::AnotherStore,
+        failed = keep_ready(config, &store, &gate, &health) => match failed {
+            Ok(never) => match never {},
+            Err(error) => Ended::Failed(error),
+        },
+        ended = &mut serving => match ended.context("the server's task failed")? {
+            Ok(()) => Ended::Asked,
+            Err(error) => Ended::Failed(anyhow::Error::new(error).context("the server failed")),
+        },
     };
-    tracing::info!("draining");
-    gate.draining.cancel();
+    let drain_timeout = leave(&ended, config, &gate);
     health.report(false).await;
-    let deadline = Instant::now() + config.server.drain_timeout();
-    if ended.is_none() && timeout_at(deadline, &mut serving).await.is_err() {
+    let deadline = Instant::now() + drain_timeout;
+    let is_over = matches!(ended, Ended::Failed(_)) || serving.is_finished();
+    if !is_over && timeout_at(deadline, &mut serving).await.is_err() {
         tracing::warn!("connections were still open when the time to drain was over");
     }
     drop(serving);
@@ -143,7 +209,28 @@ pub async fn run(
         tracing::warn!("commits were still under way when the time to drain was over");
     }
     let _ = timeout(grace, store.close()).await;
-    ended.unwrap_or(Ok(()))
+    Ok(ended)
+}
+
+/// Begins to end what is served, and says how long that may take.
+fn leave(ended: &Ended, config: &Config, gate: &Gate) -> Duration {
+    let drain_timeout = config.server.drain_timeout();
+    match ended {
+        Ended::AnotherStore => {
+            gate.leave_store();
+            drain_timeout.min(ANOTHER_STORE_DRAIN)
+        }
+        Ended::Asked => {
+            tracing::info!("draining");
+            gate.draining.cancel();
+            drain_timeout
+        }
+        // Nobody is served any more, or nothing.
+        Ended::Failed(_) => {
+            gate.draining.cancel();
+            drain_timeout
+        }
+    }
 }
 
 /// Starts the engine, which tells the feed of each commit, and the other processes on

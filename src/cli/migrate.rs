@@ -21,18 +21,37 @@ use crate::storage::{Access, Store};
 ///
 ///   # PostgreSQL, with a role that may change the schema
 ///   stockroom migrate --store-url postgres://owner:secret@db/stockroom
+///
+///   # After a failover or a restore that may have lost commits; docs/failover.md
+///   stockroom migrate --new-store-id --store-url postgres://owner:secret@db-2/stockroom
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct MigrateArgs {}
+pub(super) struct MigrateArgs {
+    /// Give the store a new id, so that watchers forget what they saw of it
+    #[arg(long)]
+    new_store_id: bool,
+}
 
-pub(super) async fn run(_args: MigrateArgs, config: Config) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: MigrateArgs, config: Config) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.store, Access::Write).await?;
     let done = store.migrate().await.context("cannot migrate")?;
+    let renewed = match args.new_store_id {
+        true => Some(
+            store
+                .renew_store_id()
+                .await
+                .context("cannot renew the id")?,
+        ),
+        false => None,
+    };
     store.close().await;
     match done {
         0 => println!("the schema is up to date"),
         1 => println!("the schema is up to date; 1 step was missing"),
         _ => println!("the schema is up to date; {done} steps were missing"),
+    }
+    if let Some((old, new)) = renewed {
+        println!("the store is {new} now; it was {old}");
     }
     Ok(ExitCode::SUCCESS)
 }

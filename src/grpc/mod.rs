@@ -35,8 +35,10 @@ use crate::telemetry::Outcomes;
 pub(crate) struct Gate {
     /// Set once the schema is one that this program knows.
     migrated: AtomicBool,
-    /// Cancelled when the instance begins to shut down.
+    /// Cancelled when the instance begins to shut down, or to begin anew.
     pub(crate) draining: CancellationToken,
+    /// Set before that when the store is another one.
+    store_left: AtomicBool,
 }
 
 impl Gate {
@@ -48,6 +50,17 @@ impl Gate {
     /// Whether requests have been let in, drain or not.
     pub(crate) fn is_open(&self) -> bool {
         self.migrated.load(Ordering::Acquire)
+    }
+
+    /// Ends what is served because the store is another one: who watches is told so.
+    pub(crate) fn leave_store(&self) {
+        self.store_left.store(true, Ordering::Release);
+        self.draining.cancel();
+    }
+
+    /// Whether it is drained for that.
+    fn has_left_store(&self) -> bool {
+        self.store_left.load(Ordering::Acquire)
     }
 
     fn pass(&self) -> Result<(), Error> {

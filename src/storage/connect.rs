@@ -10,6 +10,7 @@ use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection};
 
+use super::incarnation::Incarnation;
 use super::pool::{IDLE_BEFORE_TEST, Pool};
 use super::replicas::Replicas;
 use super::{Access, Store};
@@ -96,6 +97,7 @@ async fn open_sqlite(config: &StoreConfig, path: &Path, access: Access) -> anyho
         committers: Pool::fixed(writer.clone()),
         writer: Pool::fixed(writer),
         readers: Pool::fixed(readers),
+        incarnation: Incarnation::default(),
         replicas: None,
         _lock: lock,
     })
@@ -188,6 +190,15 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
         .test_before_acquire_if_idle_for(IDLE_BEFORE_TEST)
         .sqlx_logging(false)
         .map_sqlx_postgres_opts(session.clone());
+    let incarnation = Incarnation::default();
+    let asked = incarnation.clone();
+    options.map_sqlx_postgres_pool_opts(move |pool| {
+        let asked = asked.clone();
+        pool.after_connect(move |connection, _| {
+            let asked = asked.clone();
+            Box::pin(async move { asked.ask(connection).await })
+        })
+    });
     // A connection, its BEGIN and a statement may each take all of their time.
     let patience = config.acquire_timeout() + config.statement_timeout() + MARGIN;
     let pool = async || {
@@ -198,6 +209,7 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
         committers: pool().await?,
         writer: pool().await?,
         readers: pool().await?,
+        incarnation,
         replicas: Replicas::of(config, session).await?.map(Arc::new),
         _lock: None,
     })

@@ -11,6 +11,7 @@ mod connect;
 mod entity;
 mod error;
 mod hints;
+mod incarnation;
 mod ledger;
 mod movements;
 mod order_list;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use sea_orm::sqlx::{PgPool, SqlitePool};
 use sea_orm::{DatabaseConnection, DbBackend};
 
+use self::incarnation::Incarnation;
 use self::pool::Pool;
 use self::replicas::Replicas;
 
@@ -56,6 +58,8 @@ pub struct Store {
     committers: Pool,
     /// Takes the reads.
     readers: Pool,
+    /// Which database it is.
+    incarnation: Incarnation,
     /// Take reads that may be older than now.
     replicas: Option<Arc<Replicas>>,
     /// Keeps `<db>.lock` locked while any clone lives. None on PostgreSQL.
@@ -135,6 +139,13 @@ impl Store {
         self.replicas
             .as_ref()
             .map_or(0, |replicas| replicas.count())
+    }
+
+    /// Waits until the database turns out to be another one than it was: promoted,
+    /// restored, or with another `store_id`. From then on nothing that is remembered of
+    /// it may be used, and new connections are refused: open it anew.
+    pub async fn becomes_another(&self) {
+        self.incarnation.changed().await;
     }
 
     /// Closes the pools; waits for what is under way.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::entity::store;
 use super::{StorageError, Store};
+use crate::clock;
 
 /// "stockroom" in ASCII: the advisory lock that migrations hold on PostgreSQL.
 const MIGRATION_LOCK: i64 = 0x73746f636b726f6f;
@@ -138,6 +139,25 @@ impl Store {
         Ok(pending)
     }
 
+    /// Gives the store a new id, after a restore or a failover that lost commits: what
+    /// anybody has seen of its versions until now counts no more. Returns both ids.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or has no schema.
+    pub async fn renew_store_id(&self) -> Result<(Uuid, Uuid), StorageError> {
+        let old = self.store_id().await?;
+        let new = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        let renewed = store::Entity::update_many()
+            .col_expr(store::Column::StoreId, new.into())
+            .col_expr(store::Column::CreatedUs, clock::now().us().into())
+            .exec(&self.migrating())
+            .await?;
+        match renewed.rows_affected {
+            1 => Ok((old, new)),
+            _ => Err(StorageError::corrupt("table store has not one row")),
+        }
+    }
+
     /// The store's id: a new one after a restore that lost commits.
     ///
     /// # Errors
@@ -145,8 +165,9 @@ impl Store {
     pub async fn store_id(&self) -> Result<Uuid, StorageError> {
         let read = async {
             let row = store::Entity::find().one(&self.readers()).await?;
-            row.map(|row| row.store_id)
-                .ok_or_else(|| StorageError::corrupt("table store is empty"))
+            let row = row.ok_or_else(|| StorageError::corrupt("table store is empty"))?;
+            self.incarnation.meet_store(row.store_id);
+            Ok(row.store_id)
         };
         self.readers.bounded(read).await
     }

@@ -263,6 +263,8 @@ pub struct Goodbyes {
     pub age: Counter,
     /// The database could not be read for it.
     pub store_unavailable: Counter,
+    /// The database was another one than before.
+    pub store_changed: Counter,
 }
 
 impl Goodbyes {
@@ -278,6 +280,7 @@ impl Goodbyes {
             draining: goodbyes("DRAINING"),
             age: goodbyes("AGE"),
             store_unavailable: goodbyes("STORE_UNAVAILABLE"),
+            store_changed: goodbyes("STORE_CHANGED"),
         }
     }
 }

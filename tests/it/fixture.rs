@@ -130,6 +130,14 @@ impl Home {
         Arc::new(Self::Postgres(server.database()))
     }
 
+    /// The same database on a replica that takes its server's place.
+    pub(crate) fn on_promoted(&self, replica: &Arc<Server>) -> Arc<Self> {
+        match self {
+            Self::Postgres(database) => Arc::new(Self::Postgres(database.on(replica))),
+            Self::Sqlite { .. } => panic!("SQLite has no replicas"),
+        }
+    }
+
     /// The same database on a replica of its server.
     pub(crate) fn url_on(&self, replica: &Server) -> String {
         match self {

@@ -59,6 +59,15 @@ impl Database {
         replica.url(&self.name)
     }
 
+    /// The same database on a replica that has taken its server's place.
+    pub(crate) fn on(&self, promoted: &Arc<Server>) -> Self {
+        Self {
+            url: self.url_on(promoted),
+            name: self.name.clone(),
+            server: Arc::clone(promoted),
+        }
+    }
+
     /// What the server logged of this database.
     pub(crate) fn log(&self) -> String {
         // As `log_line_prefix` puts it before the first line of an entry.

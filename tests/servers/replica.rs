@@ -56,6 +56,21 @@ impl Server {
         replica.wait_for(&format!("SELECT pg_last_wal_replay_lsn() >= '{position}'"));
     }
 
+    /// Hears nothing more of its primary: what is committed from here on it does not have.
+    pub(crate) fn stop_hearing(&self) {
+        self.admin("ALTER SYSTEM SET primary_conninfo = ''");
+        self.admin("SELECT pg_reload_conf()");
+        self.wait_for("SELECT count(*) = 0 FROM pg_stat_wal_receiver");
+    }
+
+    /// Makes a replica a primary, with what it has heard until now.
+    pub(crate) fn promote(&self) {
+        let mut command = command(&self.folder, "pg_ctl");
+        let output = command.args(["promote", "--wait"]).output();
+        let output = output.expect("setpriv comes with util-linux");
+        assert!(output.status.success(), "pg_ctl promote: {output:?}");
+    }
+
     fn wait_for(&self, question: &str) {
         let deadline = Instant::now() + START_DEADLINE;
         while self.admin(question) != "t" {

@@ -255,6 +255,9 @@ impl Session {
                 server_time: Some(clock::now().into()),
             })),
             Beat::Old => self.leave(GoodbyeReason::Age, Error::Draining),
+            Beat::Draining if self.watching.gate.has_left_store() => {
+                self.leave(GoodbyeReason::StoreChanged, Error::Draining)
+            }
             Beat::Draining => self.leave(GoodbyeReason::Draining, Error::Draining),
         }
     }
@@ -266,6 +269,7 @@ impl Session {
             GoodbyeReason::Draining => goodbyes.draining.add(1),
             GoodbyeReason::Age => goodbyes.age.add(1),
             GoodbyeReason::StoreUnavailable => goodbyes.store_unavailable.add(1),
+            GoodbyeReason::StoreChanged => goodbyes.store_changed.add(1),
             GoodbyeReason::Unspecified => unreachable!("it is never sent"),
         }
         self.phase = Phase::Leaving(Box::new(why));

@@ -1,0 +1,247 @@
+//! A standby takes the primary's place, and lacks its last commits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stockroom::client::proto::get_order_request::Key;
+use stockroom::client::proto::{GetOrderRequest, GoodbyeReason};
+use stockroom::client::{WatchEvent, WatchTargets};
+use tonic::Code;
+
+use super::fleet::Fleet;
+use crate::api::{level, order, refusal, stock};
+use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind};
+use crate::process::{run, stdout};
+use crate::proxy::Proxy;
+use crate::watching::{Watcher, everything, watch_of};
+
+on_postgres! {
+    after_a_promotion_that_lost_commits_watchers_and_books_are_those_of_the_new_primary,
+    an_instance_never_sells_on_what_it_remembers_of_another_primary,
+    a_new_store_id_makes_watchers_forget_what_they_saw,
+}
+
+/// Units that there are at first.
+const UNITS: i64 = 1_000;
+/// Orders of one unit that the standby hears of, and those that it does not.
+const KEPT: i64 = 20;
+const LOST: i64 = 10;
+
+/// Instances whose address of the database leads to the primary, and to its standby
+/// once that is promoted.
+struct Shop {
+    fleet: Fleet,
+    proxy: Proxy,
+    /// The database as the standby will have it.
+    promoted: Arc<Home>,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let fleet = Fleet::of(1);
+        let proxy = Proxy::before_database_of(&fleet.home).await;
+        let promoted = fleet.home.on_promoted(&fleet.replicas[0]);
+        Self {
+            fleet,
+            proxy,
+            promoted,
+        }
+    }
+
+    /// An instance. Its books are checked in the end where the standby has them.
+    async fn instance(&self) -> Stockroom {
+        let url = self.proxy.url(&self.fleet.home);
+        Stockroom::on(Arc::clone(&self.promoted), |config| {
+            config.store.url = url;
+            config.store.acquire_timeout_ms = 500;
+            config.store.statement_timeout_ms = 1_000;
+        })
+        .await
+    }
+
+    /// Sells what the standby hears of and then what it does not.
+    async fn sell(&self, server: &Stockroom) {
+        stock(&server.client, "a", UNITS).await;
+        for i in 0..KEPT {
+            make(server, &format!("kept-{i}")).await;
+        }
+        self.fleet.catch_up();
+        self.fleet.replicas[0].stop_hearing();
+        for i in 0..LOST {
+            make(server, &format!("lost-{i}")).await;
+        }
+    }
+
+    /// The primary is gone; its standby takes its place, with another store_id if so asked.
+    fn fail_over(&self, renew_store_id: bool) {
+        self.fleet.primary.stop_at_once();
+        self.fleet.replicas[0].promote();
+        if renew_store_id {
+            migrate_to_new_store_id(&self.promoted);
+        }
+    }
+
+    /// Leads the instances to the new primary.
+    fn move_address(&self) {
+        self.proxy
+            .lead_to(self.fleet.replicas[0].name().parse().unwrap());
+        self.proxy.cut();
+    }
+}
+
+fn migrate_to_new_store_id(home: &Home) {
+    let folder = tempfile::tempdir().unwrap();
+    let before = home.sql("SELECT store_id FROM store");
+    let migrate = ["migrate", "--new-store-id", "--store-url", &home.url()];
+    let said = stdout(&run(folder.path(), &migrate));
+    let after = home.sql("SELECT store_id FROM store");
+    assert_ne!(before, after);
+    assert!(said.contains(&before) && said.contains(&after), "{said}");
+}
+
+async fn make(server: &Stockroom, request_id: &str) {
+    let made = server.client.create_order(order(request_id, &[("a", 1)]));
+    assert!(!made.await.unwrap().replayed);
+}
+
+async fn after_a_promotion_that_lost_commits_watchers_and_books_are_those_of_the_new_primary(
+    _: StoreKind,
+) {
+    let shop = Shop::open().await;
+    let server = shop.instance().await;
+    let mut watch = server
+        .another_client()
+        .await
+        .watch(WatchTargets::all())
+        .audited();
+    let mut raw = Watcher::synced(&server, watch_of(vec![everything()])).await;
+    shop.sell(&server).await;
+    raw.until("a", 1 + KEPT + LOST).await;
+    let (mut last, mut old_store) = (0, String::new());
+    while last < 1 + KEPT + LOST {
+        match watch.next().await.unwrap() {
+            WatchEvent::Started { store_id } => old_store = store_id,
+            WatchEvent::Changes { levels, reset } => {
+                assert!(!reset);
+                last = levels[0].version;
+            }
+            _ => {}
+        }
+    }
+    shop.fail_over(true);
+    shop.move_address();
+    // Whoever held a stream is told why it ends.
+    let (reason, status) = raw.until_goodbye().await;
+    assert_eq!(reason, GoodbyeReason::StoreChanged);
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(server.counters.watches.goodbyes.store_changed.get(), 2);
+    // The client forgets by itself, and goes on.
+    let forgetting = async {
+        let mut new_store = String::new();
+        loop {
+            match watch.next().await.unwrap() {
+                WatchEvent::Started { store_id } => new_store = store_id,
+                WatchEvent::Changes { levels, reset } => {
+                    assert!(reset, "{levels:?} are another store's");
+                    return (new_store, levels);
+                }
+                _ => {}
+            }
+        }
+    };
+    let forgotten = tokio::time::timeout(DEADLINE, forgetting).await;
+    let (new_store, levels) = forgotten.expect("the watch resyncs by itself");
+    assert_ne!(old_store, new_store);
+    assert_eq!(
+        (levels[0].version, levels[0].on_hand),
+        (1 + KEPT, UNITS - KEPT)
+    );
+    // What was answered and is lost is not there; what was kept is there once.
+    let retrying = server.client.retrying();
+    let lost = GetOrderRequest {
+        key: Some(Key::RequestId("lost-0".to_owned())),
+        ..GetOrderRequest::default()
+    };
+    let refused = refusal(server.orders().get_order(lost).await);
+    refused.is(Code::NotFound, "ORDER_NOT_FOUND");
+    for (kind, count, replayed) in [("kept", KEPT, true), ("lost", LOST, false)] {
+        for i in 0..count {
+            let again = order(&format!("{kind}-{i}"), &[("a", 1)]);
+            let again = retrying.create_order(&again).await.unwrap();
+            assert_eq!(again.replayed, replayed, "{kind}-{i}");
+        }
+    }
+    let truth = level(&server.client, "a").await;
+    assert_eq!(
+        (truth.version, truth.on_hand),
+        (1 + KEPT + LOST, UNITS - KEPT - LOST)
+    );
+    let following = async {
+        let mut last = 0;
+        while last < truth.version {
+            if let WatchEvent::Changes { levels, reset } = watch.next().await.unwrap() {
+                assert!(!reset);
+                last = levels[0].version;
+            }
+        }
+    };
+    let followed = tokio::time::timeout(DEADLINE, following).await;
+    followed.expect("the watch ends at the truth");
+    assert_eq!(shop.promoted.books().orders, KEPT + LOST);
+}
+
+/// The worst case: on the new primary a level has come to the very version that an idle
+/// instance remembers of the old one, and stands for something else. With a new store_id
+/// and, by mistake, without.
+async fn an_instance_never_sells_on_what_it_remembers_of_another_primary(_: StoreKind) {
+    for renew_store_id in [true, false] {
+        let shop = Shop::open().await;
+        let idle = shop.instance().await;
+        shop.sell(&idle).await;
+        shop.fail_over(renew_store_id);
+        // Somebody is quicker there, and takes more.
+        let quick = Stockroom::on(Arc::clone(&shop.promoted), |_| {}).await;
+        for i in 0..LOST {
+            let two = order(&format!("quick-{i}"), &[("a", 2)]);
+            quick.client.create_order(two).await.unwrap();
+        }
+        let truth = level(&quick.client, "a").await;
+        assert_eq!(truth.version, 1 + KEPT + LOST);
+        shop.move_address();
+        let retrying = idle.client.retrying();
+        retrying
+            .create_order(&order("next", &[("a", 1)]))
+            .await
+            .unwrap();
+        let left = level(&quick.client, "a").await;
+        assert_eq!(
+            (left.version, left.on_hand),
+            (truth.version + 1, truth.on_hand - 1)
+        );
+        shop.promoted.check_books();
+    }
+}
+
+async fn a_new_store_id_makes_watchers_forget_what_they_saw(store: StoreKind) {
+    let home = Home::new(store);
+    let server = Stockroom::on(Arc::clone(&home), |_| {}).await;
+    stock(&server.client, "a", 10).await;
+    let mut watcher = Watcher::synced(&server, watch_of(vec![everything()])).await;
+    migrate_to_new_store_id(&home);
+    // Within a second or two: it is read each second.
+    let noticed = tokio::time::timeout(Duration::from_secs(10), watcher.until_goodbye()).await;
+    let (reason, _) = noticed.expect("it is noticed");
+    assert_eq!(reason, GoodbyeReason::StoreChanged);
+    let mut request = watch_of(vec![everything()]);
+    request.store_id.clone_from(&watcher.started.store_id);
+    request.seen = watcher.seen();
+    // The instance begins anew; whoever comes meanwhile waits or comes again.
+    let retrying = server.client.retrying();
+    retrying
+        .create_order(&order("o", &[("a", 1)]))
+        .await
+        .unwrap();
+    let resumed = Watcher::synced(&server, request).await;
+    assert_ne!(resumed.started.store_id, watcher.started.store_id);
+    assert_eq!((resumed.resets, resumed.versions()), (1, vec![("a", 2)]));
+}
