@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stockroom::client::proto::get_order_request::Key;
-use stockroom::client::proto::{GetOrderRequest, GoodbyeReason};
-use stockroom::client::{WatchEvent, WatchTargets};
+use stockroom::client::proto::{GetOrderRequest, GoodbyeReason, StockLevel};
+use stockroom::client::{Watch, WatchEvent, WatchTargets};
 use tonic::Code;
 
 use super::fleet::Fleet;
@@ -26,6 +26,9 @@ const UNITS: i64 = 1_000;
 /// Orders of one unit that the standby hears of, and those that it does not.
 const KEPT: i64 = 20;
 const LOST: i64 = 10;
+
+/// Beyond this a connection is not trusted unasked.
+const IDLE: Duration = Duration::from_millis(1_500);
 
 /// Instances whose address of the database leads to the primary, and to its standby
 /// once that is promoted.
@@ -99,6 +102,29 @@ fn migrate_to_new_store_id(home: &Home) {
     assert!(said.contains(&before) && said.contains(&after), "{said}");
 }
 
+/// Reads a watch of one level until it has come to a version, and returns that and the
+/// store of the last stream that began. What comes does so with `reset`, or does not.
+async fn until(watch: &mut Watch, version: i64, resets: bool) -> (String, StockLevel) {
+    let reading = async {
+        let mut store = String::new();
+        loop {
+            match watch.next().await.unwrap() {
+                WatchEvent::Started { store_id } => store = store_id,
+                WatchEvent::Changes { mut levels, reset } => {
+                    assert_eq!(reset, resets, "{levels:?}");
+                    let last = levels.pop().unwrap();
+                    if last.version >= version {
+                        return (store, last);
+                    }
+                }
+                _ => {}
+            }
+        }
+    };
+    let read = tokio::time::timeout(DEADLINE, reading).await;
+    read.expect("the watch comes there by itself")
+}
+
 async fn make(server: &Stockroom, request_id: &str) {
     let made = server.client.create_order(order(request_id, &[("a", 1)]));
     assert!(!made.await.unwrap().replayed);
@@ -117,17 +143,8 @@ async fn after_a_promotion_that_lost_commits_watchers_and_books_are_those_of_the
     let mut raw = Watcher::synced(&server, watch_of(vec![everything()])).await;
     shop.sell(&server).await;
     raw.until("a", 1 + KEPT + LOST).await;
-    let (mut last, mut old_store) = (0, String::new());
-    while last < 1 + KEPT + LOST {
-        match watch.next().await.unwrap() {
-            WatchEvent::Started { store_id } => old_store = store_id,
-            WatchEvent::Changes { levels, reset } => {
-                assert!(!reset);
-                last = levels[0].version;
-            }
-            _ => {}
-        }
-    }
+    let (old_store, seen) = until(&mut watch, 1 + KEPT + LOST, false).await;
+    assert_eq!(seen.on_hand, UNITS - KEPT - LOST);
     shop.fail_over(true);
     shop.move_address();
     // Whoever held a stream is told why it ends.
@@ -136,24 +153,10 @@ async fn after_a_promotion_that_lost_commits_watchers_and_books_are_those_of_the
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(server.counters.watches.goodbyes.store_changed.get(), 2);
     // The client forgets by itself, and goes on.
-    let forgetting = async {
-        let mut new_store = String::new();
-        loop {
-            match watch.next().await.unwrap() {
-                WatchEvent::Started { store_id } => new_store = store_id,
-                WatchEvent::Changes { levels, reset } => {
-                    assert!(reset, "{levels:?} are another store's");
-                    return (new_store, levels);
-                }
-                _ => {}
-            }
-        }
-    };
-    let forgotten = tokio::time::timeout(DEADLINE, forgetting).await;
-    let (new_store, levels) = forgotten.expect("the watch resyncs by itself");
+    let (new_store, forgotten) = until(&mut watch, 1 + KEPT, true).await;
     assert_ne!(old_store, new_store);
     assert_eq!(
-        (levels[0].version, levels[0].on_hand),
+        (forgotten.version, forgotten.on_hand),
         (1 + KEPT, UNITS - KEPT)
     );
     // What was answered and is lost is not there; what was kept is there once.
@@ -176,17 +179,8 @@ async fn after_a_promotion_that_lost_commits_watchers_and_books_are_those_of_the
         (truth.version, truth.on_hand),
         (1 + KEPT + LOST, UNITS - KEPT - LOST)
     );
-    let following = async {
-        let mut last = 0;
-        while last < truth.version {
-            if let WatchEvent::Changes { levels, reset } = watch.next().await.unwrap() {
-                assert!(!reset);
-                last = levels[0].version;
-            }
-        }
-    };
-    let followed = tokio::time::timeout(DEADLINE, following).await;
-    followed.expect("the watch ends at the truth");
+    let (_, last) = until(&mut watch, truth.version, false).await;
+    assert_eq!(last, truth);
     assert_eq!(shop.promoted.books().orders, KEPT + LOST);
 }
 
@@ -207,6 +201,9 @@ async fn an_instance_never_sells_on_what_it_remembers_of_another_primary(_: Stor
         }
         let truth = level(&quick.client, "a").await;
         assert_eq!(truth.version, 1 + KEPT + LOST);
+        // Long enough for its connections to be tested, and made anew, before they are used:
+        // no commit of its fails and makes it forget.
+        tokio::time::sleep(IDLE).await;
         shop.move_address();
         let retrying = idle.client.retrying();
         retrying
