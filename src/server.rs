@@ -167,6 +167,7 @@ async fn serve(
         gate: Arc::clone(&gate),
         permits: Permits::new(&config.watch),
         snapshot_turns: Turns::new(),
+        replica_turns: Turns::on_replicas(store.replica_count()),
         ledger_turns: Turns::new(),
         store_id: OnceCell::new(),
     };

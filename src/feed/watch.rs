@@ -62,6 +62,26 @@ impl Watch {
         }
     }
 
+    /// Takes out of levels that were read those of which the watch has seen a later
+    /// version: whether the store lost commits is not for every source to say.
+    pub fn split_below_seen(&self, levels: Vec<StockLevel>) -> (Vec<StockLevel>, Vec<LevelKey>) {
+        let mut below = Vec::new();
+        let mut read = levels;
+        read.retain(|level| {
+            let slot = lock(&self.feed.shared.state).slots.get(&level.key).cloned();
+            let it = slot.and_then(|slot| self.watcher.registration(&slot));
+            let is_below = it.is_some_and(|it| {
+                let _state = lock(&it.slot.state);
+                it.sent().is_some_and(|sent| sent > level.version)
+            });
+            if is_below {
+                below.push(level.key.clone());
+            }
+            !is_below
+        });
+        (read, below)
+    }
+
     /// Takes levels that were read from the store after the watch began, tells the
     /// feed of them, and returns what of them the watch has to be given. With
     /// `anew`, what it has not been given comes as `reset`.

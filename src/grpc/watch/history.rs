@@ -148,7 +148,8 @@ impl History {
             return Poll::Ready(Ok(Vec::new()));
         };
         let mut unseen = Vec::new();
-        for level in page? {
+        let (levels, _) = page?;
+        for level in levels {
             let (key, present) = (level.key.clone(), level.version);
             let has = match begin.seen.remove(&key) {
                 Some(seen) if seen <= present && !begin.anew => seen,

@@ -50,6 +50,8 @@ pub(crate) struct Watching {
     pub(crate) permits: Permits,
     /// Whose turn it is to read a page of a snapshot …
     pub(crate) snapshot_turns: Turns,
+    /// … the same on replicas, if there are any …
+    pub(crate) replica_turns: Option<Turns>,
     /// … and of the ledger, which live streams need as well.
     pub(crate) ledger_turns: Turns,
     /// Read once: a server does not outlive its store.

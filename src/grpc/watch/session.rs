@@ -17,10 +17,10 @@ use super::history::{Broken, History, Step};
 use super::permits::Permit;
 use super::pulse::{Beat, Pulse};
 use super::request::WatchRequest;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Sources};
 use super::wire;
 use crate::clock;
-use crate::domain::StockLevel;
+use crate::domain::{ServedFrom, StockLevel};
 use crate::error::{Error, chain};
 use crate::feed::{Changed, Update, Watch};
 use crate::proto::watch_stock_response::Event;
@@ -75,12 +75,16 @@ impl Session {
         let anew = request.store_id.is_some_and(|id| id != store_id);
         let watch = watching.feed.watch(&request.targets);
         let store = watching.store.clone();
-        let snapshot = Snapshot::new(
-            store.clone(),
-            watching.snapshot_turns.clone(),
-            request.targets,
-            MESSAGE_LEVELS_MAX,
-        );
+        // What takes the place of another store's levels, and what the ledger is read on
+        // from, comes from the primary alone.
+        let any_source = !anew && !request.every_change;
+        let replica_turns = watching.replica_turns.clone().filter(|_| any_source);
+        let sources = Sources {
+            store: store.clone(),
+            turns: watching.snapshot_turns.clone(),
+            replica_turns,
+        };
+        let snapshot = Snapshot::new(sources, request.targets, MESSAGE_LEVELS_MAX);
         let phase = if request.every_change {
             let turns = watching.ledger_turns.clone();
             let history = History::new(store, turns, snapshot, request.seen, anew);
@@ -145,7 +149,14 @@ impl Session {
         };
         let anew = beginning.anew;
         match beginning.snapshot.poll_page(cx) {
-            Poll::Ready(Some(Ok(levels))) => self.send_snapshot(&levels, anew),
+            Poll::Ready(Some(Ok((mut levels, from)))) => {
+                if from == ServedFrom::Replica {
+                    let (read, below) = self.watch.split_below_seen(levels);
+                    levels = read;
+                    beginning.snapshot.read_again(below);
+                }
+                self.send_snapshot(&levels, anew);
+            }
             Poll::Ready(Some(Err(error))) => {
                 tracing::error!(error = chain(&error), "cannot read a watch's snapshot");
                 let why = Error::StoreUnavailable(None);

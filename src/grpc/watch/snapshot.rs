@@ -1,23 +1,43 @@
 //! Reading what a watch begins with: pages of what it selects, then what it names
 //! and the pages did not have.
+//!
+//! A replica may be read for it, which is then as good as the primary: the primary is
+//! asked where it stands after the watch on the feed has begun, and a replica answers
+//! only once it has replayed up to there. So everything that was committed before the
+//! watch began is in the snapshot, whoever reads it, and everything after comes through
+//! the feed. Where a replica is below what the caller has seen, which can only be when
+//! commits were lost, the primary is read again: it alone says that a version fell.
 
 use std::collections::BTreeSet;
 use std::iter;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::turns::Turns;
-use crate::domain::{LevelKey, Location, StockLevel};
+use crate::domain::{LevelKey, Location, ServedFrom, StockLevel};
 use crate::feed::Targets;
-use crate::storage::{LevelFilter, StorageError, Store};
+use crate::storage::{LevelFilter, Moment, StorageError, Store};
+
+/// Where a snapshot is read.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) store: Store,
+    /// Whose turn it is at the primary.
+    pub(super) turns: Turns,
+    /// Whose turn it is at the replicas; none if only the primary will do.
+    pub(super) replica_turns: Option<Turns>,
+}
 
 /// How far the snapshot has come.
 pub(super) struct Snapshot {
-    store: Store,
-    turns: Turns,
+    sources: Sources,
+    /// What a replica must have replayed; asked for with the first page.
+    since: Arc<OnceCell<Moment>>,
     page_levels: usize,
     /// What is listed now and after it.
     scans: Vec<Scan>,
@@ -25,6 +45,8 @@ pub(super) struct Snapshot {
     after: Option<LevelKey>,
     /// Levels that are named and have not been read yet.
     unread: BTreeSet<LevelKey>,
+    /// Levels that the primary shall have the last word on.
+    again: BTreeSet<LevelKey>,
     reading: Option<Reading>,
 }
 
@@ -37,13 +59,16 @@ enum Scan {
     Low,
 }
 
+/// Levels that were read, and where.
+pub(super) type Levels = (Vec<StockLevel>, ServedFrom);
+
 /// Levels, and whether the scan goes on.
-type Page = (Vec<StockLevel>, bool);
+type Page = (Levels, bool);
 
 type Reading = BoxFuture<'static, Result<Page, StorageError>>;
 
 impl Snapshot {
-    pub(super) fn new(store: Store, turns: Turns, targets: Targets, page_levels: usize) -> Self {
+    pub(super) fn new(sources: Sources, targets: Targets, page_levels: usize) -> Self {
         let selectors = targets.selectors;
         let mut scans = Vec::new();
         if selectors.all {
@@ -55,21 +80,22 @@ impl Snapshot {
             scans.extend(prefixes.map(|prefix| Scan::Prefix(prefix.into())));
         }
         Self {
-            store,
-            turns,
+            sources,
+            since: Arc::default(),
             page_levels,
             scans,
             after: None,
             unread: targets.keys,
+            again: BTreeSet::new(),
             reading: None,
         }
     }
 
-    /// Reads the next page, which may be empty; none when all has been read.
+    /// Reads the next page, which may be empty, and says where; none when all has been read.
     pub(super) fn poll_page(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Vec<StockLevel>, StorageError>>> {
+    ) -> Poll<Option<Result<Levels, StorageError>>> {
         let reading = match &mut self.reading {
             Some(reading) => reading,
             None => match self.read() {
@@ -82,35 +108,40 @@ impl Snapshot {
         Poll::Ready(Some(page.map(|page| self.turn(page))))
     }
 
+    /// Has levels read again at the primary, after everything else.
+    pub(super) fn read_again(&mut self, keys: Vec<LevelKey>) {
+        self.again.extend(keys);
+    }
+
     /// Begins to read the next page, if there is one.
     fn read(&mut self) -> Option<Reading> {
-        let (store, turns, limit) = (self.store.clone(), self.turns.clone(), self.page_levels);
+        let (sources, since, limit) = (
+            self.sources.clone(),
+            Arc::clone(&self.since),
+            self.page_levels,
+        );
         if let Some(scan) = self.scans.last().cloned() {
             let after = self.after.take();
             let read = async move {
-                let _turn = turns.take().await;
-                let filter = scan.filter();
-                let page = store.list_levels(after.as_ref(), &filter, limit).await?;
-                Ok((page.levels, page.more))
+                sources
+                    .list(&since, after.as_ref(), &scan.filter(), limit)
+                    .await
             };
             return Some(read.boxed());
         }
-        let keys: Vec<LevelKey> = iter::from_fn(|| self.unread.pop_first())
-            .take(limit)
-            .collect();
-        if keys.is_empty() {
-            return None;
-        }
-        let read = async move {
-            let _turn = turns.take().await;
-            let loaded = store.read_levels(&keys).await?;
-            Ok((loaded.into_iter().map(|it| it.level).collect(), false))
+        let take = |keys: &mut BTreeSet<LevelKey>| -> Vec<LevelKey> {
+            iter::from_fn(|| keys.pop_first()).take(limit).collect()
         };
-        Some(read.boxed())
+        let keys = take(&mut self.unread);
+        if !keys.is_empty() {
+            return Some(async move { sources.read(&since, &keys).await }.boxed());
+        }
+        let keys = take(&mut self.again);
+        (!keys.is_empty()).then(|| async move { sources.read_primary(&keys).await }.boxed())
     }
 
     /// Turns the page.
-    fn turn(&mut self, (levels, more): Page) -> Vec<StockLevel> {
+    fn turn(&mut self, ((levels, from), more): Page) -> Levels {
         if !self.unread.is_empty() {
             for level in &levels {
                 self.unread.remove(&level.key);
@@ -122,7 +153,52 @@ impl Snapshot {
         } else {
             self.scans.pop();
         }
-        levels
+        (levels, from)
+    }
+}
+
+impl Sources {
+    async fn list(
+        &self,
+        since: &OnceCell<Moment>,
+        after: Option<&LevelKey>,
+        filter: &LevelFilter<'_>,
+        limit: usize,
+    ) -> Result<Page, StorageError> {
+        if let Some(turns) = &self.replica_turns {
+            let since = *since.get_or_init(|| self.store.moment()).await;
+            let _turn = turns.take().await;
+            let page = self.store.list_levels_since(since, after, filter, limit);
+            if let Some(page) = page.await {
+                return Ok(((page.levels, ServedFrom::Replica), page.more));
+            }
+        }
+        let _turn = self.turns.take().await;
+        let page = self.store.list_levels(after, filter, limit).await?;
+        Ok(((page.levels, ServedFrom::Primary), page.more))
+    }
+
+    async fn read(
+        &self,
+        since: &OnceCell<Moment>,
+        keys: &[LevelKey],
+    ) -> Result<Page, StorageError> {
+        if let Some(turns) = &self.replica_turns {
+            let since = *since.get_or_init(|| self.store.moment()).await;
+            let _turn = turns.take().await;
+            if let Some(loaded) = self.store.read_levels_since(since, keys).await {
+                let levels = loaded.into_iter().map(|it| it.level).collect();
+                return Ok(((levels, ServedFrom::Replica), false));
+            }
+        }
+        self.read_primary(keys).await
+    }
+
+    async fn read_primary(&self, keys: &[LevelKey]) -> Result<Page, StorageError> {
+        let _turn = self.turns.take().await;
+        let loaded = self.store.read_levels(keys).await?;
+        let levels = loaded.into_iter().map(|it| it.level).collect();
+        Ok(((levels, ServedFrom::Primary), false))
     }
 }
 

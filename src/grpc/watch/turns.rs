@@ -21,6 +21,11 @@ impl Turns {
         Self(Arc::new(Semaphore::new(Self::READS_MAX)))
     }
 
+    /// As many on each of some replicas, if there are any.
+    pub(crate) fn on_replicas(count: usize) -> Option<Self> {
+        (count > 0).then(|| Self(Arc::new(Semaphore::new(count * Self::READS_MAX))))
+    }
+
     /// Waits for a turn, which ends when what is returned is dropped.
     pub(super) async fn take(&self) -> Option<OwnedSemaphorePermit> {
         // Nobody closes it.

@@ -18,7 +18,8 @@ use stockroom::client::proto::StockKey;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::shop::{LOCATIONS, SKUS, Shop};
+pub(crate) use self::shop::Shop;
+use self::shop::{LOCATIONS, SKUS};
 use crate::chaos::{chance, rounds};
 use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind};
 use crate::process::Server;
@@ -47,7 +48,7 @@ const WATCHERS: usize = 50;
 const KILLS: usize = 3;
 
 /// Orders and restocks between two blows.
-const WRITES: usize = 150;
+pub(crate) const WRITES: usize = 150;
 
 /// A stream is dropped after at most so many messages, so that each watcher has many.
 const MESSAGES_MAX: usize = 60;
@@ -154,7 +155,7 @@ async fn serve(home: &Arc<Home>) -> Server {
 }
 
 #[track_caller]
-fn holds(report: &Report) {
+pub(crate) fn holds(report: &Report) {
     assert_eq!(report.violations, 0, "{report:#?}");
     assert_eq!(report.resets, 0, "nothing was ever lost: {report:#?}");
     assert_eq!(report.watchers, WATCHERS as u64);
@@ -166,7 +167,11 @@ fn holds(report: &Report) {
 
 /// Watches and sells while `disturbance` goes on, and then until every watcher
 /// has the last value of all that it watches.
-async fn audited(home: &Home, shop: &Shop, disturbance: impl Future<Output = ()>) -> Report {
+pub(crate) async fn audited(
+    home: &Home,
+    shop: &Shop,
+    disturbance: impl Future<Output = ()>,
+) -> Report {
     let mut chance = chance();
     let (told, learn) = watch::channel(None);
     let mut watchers = JoinSet::new();

@@ -20,10 +20,10 @@ use crate::api::product;
 use crate::fixture::eventually;
 
 /// What is sold. Two prefixes; one of them is the other's beginning.
-pub(super) const SKUS: [&str; 8] = ["85-a", "85-b", "85-c", "8-d", "8-e", "9-f", "9-g", "h"];
+pub(crate) const SKUS: [&str; 8] = ["85-a", "85-b", "85-c", "8-d", "8-e", "9-f", "9-g", "h"];
 
 /// Where it lies.
-pub(super) const LOCATIONS: [&str; 2] = ["main", "york"];
+pub(crate) const LOCATIONS: [&str; 2] = ["main", "york"];
 
 /// Levels are low at or below this, and each restock brings more than it.
 const THRESHOLD: i64 = 20;
@@ -37,7 +37,7 @@ const PACE: Duration = Duration::from_millis(4);
 
 /// A handle on it; clones share it.
 #[derive(Clone)]
-pub(super) struct Shop(Arc<Inner>);
+pub(crate) struct Shop(Arc<Inner>);
 
 struct Inner {
     servers: watch::Sender<Vec<String>>,
@@ -48,7 +48,7 @@ struct Inner {
 
 impl Shop {
     /// Puts the products on a server, which is the only one for now.
-    pub(super) async fn open(url: &str) -> Self {
+    pub(crate) async fn open(url: &str) -> Self {
         let client = Client::connect(url, 1).await.unwrap();
         let products = SKUS.map(|sku| product(sku, THRESHOLD)).into();
         client
@@ -63,13 +63,13 @@ impl Shop {
     }
 
     /// These are the servers from now on.
-    pub(super) fn servers(&self, urls: &[&str]) {
+    pub(crate) fn servers(&self, urls: &[&str]) {
         let urls = urls.iter().map(|url| (*url).to_owned()).collect();
         self.0.servers.send_replace(urls);
     }
 
     /// One of the servers, once there is one.
-    pub(super) async fn a_server(&self, chance: &mut SmallRng) -> String {
+    pub(crate) async fn a_server(&self, chance: &mut SmallRng) -> String {
         let mut servers = self.0.servers.subscribe();
         let servers = servers
             .wait_for(|servers| !servers.is_empty())
@@ -79,7 +79,7 @@ impl Shop {
     }
 
     /// Waits until so many more writes were answered.
-    pub(super) async fn writes(&self, count: usize) {
+    pub(crate) async fn writes(&self, count: usize) {
         let enough = self.0.written.load(Ordering::Relaxed) + count;
         eventually("the shop sells", async || {
             self.0.written.load(Ordering::Relaxed) >= enough
@@ -88,7 +88,7 @@ impl Shop {
     }
 
     /// Sells until it is closed.
-    pub(super) fn sell(&self) -> JoinSet<()> {
+    pub(crate) fn sell(&self) -> JoinSet<()> {
         let mut sellers = JoinSet::new();
         for seller in 0..SELLERS {
             let shop = self.clone();
@@ -106,7 +106,7 @@ impl Shop {
         sellers
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.0.closed.store(true, Ordering::Relaxed);
     }
 

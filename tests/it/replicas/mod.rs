@@ -5,3 +5,4 @@ mod failover;
 mod fleet;
 mod health;
 mod reads;
+mod watch;

@@ -1,0 +1,160 @@
+//! Snapshots that replicas are read for are as good as the primary's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::fleet::{Fleet, reads};
+use crate::api::{order, stock};
+use crate::chaos::rounds;
+use crate::fixture::{Stockroom, StoreKind};
+use crate::histories::{Shop, WRITES, audited, holds};
+use crate::servers::postgres::Server;
+use crate::watching::{Watcher, everything, level_of, seen, watch_of};
+
+on_postgres! {
+    a_snapshot_has_all_that_was_committed_before_the_stream_however_late_the_replica_is,
+    snapshots_come_from_replicas_that_have_caught_up,
+    only_the_primary_says_that_a_version_fell,
+    watchers_end_at_the_truth_while_replicas_pause_and_are_killed,
+}
+
+async fn sell(server: &Stockroom, name: &str, times: i64) {
+    for i in 0..times {
+        let request = order(&format!("{name}-{i}"), &[("a", 1)]);
+        server.client.create_order(request).await.unwrap();
+    }
+}
+
+/// Nothing but the snapshot and what is committed here tells watchers anything.
+fn without_reread(config: &mut stockroom::config::Config) {
+    config.watch.reread_interval_ms = 60_000;
+}
+
+async fn a_snapshot_has_all_that_was_committed_before_the_stream_however_late_the_replica_is(
+    _: StoreKind,
+) {
+    let fleet = Fleet::of(1);
+    let server = fleet
+        .stockroom(|config| {
+            without_reread(config);
+            config.store.replica_timeout_ms = 200;
+        })
+        .await;
+    stock(&server.client, "a", 100).await;
+    fleet.catch_up();
+    let replica = &fleet.replicas[0];
+    replica.pause_replay();
+    // One that is changed, and one that the replica has never heard of; and the feed may
+    // know them already, on behalf of somebody else, or not.
+    for watched in [false, true] {
+        let other = watch_of(vec![everything()]);
+        let _other = match watched {
+            true => Some(Watcher::synced(&server, other).await),
+            false => None,
+        };
+        sell(&server, &format!("{watched}"), 3).await;
+        stock(&server.client, &format!("new-{watched}"), 5).await;
+        for selector in [everything(), level_of("a")] {
+            let all = selector == everything();
+            let watcher = Watcher::synced(&server, watch_of(vec![selector])).await;
+            let sold = if watched { 7 } else { 4 };
+            assert_eq!(watcher.level("a").unwrap().version, sold);
+            if all {
+                let new = watcher.level(&format!("new-{watched}")).unwrap();
+                assert_eq!(new.on_hand, 5);
+            }
+        }
+    }
+    assert_eq!(reads(&server, replica, "served").await, 0);
+    assert!(reads(&server, replica, "behind").await > 0);
+    replica.resume_replay();
+}
+
+async fn snapshots_come_from_replicas_that_have_caught_up(_: StoreKind) {
+    let fleet = Fleet::of(2);
+    let server = fleet.stockroom(without_reread).await;
+    stock(&server.client, "a", 100).await;
+    for i in 0..5 {
+        // Asked for right after a commit: the replica is waited for.
+        sell(&server, &format!("o-{i}"), 1).await;
+        let watcher = Watcher::synced(&server, watch_of(vec![everything()])).await;
+        assert_eq!(watcher.versions(), [("a", 2 + i)]);
+    }
+    let mut served = 0;
+    for replica in &fleet.replicas {
+        served += reads(&server, replica, "served").await;
+    }
+    assert!(served > 0, "no snapshot came from a replica");
+}
+
+async fn only_the_primary_says_that_a_version_fell(_: StoreKind) {
+    let fleet = Fleet::of(1);
+    let server = fleet.stockroom(without_reread).await;
+    stock(&server.client, "a", 100).await;
+    stock(&server.client, "b", 100).await;
+    fleet.catch_up();
+    let mut request = watch_of(vec![everything()]);
+    // More than there ever was: the store has lost commits since.
+    request.seen = vec![seen("a", 9), seen("b", 1)];
+    let watcher = Watcher::synced(&server, request).await;
+    assert_eq!((watcher.resets, watcher.versions()), (1, vec![("a", 1)]));
+    assert!(reads(&server, &fleet.replicas[0], "served").await > 0);
+}
+
+async fn watchers_end_at_the_truth_while_replicas_pause_and_are_killed(_: StoreKind) {
+    let fleet = Fleet::of(2);
+    let server = fleet
+        .stockroom(|config| {
+            without_reread(config);
+            config.watch.heartbeat_ms = 500;
+            config.store.replica_timeout_ms = 250;
+        })
+        .await;
+    let shop = Shop::open(&format!("http://{}", server.addr)).await;
+    let pausing = Pausing::begin(&fleet.replicas[0]);
+    let kills = async {
+        for _ in 0..2 * rounds() {
+            shop.writes(WRITES).await;
+            tokio::task::block_in_place(|| fleet.replicas[1].stop_at_once());
+            shop.writes(WRITES).await;
+            tokio::task::block_in_place(|| fleet.replicas[1].start_again());
+        }
+        shop.writes(WRITES).await;
+    };
+    let report = audited(&fleet.home, &shop, kills).await;
+    pausing.end();
+    holds(&report);
+    let mut served = 0;
+    for replica in &fleet.replicas {
+        served += reads(&server, replica, "served").await;
+    }
+    assert!(served > 0, "no snapshot came from a replica");
+}
+
+/// A replica that is late every now and then.
+struct Pausing {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Pausing {
+    fn begin(replica: &Arc<Server>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, replica) = (Arc::clone(&stop), Arc::clone(replica));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                replica.pause_replay();
+                std::thread::sleep(Duration::from_millis(100));
+                replica.resume_replay();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        Self { stop, thread }
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+    }
+}
