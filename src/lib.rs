@@ -19,7 +19,12 @@ pub mod config;
 pub mod error;
 pub mod telemetry;
 
+pub mod events;
+
 pub mod storage;
+
+pub mod kafka;
+pub mod relay;
 
 pub mod engine;
 

@@ -21,6 +21,7 @@ use tower::layer::util::{Identity, Stack};
 
 use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
+use crate::engine::plan::Events;
 use crate::error::chain;
 use crate::feed::{Feed, HintOutbox, exchange_forever, fan_out_forever};
 pub use crate::grpc::DeadlineLayer;
@@ -29,6 +30,7 @@ use crate::http::{self, Observed};
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::order_service_server::OrderServiceServer;
 use crate::reads::Reads;
+use crate::relay::Relay;
 use crate::storage::{Access, SchemaState, StorageError, Store};
 use crate::telemetry::{Counters, keep_up_forever};
 
@@ -145,7 +147,9 @@ async fn serve(
     let outbox = HintOutbox::default();
     let telling = fan_out_forever(feed.clone(), config.watch.cpu_share_percent);
     let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
-    let engine = start_engine(config, &store, counters, &feed, &outbox)?;
+    let relay = Relay::start(&store, &config.events, counters)?;
+    let waker = relay.as_ref().map(Relay::waker);
+    let engine = start_engine(config, &store, counters, &feed, &outbox, waker)?;
     let gate = Arc::new(Gate::default());
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter).await;
@@ -209,6 +213,9 @@ async fn serve(
     if timeout_at(deadline + grace, engine.drain()).await.is_err() {
         tracing::warn!("commits were still under way when the time to drain was over");
     }
+    if let Some(relay) = relay {
+        relay.end().await;
+    }
     let _ = timeout(grace, store.close()).await;
     Ok(ended)
 }
@@ -242,6 +249,7 @@ fn start_engine(
     counters: &Arc<Counters>,
     feed: &Feed,
     outbox: &HintOutbox,
+    wake_relay: Option<impl Fn() + Send + Sync + 'static>,
 ) -> anyhow::Result<Engine> {
     let feed = feed.clone();
     let outbox = store.is_shared().then(|| outbox.clone());
@@ -250,11 +258,18 @@ fn start_engine(
         config.engine.clone(),
         config.locking.strategy,
         config.store.pool_max,
+        match config.events.brokers() {
+            Some(_) => Events::On,
+            None => Events::Off,
+        },
         Arc::clone(counters),
         move |levels| {
             feed.publish(levels);
             if let Some(outbox) = &outbox {
                 outbox.committed(levels);
+            }
+            if let Some(wake_relay) = &wake_relay {
+                wake_relay();
             }
         },
     );

@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::sections::{
-    EngineConfig, HttpConfig, MigrateAtStart, OFF, ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, EventsConfig, HttpConfig, MigrateAtStart, OFF, ServerConfig, StoreConfig, Switch,
+    WatchConfig,
 };
 use super::store_url::without_password;
 
@@ -125,6 +126,38 @@ impl EngineConfig {
     /// [`Self::retry_total_ms`].
     pub fn retry_total(&self) -> Duration {
         Duration::from_millis(self.retry_total_ms)
+    }
+}
+
+impl EventsConfig {
+    /// [`Self::brokers`], if there are any.
+    pub fn brokers(&self) -> Option<&str> {
+        (self.brokers != OFF).then_some(self.brokers.as_str())
+    }
+
+    /// [`Self::feed`], where there are brokers.
+    pub fn feeds(&self) -> bool {
+        self.brokers().is_some() && self.feed == Switch::On
+    }
+
+    /// [`Self::relay_poll_ms`].
+    pub fn relay_poll(&self) -> Duration {
+        Duration::from_millis(self.relay_poll_ms)
+    }
+
+    /// [`Self::ack_timeout_ms`].
+    pub fn ack_timeout(&self) -> Duration {
+        Duration::from_millis(self.ack_timeout_ms)
+    }
+
+    /// [`Self::refused_retry_ms`].
+    pub fn refused_retry(&self) -> Duration {
+        Duration::from_millis(self.refused_retry_ms)
+    }
+
+    /// [`Self::drain_timeout_ms`].
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
     }
 }
 

@@ -19,8 +19,8 @@ mod tests;
 
 pub use load::{ConfigErrors, Loaded, load};
 pub use sections::{
-    EngineConfig, HttpConfig, LockingConfig, LockingStrategy, LogConfig, LogFormat, MigrateAtStart,
-    ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, EventsConfig, HttpConfig, LockingConfig, LockingStrategy, LogConfig, LogFormat,
+    MigrateAtStart, ServerConfig, StoreConfig, Switch, WatchConfig,
 };
 pub use show::markdown_table;
 pub use sources::{Flag, Sources};
@@ -44,6 +44,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// How commits keep out of each other's way.
     pub locking: LockingConfig,
+    /// What other systems are told through Apache Kafka.
+    pub events: EventsConfig,
     /// Streams of changes.
     pub watch: WatchConfig,
     /// What the program says about itself.

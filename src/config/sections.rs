@@ -204,6 +204,61 @@ section! { "locking"
     }
 }
 
+section! { "events"
+    /// What other systems are told through Apache Kafka.
+    #[derive(Debug)]
+    pub struct EventsConfig {
+        /// Kafka's brokers to begin with, `HOST:PORT,…`; `off` tells nobody, and writes no events. The same for all instances of a store.
+        ///
+        /// Kafka is one more system to run, and none is needed.
+        brokers: String = Text {
+            default: "off",
+            bound: "HOST:PORT,… or off",
+            accepts: is_brokers_or_off,
+            shown: str::to_owned,
+        },
+        /// What the names of topics begin with, such as `shop.`; may be empty.
+        ///
+        /// Nothing, so that topics are called as they are documented. Stores that share a Kafka need one each.
+        topic_prefix: String = Text {
+            default: "",
+            bound: "at most 128 of A-Z a-z 0-9 . _ -",
+            accepts: is_topic_prefix,
+            shown: str::to_owned,
+        },
+        /// Whether watchers hear of other instances' changes through Kafka too; only where there are brokers.
+        ///
+        /// A change arrives by whichever way is fastest; reading it from Kafka costs a microsecond or two.
+        feed: Switch = Choice { default: "true", choices: &["true", "false"] },
+        /// Commits whose events may be on their way to Kafka at a time.
+        ///
+        /// Two seconds of commits at full rate: more does not make a broker faster.
+        relay_commits_max: usize = Int { default: 256, min: 1, max: 10_000, unit: "commits" },
+        /// Bytes of events that may be on their way to Kafka at a time; a larger commit goes alone.
+        ///
+        /// Bounds memory when commits are wide, at more than a second's worth of the full rate.
+        relay_bytes_max: usize = Int {
+            default: 16 * 1_024 * 1_024, min: 64 * 1_024, max: 1_024 * 1_024 * 1_024, unit: "bytes"
+        },
+        /// Interval at which the outbox is looked at for commits of other instances; its own wake the relay at once.
+        ///
+        /// A tenth of the second within which people expect to see a change, for a query that finds nothing.
+        relay_poll_ms: u64 = Int { default: 100, min: 1, max: 60_000, unit: "ms" },
+        /// Time without an acknowledgement from Kafka after which the relay connects anew and begins again.
+        ///
+        /// The client waits out restarts and frozen brokers by itself; this is for what it cannot.
+        ack_timeout_ms: u64 = Int { default: 60_000, min: 100, max: 3_600_000, unit: "ms" },
+        /// Interval at which events that Kafka refused are offered again.
+        ///
+        /// It takes people to change a topic's settings, and each attempt sends one by one for a while.
+        refused_retry_ms: u64 = Int { default: 60_000, min: 100, max: 3_600_000, unit: "ms" },
+        /// Time that the relay gets to send what is left when the server ends.
+        ///
+        /// What is not sent stays in the outbox, for the next instance.
+        drain_timeout_ms: u64 = Int { default: 2_000, min: 0, max: 60_000, unit: "ms" },
+    }
+}
+
 section! { "watch"
     /// Streams of changes.
     #[derive(Debug)]
@@ -285,6 +340,17 @@ pub enum MigrateAtStart {
     Never,
 }
 
+/// Whether something is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Switch {
+    /// It is.
+    #[serde(rename = "true")]
+    On,
+    /// It is not.
+    #[serde(rename = "false")]
+    Off,
+}
+
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -305,6 +371,18 @@ fn is_address(text: &str) -> bool {
 
 fn is_address_or_off(text: &str) -> bool {
     text == OFF || is_address(text)
+}
+
+fn is_brokers_or_off(text: &str) -> bool {
+    text == OFF || text.split(',').all(is_address)
+}
+
+/// Kafka takes names of 249 characters, of which the longest of ours needs few.
+fn is_topic_prefix(text: &str) -> bool {
+    text.len() <= 128
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 fn is_log_filter(text: &str) -> bool {

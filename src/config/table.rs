@@ -5,16 +5,18 @@ use std::collections::HashSet;
 use figment::value::Value;
 
 use super::sections::{
-    EngineConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, EventsConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig,
+    WatchConfig,
 };
 
 /// All sections, in the order in which they are shown.
-pub(super) const SECTIONS: [&Section; 7] = [
+pub(super) const SECTIONS: [&Section; 8] = [
     &ServerConfig::SECTION,
     &HttpConfig::SECTION,
     &StoreConfig::SECTION,
     &EngineConfig::SECTION,
     &LockingConfig::SECTION,
+    &EventsConfig::SECTION,
     &WatchConfig::SECTION,
     &LogConfig::SECTION,
 ];

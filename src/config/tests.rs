@@ -42,7 +42,7 @@ fn the_defaults_are_valid_and_each_has_a_row() {
     assert!(config.store.migrates_at_start());
     assert_eq!(config.watch.heartbeat(), std::time::Duration::from_secs(15));
     // Extraction refuses a field without a row and a row without a field.
-    assert_eq!(table::rows().count(), 39);
+    assert_eq!(table::rows().count(), 48);
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn everything_wrong_is_reported_at_once_with_key_bound_value_and_origin() {
     .unwrap_err();
     let expected = [
         format!("engine is a section, not a key; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms ({path})"),
-        format!("there is no key shop; the sections are server, http, store, engine, locking, watch, log ({path})"),
+        format!("there is no key shop; the sections are server, http, store, engine, locking, events, watch, log ({path})"),
         format!("there is no key store.colour; store has url, pool_max, acquire_timeout_ms, statement_timeout_ms, migrate_at_start, replicas, replica_pool_max, replica_timeout_ms, replica_lag_max_ms, replica_check_interval_ms ({path})"),
-        "there is no key port; the sections are server, http, store, engine, locking, watch, log (STOCKROOM_PORT)".into(),
+        "there is no key port; the sections are server, http, store, engine, locking, events, watch, log (STOCKROOM_PORT)".into(),
         "there is no key engine.batch_max; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms (--set)".into(),
         "server.listen must be HOST:PORT; it is \"50051\" (--listen)".into(),
         "store.url must be sqlite://FILE or postgres://…; it is \"mysql:***\" (--store-url)".into(),
@@ -329,6 +329,37 @@ fn the_port_of_metrics_can_be_switched_off() {
         listen("on").unwrap_err().messages(),
         ["http.listen must be HOST:PORT or off; it is \"on\" (STOCKROOM_HTTP_LISTEN)"]
     );
+}
+
+#[test]
+fn events_are_off_unless_there_are_brokers() {
+    let given = |brokers: &str, feed: &str| {
+        let variables = [
+            ("STOCKROOM_EVENTS_BROKERS", brokers),
+            ("STOCKROOM_EVENTS_FEED", feed),
+        ];
+        from_environment(&variables).map(|loaded| loaded.config.events)
+    };
+    let events = Config::default().events;
+    assert_eq!((events.brokers(), events.feeds()), (None, false));
+    let events = given("kafka-1:9092,kafka-2:9092", "true").unwrap();
+    assert_eq!(events.brokers(), Some("kafka-1:9092,kafka-2:9092"));
+    assert!(events.feeds());
+    assert!(!given("kafka-1:9092", "false").unwrap().feeds());
+    for none in ["", "kafka-1", "kafka-1:9092,", "kafka-1:port"] {
+        assert!(given(none, "true").is_err(), "{none}");
+    }
+}
+
+#[test]
+fn a_topic_prefix_is_what_kafka_takes_in_names() {
+    let given = |prefix: &str| from_environment(&[("STOCKROOM_EVENTS_TOPIC_PREFIX", prefix)]);
+    for good in ["", "shop.", "Shop_1-"] {
+        assert_eq!(given(good).unwrap().config.events.topic_prefix, good);
+    }
+    for bad in ["shop/", "shop ", &"s".repeat(129)] {
+        assert!(given(bad).is_err(), "{bad}");
+    }
 }
 
 #[test]

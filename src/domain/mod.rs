@@ -12,6 +12,7 @@ mod request;
 mod sku;
 mod stock;
 mod time;
+mod trace;
 mod writes;
 
 pub use movement::{Adjustment, Change, Movement, MovementKind};
@@ -22,6 +23,7 @@ pub use request::{Fingerprint, RequestId};
 pub use sku::{Location, Sku};
 pub use stock::{LevelKey, Product, StockLevel, Version};
 pub use time::Timestamp;
+pub use trace::{NoTrace, Trace};
 pub use writes::{
     LevelTake, LevelWrite, Loaded, LoadedLevel, RequestWrite, StoredAnswer, StoredRequest, Writes,
 };

@@ -59,6 +59,8 @@ pub struct Writes {
     pub movements: Vec<Arc<Movement>>,
     /// Changed levels in ascending order of their keys.
     pub levels: Vec<LevelWrite>,
+    /// The events of all this, as `events` encodes them; none where they are off.
+    pub outbox: Option<Vec<u8>>,
 }
 
 /// A request to remember.

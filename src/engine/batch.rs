@@ -298,7 +298,7 @@ impl Ahead {
         }
         let planner = self
             .planner
-            .get_or_insert_with(|| Planner::new(clock::now(), Arc::clone(earlier)));
+            .get_or_insert_with(|| Planner::new(clock::now(), Arc::clone(earlier), context.events));
         for key in queued.keys() {
             if !planner.knows(key) {
                 match context.memory.recall(key) {

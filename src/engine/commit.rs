@@ -49,11 +49,17 @@ async fn attempt(
     if context.guarding.manner() == Manner::Locked {
         return timed(
             context,
-            Box::pin(pessimistic::commit(store, batch, &keys, now)),
+            Box::pin(pessimistic::commit(
+                store,
+                batch,
+                &keys,
+                now,
+                context.events,
+            )),
         )
         .await;
     }
-    let mut planner = Planner::new(now, Arc::default());
+    let mut planner = Planner::new(now, Arc::default(), context.events);
     for level in store.load_levels(&keys).await? {
         planner.know(level);
     }

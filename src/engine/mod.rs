@@ -27,13 +27,15 @@ use tokio_retry::RetryIf;
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use self::locking::Guarding;
 use self::memory::Memory;
+use self::plan::Events;
 use self::queue::{Queued, Room};
 use crate::config::{EngineConfig, LockingStrategy};
 use crate::domain::{
-    Adjustment, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel,
+    Adjustment, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel, Trace,
 };
 use crate::error::Error;
 use crate::storage::Store;
@@ -69,13 +71,15 @@ pub enum Done {
     },
 }
 
-/// A command with the fingerprint of what it asks for.
+/// A command with the fingerprint of what it asks for, and who asked.
 #[derive(Debug)]
 pub struct Prepared {
     /// The command.
     pub command: Command,
     /// Of its payload.
     pub fingerprint: Fingerprint,
+    /// The caller's trace, or one that was made; what it is matters to events alone.
+    pub trace: Trace,
 }
 
 impl Command {
@@ -107,13 +111,17 @@ impl Command {
 
 impl From<Command> for Prepared {
     fn from(command: Command) -> Self {
-        let fingerprint = match &command {
-            Command::CreateOrder(new) => new.fingerprint(),
-            Command::AdjustStock(adjustment) => adjustment.fingerprint(),
+        let (fingerprint, trace) = match &command {
+            Command::CreateOrder(new) => (new.fingerprint(), Trace::of_order(new.order_id)),
+            Command::AdjustStock(adjustment) => (
+                adjustment.fingerprint(),
+                Trace::of_id(*Uuid::now_v7().as_bytes()),
+            ),
         };
         Self {
             command,
             fingerprint,
+            trace,
         }
     }
 }
@@ -126,6 +134,7 @@ struct Context {
     store: Store,
     config: EngineConfig,
     guarding: Guarding,
+    events: Events,
     counters: Arc<Counters>,
     on_commit: OnCommit,
     memory: Memory,
@@ -175,7 +184,8 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts an engine on `store`. `pool_max` is the number of its connections.
+    /// Starts an engine on `store`. `pool_max` is the number of its connections; `events`
+    /// says whether commits tell other systems of themselves.
     /// `on_commit` is called once for each commit, before any of its answers
     /// leaves, and must not block. To be called on the runtime of the callers.
     ///
@@ -186,6 +196,7 @@ impl Engine {
         config: EngineConfig,
         strategy: LockingStrategy,
         pool_max: u32,
+        events: Events,
         counters: Arc<Counters>,
         on_commit: impl Fn(&[StockLevel]) + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -198,6 +209,7 @@ impl Engine {
             store,
             config,
             guarding: Guarding::new(strategy, &counters.locks),
+            events,
             counters,
             on_commit: Box::new(on_commit),
             memory: Memory::default(),
@@ -234,15 +246,19 @@ impl Engine {
         })
     }
 
-    /// Carries out `command`: queues it, and again after each conflict, with a
+    /// Carries out `command`, which `trace` may have asked for: queues it, and again after each conflict, with a
     /// backoff of full jitter between the attempts.
     ///
     /// # Errors
     /// [`Error::StockContention`] when the attempts or their time are spent,
     /// [`Error::Overloaded`] when the queue is full, and whatever speaks against
     /// the command itself.
-    pub async fn submit(&self, command: Command) -> Result<Done, Error> {
-        let prepared = Arc::new(Prepared::from(command));
+    pub async fn submit(&self, command: Command, trace: Option<Trace>) -> Result<Done, Error> {
+        let mut prepared = Prepared::from(command);
+        if let Some(trace) = trace {
+            prepared.trace = trace;
+        }
+        let prepared = Arc::new(prepared);
         self.with_retries(|| self.attempt(&prepared)).await
     }
 

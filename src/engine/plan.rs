@@ -9,13 +9,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{Command, Done, Prepared};
 use crate::domain::{
     Adjustment, Change, LevelKey, LevelWrite, Loaded, LoadedLevel, Movement, MovementKind,
     NewOrder, Order, OrderLine, OrderState, Product, RequestId, RequestWrite, Sku, StockLevel,
-    StoredAnswer, StoredRequest, Timestamp, Version, Writes,
+    StoredAnswer, StoredRequest, Timestamp, Trace, Version, Writes,
 };
 use crate::error::{Error, Shortfall, Violation};
+use crate::events::{Causes, Draft, StockChange};
 
 /// What to answer and what to write first.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ pub struct Plan {
 /// Plans `commands` on `loaded`, which has every level that they name. `now` is
 /// the time that everything written gets.
 pub fn plan(loaded: &Loaded, commands: &[&Prepared], now: Timestamp) -> Plan {
-    let mut planner = Planner::new(now, Arc::default());
+    let mut planner = Planner::new(now, Arc::default(), Events::Off);
     for level in loaded.levels.values() {
         planner.know(level.clone());
     }
@@ -47,6 +50,7 @@ pub(super) fn plan_thresholds(
     levels: Vec<StockLevel>,
     products: &[&Product],
     now: Timestamp,
+    events: Events,
 ) -> Writes {
     let thresholds: HashMap<&Sku, i64> = products
         .iter()
@@ -56,17 +60,39 @@ pub(super) fn plan_thresholds(
         time: now,
         ..Writes::default()
     };
-    for mut level in levels {
+    let mut draft = events.draft();
+    for level in levels {
         let Some(&threshold) = thresholds.get(&level.key.sku) else {
             continue;
         };
-        let expected = level.version;
-        level.low_stock_threshold = threshold;
-        let movement = step(&mut level, MovementKind::Threshold, 0, now);
+        let mut known = Known::new(level, true);
+        known.level.low_stock_threshold = threshold;
+        let movement = known.step(MovementKind::Threshold, 0, now);
         writes.movements.push(Arc::new(movement));
-        writes.levels.push(LevelWrite { expected, level });
+        if let Some(draft) = &mut draft {
+            // Nobody's order: a trace of its own for each level.
+            known.trace = Some(Trace::of_id(*Uuid::now_v7().as_bytes()));
+            draft.stock_changed(&known.change());
+        }
+        writes.levels.push(known.into_write());
     }
+    writes.outbox = draft.map(Draft::finish);
     writes
+}
+
+/// Whether what is planned tells other systems of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Events {
+    /// It does not, which costs nothing.
+    Off,
+    /// Its events are written with it.
+    On,
+}
+
+impl Events {
+    fn draft(self) -> Option<Draft> {
+        (self == Self::On).then(Draft::new)
+    }
 }
 
 /// The levels and requests as the commands planned so far have left them.
@@ -81,6 +107,8 @@ pub(super) struct Planner {
     /// What the commands accepted so far have made.
     accepted: Accepted,
     writes: Writes,
+    /// The events of `writes`; those of levels come last.
+    draft: Option<Draft>,
 }
 
 /// A level that may be planned on.
@@ -90,12 +118,75 @@ struct Known {
     expected: Version,
     sku_known: bool,
     level: StockLevel,
+    available_before: i64,
+    low_before: bool,
+    /// Why it has moved since.
+    causes: Causes,
+    /// Who moved it first.
+    trace: Option<Trace>,
+}
+
+impl Known {
+    fn new(level: StockLevel, sku_known: bool) -> Self {
+        Self {
+            expected: level.version,
+            sku_known,
+            available_before: level.available(),
+            // What has never had stock cannot become low.
+            low_before: level.version == Version::NONE || level.low_stock(),
+            causes: Causes::default(),
+            trace: None,
+            level,
+        }
+    }
+
+    /// Moves the level on by one version and writes down how. The caller has checked
+    /// the bounds.
+    fn step(&mut self, kind: MovementKind, on_hand_delta: i64, now: Timestamp) -> Movement {
+        let level = &mut self.level;
+        level.on_hand += on_hand_delta;
+        level.version = level.version.next();
+        level.updated = now;
+        self.causes.add(kind);
+        Movement {
+            key: level.key.clone(),
+            version: level.version,
+            kind,
+            on_hand_delta,
+            reserved_delta: 0,
+            on_hand: level.on_hand,
+            reserved: level.reserved,
+            time: now,
+            order_id: None,
+            request_id: None,
+            note: String::new(),
+        }
+    }
+
+    /// What became of it, for its event.
+    fn change(&self) -> StockChange<'_> {
+        StockChange {
+            level: &self.level,
+            first: self.expected.next(),
+            available_before: self.available_before,
+            low_before: self.low_before,
+            causes: self.causes,
+            trace: self.trace.expect("whoever moved it has a trace"),
+        }
+    }
+
+    fn into_write(self) -> LevelWrite {
+        LevelWrite {
+            expected: self.expected,
+            level: self.level,
+        }
+    }
 }
 
 impl Planner {
     /// Knows no level yet. `earlier` is what the batch before this one makes, if it is
     /// still under way.
-    pub(super) fn new(now: Timestamp, earlier: Arc<Accepted>) -> Self {
+    pub(super) fn new(now: Timestamp, earlier: Arc<Accepted>, events: Events) -> Self {
         Self {
             now,
             levels: HashMap::new(),
@@ -106,6 +197,7 @@ impl Planner {
                 time: now,
                 ..Writes::default()
             },
+            draft: events.draft(),
         }
     }
 
@@ -115,11 +207,7 @@ impl Planner {
 
     /// Takes a level to plan on.
     pub(super) fn know(&mut self, loaded: LoadedLevel) {
-        let known = Known {
-            expected: loaded.level.version,
-            sku_known: loaded.sku_known,
-            level: loaded.level,
-        };
+        let known = Known::new(loaded.level, loaded.sku_known);
         self.levels.insert(known.level.key.clone(), known);
     }
 
@@ -139,7 +227,7 @@ impl Planner {
         }
         let (done, order_id, movement) = match &prepared.command {
             Command::CreateOrder(new) => {
-                let order = self.create_order(new)?;
+                let order = self.create_order(new, prepared.trace)?;
                 let done = Done::Order {
                     order: Arc::clone(&order),
                     replayed: false,
@@ -147,7 +235,7 @@ impl Planner {
                 (done, Some(order.order_id), None)
             }
             Command::AdjustStock(adjustment) => {
-                let (movement, level) = self.adjust_stock(adjustment)?;
+                let (movement, level) = self.adjust_stock(adjustment, prepared.trace)?;
                 let place = (movement.key.clone(), movement.version);
                 let done = Done::Adjusted {
                     movement,
@@ -200,7 +288,7 @@ impl Planner {
         }
     }
 
-    fn create_order(&mut self, new: &NewOrder) -> Result<Arc<Order>, Error> {
+    fn create_order(&mut self, new: &NewOrder, trace: Trace) -> Result<Arc<Order>, Error> {
         let mut takes = sum_lines(new);
         self.require_known(takes.iter().map(|take| take.key))?;
         let short: Vec<Shortfall> = takes
@@ -218,7 +306,7 @@ impl Planner {
             return Err(Error::InsufficientStock(short));
         }
         for take in &mut takes {
-            let mut movement = self.step(take.key, MovementKind::Ordered, -take.units);
+            let mut movement = self.step(take.key, MovementKind::Ordered, -take.units, trace);
             movement.order_id = Some(new.order_id);
             take.version = movement.version;
             self.writes.movements.push(Arc::new(movement));
@@ -244,12 +332,16 @@ impl Planner {
             version: 1,
         });
         self.writes.orders.push(Arc::clone(&order));
+        if let Some(draft) = &mut self.draft {
+            draft.order_created(&order, trace);
+        }
         Ok(order)
     }
 
     fn adjust_stock(
         &mut self,
         adjustment: &Adjustment,
+        trace: Trace,
     ) -> Result<(Arc<Movement>, StockLevel), Error> {
         let key = &adjustment.key;
         self.require_known(std::iter::once(key))?;
@@ -284,7 +376,7 @@ impl Planner {
                 ),
             }]));
         }
-        let mut movement = self.step(key, adjustment.kind, delta);
+        let mut movement = self.step(key, adjustment.kind, delta, trace);
         movement.request_id = Some(adjustment.request_id.clone());
         movement.note.clone_from(&adjustment.note);
         let movement = Arc::new(movement);
@@ -297,10 +389,17 @@ impl Planner {
         &self.levels[key].level
     }
 
-    fn step(&mut self, key: &LevelKey, kind: MovementKind, on_hand_delta: i64) -> Movement {
+    fn step(
+        &mut self,
+        key: &LevelKey,
+        kind: MovementKind,
+        on_hand_delta: i64,
+        trace: Trace,
+    ) -> Movement {
         let known = self.levels.get_mut(key);
         let known = known.expect("the caller has looked at the level");
-        step(&mut known.level, kind, on_hand_delta, self.now)
+        known.trace.get_or_insert(trace);
+        known.step(kind, on_hand_delta, self.now)
     }
 
     fn require_known<'k>(&self, keys: impl Iterator<Item = &'k LevelKey>) -> Result<(), Error> {
@@ -322,42 +421,16 @@ impl Planner {
     pub(super) fn finish(mut self) -> (Writes, Accepted) {
         let known = self.levels.into_values();
         let changed = known.filter(|known| known.level.version > known.expected);
-        self.writes.levels = changed
-            .map(|known| LevelWrite {
-                expected: known.expected,
-                level: known.level,
-            })
-            .collect();
-        self.writes
-            .levels
-            .sort_unstable_by(|a, b| a.level.key.cmp(&b.level.key));
+        let mut changed: Vec<Known> = changed.collect();
+        changed.sort_unstable_by(|a, b| a.level.key.cmp(&b.level.key));
+        if let Some(mut draft) = self.draft {
+            for known in &changed {
+                draft.stock_changed(&known.change());
+            }
+            self.writes.outbox = Some(draft.finish());
+        }
+        self.writes.levels = changed.into_iter().map(Known::into_write).collect();
         (self.writes, self.accepted)
-    }
-}
-
-/// Moves `level` on by one version and writes down how. The caller has checked
-/// the bounds.
-fn step(
-    level: &mut StockLevel,
-    kind: MovementKind,
-    on_hand_delta: i64,
-    now: Timestamp,
-) -> Movement {
-    level.on_hand += on_hand_delta;
-    level.version = level.version.next();
-    level.updated = now;
-    Movement {
-        key: level.key.clone(),
-        version: level.version,
-        kind,
-        on_hand_delta,
-        reserved_delta: 0,
-        on_hand: level.on_hand,
-        reserved: level.reserved,
-        time: now,
-        order_id: None,
-        request_id: None,
-        note: String::new(),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::plan::plan_thresholds;
+use super::plan::{Events, plan_thresholds};
 use super::{Context, Engine};
 use crate::clock;
 use crate::domain::{Product, Sku, StockLevel};
@@ -64,7 +64,7 @@ impl Engine {
 async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, StorageError> {
     let done = context
         .store
-        .transaction(async |tx| Ok(Verdict::Commit(write(tx, products).await?)))
+        .transaction(async |tx| Ok(Verdict::Commit(write(tx, products, context.events).await?)))
         .await;
     if matches!(done, Err(StorageError::Conflict { .. })) {
         context.memory.forget();
@@ -81,6 +81,7 @@ async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, 
 async fn write(
     tx: &mut WriteTx,
     products: &[Product],
+    events: Events,
 ) -> Result<(ProductsPut, Vec<StockLevel>), StorageError> {
     let asked: Vec<&Product> = products.iter().collect();
     let stored = tx.stored_products(&asked).await?;
@@ -103,7 +104,7 @@ async fn write(
     tx.upsert_products(&changed).await?;
     // Read after the products are locked, so that no level can be missed.
     let levels = tx.levels_with_old_threshold(&changed).await?;
-    let writes = plan_thresholds(levels, &changed, clock::now());
+    let writes = plan_thresholds(levels, &changed, clock::now(), events);
     if !writes.levels.is_empty() {
         tx.write(&writes, Guard::ByVersion).await?;
     }

@@ -56,7 +56,7 @@ fn plan_from_memory(context: &Context, queued: &Queued) -> Option<Plan> {
     if queued.reply.is_closed() || context.guarding.manner() != Manner::Ahead {
         return None;
     }
-    let mut planner = Planner::new(clock::now(), Arc::default());
+    let mut planner = Planner::new(clock::now(), Arc::default(), context.events);
     for key in queued.keys() {
         planner.know(context.memory.recall(key)?);
     }

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use prost_types::Timestamp as PbTimestamp;
+use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
 use crate::domain::{
     Adjustment, Change, Invalid, KeyToRead, LevelKey, Location, Movement, MovementKind, NewOrder,
     NewOrderLine, Order, OrderId, OrderState, Product, Quantity, RequestId, ServedFrom, Sku,
-    StockLevel, Timestamp, Version,
+    StockLevel, Timestamp, Trace, Version,
 };
 use crate::error::{Error, Violation};
 use crate::proto;
@@ -245,6 +246,11 @@ pub(super) fn products(request: proto::PutProductsRequest) -> Result<Vec<Product
         });
     }
     fields.finish(Some(products))
+}
+
+/// The trace that a call belongs to, if it says so.
+pub(super) fn trace(metadata: &MetadataMap) -> Option<Trace> {
+    metadata.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 
 pub(super) fn get_stock(request: &proto::GetStockRequest) -> Result<KeyToRead, Error> {

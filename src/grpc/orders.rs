@@ -32,12 +32,13 @@ impl OrderService for Orders {
         let outcomes = &self.counters.orders;
         let refuse = turn_down(outcomes);
         self.gate.pass().map_err(refuse)?;
+        let trace = convert::trace(request.metadata());
         let new = convert::new_order(request.into_inner()).map_err(refuse)?;
         let (request_id, order_id) = (new.request_id.clone(), new.order_id);
         // The one place that logs is the failure: a span for each order cost 2 % of all orders.
         let fail =
             |error| info_span!("create_order", %request_id, %order_id).in_scope(|| refuse(error));
-        match self.engine.submit(Command::CreateOrder(new)).await {
+        match self.engine.submit(Command::CreateOrder(new), trace).await {
             Ok(Done::Order { order, replayed }) => {
                 if replayed {
                     outcomes.replayed.add(1);

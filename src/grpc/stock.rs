@@ -68,10 +68,12 @@ impl InventoryService for Inventory {
         let outcomes = &self.counters.adjustments;
         let refuse = turn_down(outcomes);
         self.gate.pass().map_err(refuse)?;
+        let trace = convert::trace(request.metadata());
         let adjustment = convert::adjustment(request.into_inner()).map_err(refuse)?;
         let request_id = adjustment.request_id.clone();
         let fail = |error| info_span!("adjust_stock", %request_id).in_scope(|| refuse(error));
-        match self.engine.submit(Command::AdjustStock(adjustment)).await {
+        let command = Command::AdjustStock(adjustment);
+        match self.engine.submit(command, trace).await {
             Ok(Done::Adjusted {
                 movement,
                 level,

@@ -35,6 +35,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(step!("0001_initial")),
             Box::new(step!("0002_commit_batch")),
+            Box::new(step!("0003_outbox")),
             Box::new(step!("0004_order_lists")),
         ]
     }

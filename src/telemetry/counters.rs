@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::groups::{Commits, DISTRIBUTIONS, HintCounters, Locks, Pools, Queue, Watches};
+use super::groups::{
+    Commits, DISTRIBUTIONS, HintCounters, Locks, Pools, Queue, RelayCounters, Watches,
+};
 use super::instruments::{Counter, Gauge};
 use super::outcomes::Outcomes;
 use super::registry::Registry;
@@ -50,6 +52,8 @@ pub struct Counters {
     pub watches: Watches,
     /// Hints between instances.
     pub hints: HintCounters,
+    /// Events on their way to Kafka.
+    pub relay: RelayCounters,
     stock_negative: Gauge,
     reserved_mismatch: Gauge,
     /// Those that were asked for, by name.
@@ -98,6 +102,7 @@ impl Default for Counters {
             pools: Pools::new(r),
             watches: Watches::new(r),
             hints: HintCounters::new(r),
+            relay: RelayCounters::new(r),
             stock_negative: r.gauge(
                 "stockroom_stock_negative",
                 &[],

@@ -14,7 +14,9 @@ mod registry;
 mod replicas;
 
 pub use counters::{Counters, keep_up_forever};
-pub use groups::{Commits, Goodbyes, HintCounters, Locks, Pool, Pools, Queue, Watches};
+pub use groups::{
+    Commits, Goodbyes, HintCounters, Locks, Pool, Pools, Queue, RelayCounters, Watches,
+};
 pub use instruments::{Counter, Gauge, Held, Histogram, Sampled};
 pub use log::init;
 pub use outcomes::Outcomes;

@@ -25,6 +25,7 @@ mod client;
 mod crash;
 mod deadlines;
 mod errors;
+mod events;
 mod every_change;
 mod faults;
 mod guards;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 const STOPPED: &str = "stopped";
 
 /// Runs the server and removes its folder when it has ended well and for good.
-/// `$1` is the folder, `$2` the signal that ends the server well, the rest the server's
-/// command. The kernel sends TERM to the shell when the thread that spawned it ends,
+/// `$1` is the folder, `$2` the signal that ends the server well (KILL for one that keeps
+/// nothing, which reaches it even while it is stopped), the rest the server's command. The kernel sends TERM to the shell when the thread that spawned it ends,
 /// which interrupts `wait`, and `$2` to the server should somebody kill the shell. Not
 /// INT to the shell: in a run that was started in the background it cannot be trapped.
 const GUARD: &str = r#"
@@ -22,7 +22,7 @@ trap 'kill -$signal $server 2>/dev/null' INT TERM
 setpriv --pdeathsig $signal "$@" & server=$!
 wait $server; code=$?
 while [ -d /proc/$server ]; do wait $server; code=$?; done
-[ $code -ne 0 ] || [ -e "$folder/stopped" ] || rm -rf "$folder"
+case $code$signal in 0*|137KILL) [ -e "$folder/stopped" ] || rm -rf "$folder";; esac
 "#;
 
 /// The folder of one server.

@@ -5,5 +5,6 @@
 //! nothing of Stockroom; each user includes this folder by its path.
 
 mod folder;
+pub(crate) mod kafka;
 pub(crate) mod postgres;
 mod replica;

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::write;
 use crate::domain::{LevelKey, LevelTake, LoadedLevel, RequestId, StockLevel, Version, Writes};
 use crate::engine::Prepared;
-use crate::engine::plan::{Plan, Planner};
+use crate::engine::plan::{Events, Plan, Planner};
 use crate::storage::{Guard, StorageError, Store, Verdict, WriteTx};
 
 /// Commits `hint`, the plan of `commands`, or one that does the same from where the
@@ -94,7 +94,11 @@ fn plan_again(
     {
         return Ok(hint);
     }
-    let mut planner = Planner::new(hint.writes.time, Arc::default());
+    let events = match hint.writes.outbox {
+        Some(_) => Events::On,
+        None => Events::Off,
+    };
+    let mut planner = Planner::new(hint.writes.time, Arc::default(), events);
     for take in takes {
         planner.know(before(take, &taken[&take.key]));
     }

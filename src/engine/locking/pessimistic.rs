@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::{Draft, write};
 use crate::domain::{LevelKey, Timestamp};
-use crate::engine::plan::{Plan, Planner};
+use crate::engine::plan::{Events, Plan, Planner};
 use crate::engine::queue::Queued;
 use crate::storage::{Guard, StorageError, Store, Verdict};
 
@@ -23,10 +23,11 @@ pub(in crate::engine) async fn commit(
     batch: &[Queued],
     keys: &[LevelKey],
     now: Timestamp,
+    events: Events,
 ) -> Result<Plan, StorageError> {
     store
         .transaction(async |tx| {
-            let mut planner = Planner::new(now, Arc::default());
+            let mut planner = Planner::new(now, Arc::default(), events);
             for level in tx.lock_levels(keys).await? {
                 planner.know(level);
             }

@@ -18,6 +18,11 @@ const COMMIT_BATCH: &str = "\
 SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
                     $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)";
 
+/// The same with the events of the batch.
+const COMMIT_BATCH_WITH_EVENTS: &str = "\
+SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)";
+
 /// `place` is the key's in the question. The rows come, and are locked, in the order
 /// of the keys.
 const LOCK_LEVELS: &str = "\
@@ -51,7 +56,11 @@ pub(super) async fn write(
         Guard::ByVersion => existing,
         Guard::Taken => Vec::new(),
     };
-    let statement = query(COMMIT_BATCH)
+    let text = match &writes.outbox {
+        Some(_) => COMMIT_BATCH_WITH_EVENTS,
+        None => COMMIT_BATCH,
+    };
+    let statement = query(text)
         .bind(writes.time.us())
         .bind(column(&requests, |w| w.request_id.as_str()))
         .bind(column(&requests, |w| &w.fingerprint.as_bytes()[..]))
@@ -84,6 +93,10 @@ pub(super) async fn write(
         .bind(sparse(&movements, |m| given(&m.note)));
     let statement = bind_levels(bind_levels(statement, &new), &existing)
         .bind(column(&existing, |w| w.expected.number()));
+    let statement = match &writes.outbox {
+        Some(events) => statement.bind(events.as_slice()),
+        None => statement,
+    };
     statement.execute(connection).await?;
     Ok(())
 }

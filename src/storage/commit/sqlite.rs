@@ -54,6 +54,8 @@ FROM (SELECT column1 AS sku, column2 AS location, column3 AS on_hand, column4 AS
 WHERE stock_level.sku = n.sku AND stock_level.location = n.location
   AND stock_level.version = n.expected";
 
+const INSERT_EVENTS: &str = "INSERT INTO outbox (created_us, body) VALUES (?, ?)";
+
 /// Most rows of one statement. Those of the widest table are 22,528 parameters;
 /// SQLite takes 32,766.
 const ROWS_MAX: usize = 2_048;
@@ -101,6 +103,11 @@ pub(super) async fn write(
         movement_row,
     )
     .await?;
+    if let Some(events) = &writes.outbox {
+        let statement = query(INSERT_EVENTS).bind(writes.time.us());
+        let statement = statement.bind(events.as_slice());
+        statement.execute(connection).await?;
+    }
     Ok(())
 }
 

@@ -1,0 +1,180 @@
+//! The relay: moves the outbox to Kafka.
+//!
+//! One instance at a time does it, the leader; the others wait for it to be gone. It takes
+//! rows in the order of their ids and always begins at the lowest that it does not have
+//! on its way (ids of commits that share no level become visible in any order), hands
+//! their events to one producer, and deletes a row when Kafka has acknowledged all of it.
+//! So an event is delivered at least once; of each key, what a reader sees first is in
+//! order and without a gap, whatever dies in between: a relay that begins again does so
+//! at or before the first event that nobody has acknowledged.
+//!
+//! It runs on a thread of its own and touches nothing that orders wait for. When Kafka is
+//! away the outbox grows, the metrics say so, and nothing else happens.
+
+mod refused;
+mod sending;
+mod waiting;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::runtime;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::sending::Sending;
+use self::waiting::{Waited, measure};
+use crate::config::EventsConfig;
+use crate::error::chain;
+use crate::kafka::Topics;
+use crate::storage::{Role, Store};
+use crate::telemetry::{Counters, RelayCounters};
+
+/// The pause before a relay that failed begins again.
+const BEGIN_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the relay gets beyond its time to drain, to delete what was sent and to leave.
+const LEAVE_GRACE: Duration = Duration::from_millis(500);
+
+/// A handle on the relay of this instance.
+#[derive(Debug)]
+pub struct Relay {
+    wake: Arc<Notify>,
+    /// Dropped, it stops as well.
+    stop: DropGuard,
+    drain_timeout: Duration,
+    ended: oneshot::Receiver<()>,
+}
+
+/// What the parts of a relay share.
+struct Context {
+    store: Store,
+    config: EventsConfig,
+    brokers: String,
+    topics: Topics,
+    counters: RelayCounters,
+    /// Told of commits, and of what became of events.
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+impl Relay {
+    /// Starts it, if there is somebody to tell.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        store: &Store,
+        config: &EventsConfig,
+        counters: &Counters,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(brokers) = config.brokers() else {
+            return Ok(None);
+        };
+        let (wake, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let context = Context {
+            store: store.clone(),
+            brokers: brokers.to_owned(),
+            topics: Topics::new(&config.topic_prefix),
+            config: config.clone(),
+            counters: counters.relay.clone(),
+            wake: Arc::clone(&wake),
+            stop: stop.clone(),
+        };
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the relay")?;
+        let (end, ended) = oneshot::channel();
+        thread::Builder::new()
+            .name("relay".to_owned())
+            .spawn(move || {
+                runtime.block_on(context.run());
+                let _ = end.send(());
+                // A question to a frozen broker may still wait for its answer.
+                runtime.shutdown_background();
+            })
+            .context("cannot start the relay")?;
+        Ok(Some(Self {
+            wake,
+            stop: stop.drop_guard(),
+            drain_timeout: config.drain_timeout(),
+            ended,
+        }))
+    }
+
+    /// What to call after each commit; costs next to nothing.
+    pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
+        let wake = Arc::clone(&self.wake);
+        move || wake.notify_one()
+    }
+
+    /// Sends what is left, within `events.drain_timeout_ms`, and lets another instance
+    /// lead. To be called when there are no more commits.
+    pub async fn end(self) {
+        drop(self.stop);
+        let deadline = Instant::now() + self.drain_timeout + LEAVE_GRACE;
+        if timeout_at(deadline, self.ended).await.is_err() {
+            tracing::warn!("the relay was still busy when its time to end was over");
+        }
+    }
+}
+
+impl Context {
+    /// Leads whenever nobody else does, until it is told to stop.
+    async fn run(self) {
+        let leadership = self.store.leadership(Role::Relay);
+        let mut outbox = self.store.outbox();
+        while !self.stop.is_cancelled() {
+            let lead = tokio::select! {
+                lead = leadership.acquire() => lead,
+                () = measure(&mut outbox, &self.counters) => unreachable!("it measures for ever"),
+                () = self.stop.cancelled() => return,
+            };
+            self.lead(lead).await;
+        }
+    }
+
+    /// Relays as long as it leads.
+    async fn lead(&self, mut lead: crate::storage::Lead) {
+        tracing::info!("relaying events to Kafka");
+        let active = self.counters.active.hold(1);
+        tokio::select! {
+            () = self.relay() => {}
+            () = lead.lost() => tracing::warn!("the relay has lost its lead"),
+        }
+        drop(active);
+        lead.leave().await;
+    }
+
+    /// Returns when it is told to stop and has drained.
+    async fn relay(&self) {
+        let mut again = false;
+        let mut sending = Sending::new(self);
+        loop {
+            if again {
+                self.counters.restarts.add(1);
+                tokio::select! {
+                    () = sleep(BEGIN_AGAIN) => {}
+                    () = self.stop.cancelled() => return,
+                }
+            }
+            again = true;
+            match self.ready(&mut sending).await {
+                Waited::Ready => {}
+                Waited::Failed => continue,
+                Waited::Stopped => return,
+            }
+            match sending.run().await {
+                Ok(()) => return,
+                Err(trouble) => {
+                    self.counters.failures.add(1);
+                    tracing::warn!(error = chain(&trouble), "the relay begins again");
+                }
+            }
+        }
+    }
+}

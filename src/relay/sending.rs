@@ -1,0 +1,289 @@
+//! Sending: rows from the outbox, receipts from Kafka, and rows deleted.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout};
+use uuid::Uuid;
+
+use super::Context;
+use super::refused::Refused;
+use super::waiting::{MEASURE_INTERVAL, look};
+use crate::events::{Corrupt, Row};
+use crate::kafka::{Fate, KafkaError, Pace, Publisher, Receipt};
+use crate::storage::{Outbox, OutboxRow, Room, StorageError};
+
+/// Least time between two looks at the outbox: what the commits in it leave behind is
+/// taken with one statement, which costs two instances of a hot product nothing then.
+const ROUND: Duration = Duration::from_millis(10);
+
+/// After a refusal, events travel one by one for so long, and twice as long each time, up
+/// to the longest: a topic that takes less than a batch would otherwise refuse over and
+/// over.
+const ONE_BY_ONE: Duration = Duration::from_secs(30);
+const ONE_BY_ONE_MAX: Duration = Duration::from_secs(600);
+
+/// Silence of Kafka's that is worth a line in the log.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Why the relay begins again. What was under way is sent again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("kafka gave up: {0}")]
+    Lost(String),
+    #[error("kafka refuses events: {0}")]
+    Refused(String),
+    #[error("kafka has acknowledged nothing for {} ms", .0.as_millis())]
+    Silent(Duration),
+    #[error("the outbox cannot be read")]
+    Store(#[from] StorageError),
+    #[error("row {0} of the outbox")]
+    Corrupt(i64, #[source] Corrupt),
+    #[error("there is no producer")]
+    NoProducer,
+    #[error("events go one by one from here on, or no longer")]
+    OtherPace,
+}
+
+/// A row whose events are on their way.
+struct Sent {
+    row: OutboxRow,
+    receipt: Arc<Receipt>,
+    /// The events that were not sent, by their place.
+    held: Vec<u32>,
+}
+
+/// The state of a relay that leads.
+pub(super) struct Sending<'a> {
+    context: &'a Context,
+    outbox: Outbox,
+    publisher: Option<Publisher>,
+    pace: Pace,
+    /// Until when events go one by one, and for how long the next time.
+    careful_until: Instant,
+    careful_for: Duration,
+    /// In the order in which they were sent.
+    sent: VecDeque<Sent>,
+    sent_bytes: usize,
+    /// Rows that Kafka has, to be deleted.
+    done: Vec<i64>,
+    refused: Refused,
+    /// When Kafka last acknowledged something, or had nothing to.
+    heard: Instant,
+    said_silent: bool,
+    measured: Instant,
+}
+
+impl<'a> Sending<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        let now = Instant::now();
+        Self {
+            outbox: context.store.outbox(),
+            publisher: None,
+            pace: Pace::Batched,
+            careful_until: now,
+            careful_for: ONE_BY_ONE,
+            sent: VecDeque::new(),
+            sent_bytes: 0,
+            done: Vec::new(),
+            refused: Refused::new(context.config.refused_retry()),
+            heard: now,
+            said_silent: false,
+            measured: now,
+            context,
+        }
+    }
+
+    /// A producer at the pace that is due.
+    pub(super) fn connect(&mut self, store_id: Uuid) -> Result<Publisher, KafkaError> {
+        self.pace = if Instant::now() < self.careful_until {
+            Pace::OneByOne
+        } else {
+            Pace::Batched
+        };
+        let context = self.context;
+        let wake = Arc::clone(&context.wake);
+        let topics = context.topics.clone();
+        Publisher::new(&context.brokers, topics, store_id, self.pace, wake)
+    }
+
+    /// Begins with this producer.
+    pub(super) fn begin(&mut self, publisher: Publisher) {
+        self.publisher = Some(publisher);
+        self.heard = Instant::now();
+    }
+
+    /// Keeps the gauges of the outbox true while nothing is sent.
+    pub(super) async fn look_at_outbox(&mut self) {
+        look(&mut self.outbox, &self.context.counters).await;
+        self.measured = Instant::now();
+    }
+
+    /// Moves rows until there is trouble, or the server ends and all are moved or the
+    /// time for that is over.
+    pub(super) async fn run(&mut self) -> Result<(), Trouble> {
+        let done = self.rounds().await;
+        if done.is_err() {
+            // The successor begins at the first row that is not done.
+            self.sent.clear();
+            self.sent_bytes = 0;
+        }
+        if let Some(publisher) = self.publisher.take() {
+            publisher.close();
+        }
+        done
+    }
+
+    async fn rounds(&mut self) -> Result<(), Trouble> {
+        let context = self.context;
+        let mut deadline = None;
+        loop {
+            let next = Instant::now() + ROUND;
+            self.settle()?;
+            let took = self.take().await?;
+            if context.stop.is_cancelled() {
+                let drained = !took && self.sent.is_empty() && self.done.is_empty();
+                let until = *deadline
+                    .get_or_insert_with(|| Instant::now() + context.config.drain_timeout());
+                if drained || Instant::now() >= until {
+                    return Ok(());
+                }
+            }
+            if self.measured.elapsed() >= MEASURE_INTERVAL {
+                self.look_at_outbox().await;
+            }
+            if !took && self.done.is_empty() {
+                let wait = context.wake.notified();
+                tokio::select! {
+                    _ = timeout(context.config.relay_poll(), wait) => {}
+                    () = context.stop.cancelled(), if deadline.is_none() => {}
+                }
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    /// Looks what became of what was sent.
+    fn settle(&mut self) -> Result<(), Trouble> {
+        let before = self.sent.len();
+        let mut trouble = None;
+        for sent in mem::take(&mut self.sent) {
+            match sent.receipt.fate() {
+                Fate::Acknowledged => {
+                    self.sent_bytes -= sent.row.body.len();
+                    if self.refused.settle(sent.row.id, sent.held) {
+                        self.done.push(sent.row.id);
+                    }
+                }
+                Fate::Pending => self.sent.push_back(sent),
+                Fate::Refused(events, why) => {
+                    self.refused(&sent.row, &events, &why)?;
+                    trouble = Some(Trouble::Refused(why));
+                }
+                Fate::Lost(why) => trouble = trouble.or(Some(Trouble::Lost(why))),
+            }
+        }
+        if let Some(trouble) = trouble {
+            return Err(trouble);
+        }
+        self.check_silence(before)
+    }
+
+    /// Stops the keys of what was refused alone. What was refused in company may have
+    /// been innocent: it is sent again one by one.
+    fn refused(&mut self, row: &OutboxRow, events: &[u32], why: &str) -> Result<(), Trouble> {
+        if self.pace == Pace::OneByOne {
+            let parsed = Row::parse(&row.body).map_err(|e| Trouble::Corrupt(row.id, e))?;
+            for place in events {
+                let event = &parsed.events[*place as usize];
+                let (topic, key) = (event.topic.name(), event.key);
+                tracing::error!(topic, ?key, why, "kafka refuses an event; its key stops");
+                self.refused.stop(event);
+            }
+            let keys = self.refused.keys();
+            self.context.counters.keys_stopped.set(keys as i64);
+        } else {
+            self.careful_for = (self.careful_for * 2).min(ONE_BY_ONE_MAX);
+        }
+        self.careful_until = Instant::now() + self.careful_for / 2;
+        Ok(())
+    }
+
+    fn check_silence(&mut self, before: usize) -> Result<(), Trouble> {
+        if self.sent.is_empty() || self.sent.len() < before {
+            self.heard = Instant::now();
+            if mem::take(&mut self.said_silent) {
+                tracing::info!("kafka acknowledges events again");
+            }
+        }
+        let silence = self.heard.elapsed();
+        if silence >= self.context.config.ack_timeout() {
+            return Err(Trouble::Silent(silence));
+        }
+        if silence >= SILENCE && !mem::replace(&mut self.said_silent, true) {
+            tracing::warn!("kafka acknowledges nothing; events wait in the outbox");
+        }
+        Ok(())
+    }
+
+    /// Deletes what is done, takes what there is room for, and sends it. Whether there
+    /// was anything.
+    async fn take(&mut self) -> Result<bool, Trouble> {
+        let room = self.room()?;
+        let busy: Vec<i64> = self
+            .sent
+            .iter()
+            .map(|sent| sent.row.id)
+            .chain(self.refused.rows())
+            .collect();
+        let rows = self.outbox.take(&self.done, &busy, room).await?;
+        self.done.clear();
+        let took = !rows.is_empty();
+        for row in rows {
+            self.send(row)?;
+        }
+        Ok(took)
+    }
+
+    /// How much more may be on its way.
+    fn room(&mut self) -> Result<Room, Trouble> {
+        let config = &self.context.config;
+        let nothing = Room { rows: 0, bytes: 0 };
+        let careful = Instant::now() < self.careful_until;
+        let other_pace = self.pace == Pace::OneByOne && !careful;
+        if other_pace || self.refused.is_due() {
+            // Once nothing is under way, so that nothing is sent twice.
+            if !self.sent.is_empty() || !self.done.is_empty() {
+                return Ok(nothing);
+            }
+            if self.refused.is_due() {
+                self.refused.offer();
+                self.context.counters.keys_stopped.set(0);
+                self.careful_until = Instant::now() + ONE_BY_ONE / 2;
+            }
+            return Err(Trouble::OtherPace);
+        }
+        if self.refused.is_full() || self.sent_bytes >= config.relay_bytes_max {
+            return Ok(nothing);
+        }
+        Ok(Room {
+            rows: config.relay_commits_max.saturating_sub(self.sent.len()),
+            bytes: config.relay_bytes_max - self.sent_bytes,
+        })
+    }
+
+    fn send(&mut self, row: OutboxRow) -> Result<(), Trouble> {
+        let parsed = Row::parse(&row.body).map_err(|e| Trouble::Corrupt(row.id, e))?;
+        let publisher = self.publisher.as_ref().ok_or(Trouble::NoProducer)?;
+        let (places, held) = self.refused.divide(row.id, &parsed.events);
+        let receipt = Receipt::new(places.len());
+        self.context.counters.published.add(places.len() as u64);
+        let events = &parsed.events;
+        publisher.send(row.id, row.created, events, places.into_iter(), &receipt);
+        self.sent_bytes += row.body.len();
+        self.sent.push_back(Sent { row, receipt, held });
+        Ok(())
+    }
+}

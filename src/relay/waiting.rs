@@ -1,0 +1,113 @@
+//! What the relay waits for before it sends, and what it shows meanwhile.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::future::FutureExt as _;
+
+use super::Context;
+use super::sending::Sending;
+use crate::clock;
+use crate::error::chain;
+use crate::kafka::{Publisher, Unreachable};
+use crate::storage::Outbox;
+use crate::telemetry::RelayCounters;
+
+/// How often a topic that is missing is looked for.
+const TOPICS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the outbox is measured.
+pub(super) const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why waiting ended.
+pub(super) enum Waited {
+    /// All is there.
+    Ready,
+    /// Something is not: begin again.
+    Failed,
+    /// The server ends.
+    Stopped,
+}
+
+impl Context {
+    /// Gives `sending` a producer, once Kafka answers and has all topics.
+    pub(super) async fn ready(&self, sending: &mut Sending<'_>) -> Waited {
+        let store_id = match self.store.store_id().await {
+            Ok(store_id) => store_id,
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "the store has no id yet");
+                return Waited::Failed;
+            }
+        };
+        let publisher = match sending.connect(store_id) {
+            Ok(publisher) => publisher,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "no client for Kafka");
+                return Waited::Failed;
+            }
+        };
+        self.find_topics(publisher, sending).await
+    }
+
+    /// A missing topic holds all events back: a row is gone from the outbox when all of
+    /// its events are, and every order has one in two topics.
+    async fn find_topics(&self, publisher: Publisher, sending: &mut Sending<'_>) -> Waited {
+        let mut said = None;
+        let mut publisher = publisher;
+        loop {
+            let asked = tokio::task::spawn_blocking(move || {
+                let missing = publisher.missing_topics();
+                (publisher, missing)
+            });
+            // Dropped, the question ends by itself.
+            let Some(asked) = asked.with_cancellation_token(&self.stop).await else {
+                return Waited::Stopped;
+            };
+            let missing;
+            (publisher, missing) = match asked {
+                Ok(answer) => answer,
+                Err(_) => return Waited::Failed,
+            };
+            let missing_now = missing.as_ref().map_or(0, Vec::len);
+            self.counters.topics_missing.set(missing_now as i64);
+            let problem = match missing {
+                Ok(missing) if missing.is_empty() => {
+                    sending.begin(publisher);
+                    return Waited::Ready;
+                }
+                Ok(missing) => format!("there is no topic {}", missing.join(", ")),
+                Err(Unreachable { .. }) => "kafka does not answer".to_owned(),
+            };
+            if said.as_ref() != Some(&problem) {
+                tracing::warn!(problem, "events wait in the outbox");
+                said = Some(problem);
+            }
+            sending.look_at_outbox().await;
+            tokio::select! {
+                () = sleep(TOPICS_INTERVAL) => {}
+                () = self.stop.cancelled() => return Waited::Stopped,
+            }
+        }
+    }
+}
+
+/// Keeps the gauges of the outbox true for ever, also where another instance relays.
+pub(super) async fn measure(outbox: &mut Outbox, counters: &RelayCounters) {
+    loop {
+        look(outbox, counters).await;
+        sleep(MEASURE_INTERVAL).await;
+    }
+}
+
+/// Sets the gauges of the outbox once.
+pub(super) async fn look(outbox: &mut Outbox, counters: &RelayCounters) {
+    // A database that is away, or has no schema yet, is reported elsewhere.
+    let Ok(backlog) = outbox.backlog().await else {
+        return;
+    };
+    let age = backlog
+        .oldest
+        .map_or(0, |oldest| clock::now().us() - oldest.us());
+    counters.outbox_rows.set(backlog.rows);
+    counters.outbox_age_seconds.set(age.max(0) / 1_000_000);
+}

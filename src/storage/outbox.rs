@@ -1,0 +1,231 @@
+//! The outbox as the relay sees it: rows to send, and rows to delete.
+//!
+//! Owns a connection of its own on PostgreSQL, made anew after each failure: the relay
+//! works on a thread of its own, and its statements stand in nobody's way. What it
+//! deletes need not be on disk at once: a row that comes back is sent again, no more.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::{ConnectOptions, PgConnection, SqlitePool, query, query_as};
+use tokio::time::timeout;
+
+use super::{Connection, StorageError, Store};
+use crate::domain::Timestamp;
+
+/// How long connecting or a statement may take, each of which takes milliseconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Deletes `$1` and takes the lowest rows that are not among `$2`, up to `$3` of them
+/// and until they have `$4` bytes. The SELECT sees the table as it was before the DELETE.
+/// `octet_length` of a body that lies out of line reads its pointer alone.
+const TAKE_POSTGRES: &str = "\
+WITH sent AS (DELETE FROM outbox WHERE outbox_id = ANY ($1))
+SELECT outbox_id, created_us, body
+FROM (SELECT outbox_id, created_us, body,
+             sum(octet_length(body)) OVER (ORDER BY outbox_id) - octet_length(body) AS before
+      FROM (SELECT outbox_id, created_us, body FROM outbox
+            WHERE outbox_id <> ALL ($2) ORDER BY outbox_id LIMIT $3) AS lowest) AS counted
+WHERE before < $4
+ORDER BY outbox_id";
+
+const TAKE_SQLITE: &str = "\
+SELECT outbox_id, created_us, body
+FROM (SELECT outbox_id, created_us, body,
+             sum(length(body)) OVER (ORDER BY outbox_id) - length(body) AS before
+      FROM (SELECT outbox_id, created_us, body FROM outbox
+            WHERE outbox_id NOT IN (SELECT value FROM json_each($1)) ORDER BY outbox_id LIMIT $2))
+WHERE before < $3
+ORDER BY outbox_id";
+
+const DELETE_SQLITE: &str =
+    "DELETE FROM outbox WHERE outbox_id IN (SELECT value FROM json_each($1))";
+
+/// Both ends of the index, whatever lies between them.
+const BACKLOG: &str = "\
+SELECT low.outbox_id, low.created_us, high.outbox_id
+FROM (SELECT outbox_id, created_us FROM outbox ORDER BY outbox_id LIMIT 1) AS low,
+     (SELECT outbox_id FROM outbox ORDER BY outbox_id DESC LIMIT 1) AS high";
+
+/// The events of one commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxRow {
+    /// Rises with the versions of each level.
+    pub id: i64,
+    /// When it was committed.
+    pub created: Timestamp,
+    /// As `events` encodes them.
+    pub body: Vec<u8>,
+}
+
+/// How much is in the outbox.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Rows, or a few more: ids that were drawn and not used are counted.
+    pub rows: i64,
+    /// When the oldest was committed.
+    pub oldest: Option<Timestamp>,
+}
+
+/// How much is to be taken at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Rows.
+    pub rows: usize,
+    /// Bytes of bodies; one row is taken even if it has more.
+    pub bytes: usize,
+}
+
+/// A way to the outbox.
+#[derive(Debug)]
+pub struct Outbox {
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Postgres {
+        options: Box<PgConnectOptions>,
+        connection: Option<PgConnection>,
+    },
+    Sqlite {
+        readers: SqlitePool,
+        writer: SqlitePool,
+    },
+}
+
+impl Store {
+    /// The outbox of this store. Connects when it is first used.
+    pub fn outbox(&self) -> Outbox {
+        let way = match Connection::of(&self.writer()) {
+            Connection::Postgres(pool) => {
+                let options = PgConnectOptions::clone(&pool.connect_options());
+                let options = options
+                    .application_name("stockroom relay")
+                    .options([("synchronous_commit", "off")]);
+                Way::Postgres {
+                    options: Box::new(options),
+                    connection: None,
+                }
+            }
+            Connection::Sqlite(writer) => Way::Sqlite {
+                readers: self.readers().get_sqlite_connection_pool().clone(),
+                writer,
+            },
+        };
+        Outbox { way }
+    }
+}
+
+impl Outbox {
+    /// Deletes the rows `sent`, and takes the lowest that are neither among them nor
+    /// `busy`, in ascending order.
+    ///
+    /// # Errors
+    /// The database failed; rows may have been deleted.
+    pub async fn take(
+        &mut self,
+        sent: &[i64],
+        busy: &[i64],
+        room: Room,
+    ) -> Result<Vec<OutboxRow>, StorageError> {
+        let rows_max = i64::try_from(room.rows).unwrap_or(i64::MAX);
+        let bytes_max = i64::try_from(room.bytes).unwrap_or(i64::MAX);
+        let left_out = [sent, busy].concat();
+        let rows: Vec<(i64, i64, Vec<u8>)> = match &mut self.way {
+            Way::Postgres {
+                options,
+                connection,
+            } => {
+                on(options, connection, async |connection| {
+                    query_as(TAKE_POSTGRES)
+                        .bind(sent)
+                        .bind(left_out)
+                        .bind(rows_max)
+                        .bind(bytes_max)
+                        .fetch_all(connection)
+                        .await
+                })
+                .await?
+            }
+            Way::Sqlite { readers, writer } => {
+                if !sent.is_empty() {
+                    let statement = query(DELETE_SQLITE).bind(json(sent));
+                    statement.execute(&*writer).await?;
+                }
+                if room.rows == 0 {
+                    return Ok(Vec::new());
+                }
+                query_as(TAKE_SQLITE)
+                    .bind(json(&left_out))
+                    .bind(rows_max)
+                    .bind(bytes_max)
+                    .fetch_all(&*readers)
+                    .await?
+            }
+        };
+        let row = |(id, created_us, body)| OutboxRow {
+            id,
+            created: Timestamp::from_us(created_us),
+            body,
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// How much is in it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn backlog(&mut self) -> Result<Backlog, StorageError> {
+        let ends: Option<(i64, i64, i64)> = match &mut self.way {
+            Way::Postgres {
+                options,
+                connection,
+            } => {
+                on(options, connection, async |connection| {
+                    query_as(BACKLOG).fetch_optional(connection).await
+                })
+                .await?
+            }
+            Way::Sqlite { readers, .. } => query_as(BACKLOG).fetch_optional(&*readers).await?,
+        };
+        Ok(
+            ends.map_or_else(Backlog::default, |(low, created_us, high)| Backlog {
+                rows: high - low + 1,
+                oldest: Some(Timestamp::from_us(created_us)),
+            }),
+        )
+    }
+}
+
+/// Does `work` on the connection, within [`ANSWER_TIMEOUT`]; one that fails is dropped.
+async fn on<T>(
+    options: &PgConnectOptions,
+    kept: &mut Option<PgConnection>,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sea_orm::SqlxError>,
+) -> Result<T, StorageError> {
+    let connection = kept.take();
+    let done = timeout(ANSWER_TIMEOUT, async {
+        let mut connection = match connection {
+            Some(connection) => connection,
+            None => options.connect().await?,
+        };
+        let done = work(&mut connection).await?;
+        Ok::<_, sea_orm::SqlxError>((done, connection))
+    });
+    match done.await {
+        Ok(done) => {
+            let (done, connection) = done?;
+            *kept = Some(connection);
+            Ok(done)
+        }
+        Err(_) => {
+            let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
+            Err(sea_orm::SqlxError::Io(silent).into())
+        }
+    }
+}
+
+fn json(ids: &[i64]) -> String {
+    serde_json::Value::from_iter(ids.iter().copied()).to_string()
+}

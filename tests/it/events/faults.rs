@@ -1,0 +1,240 @@
+//! Whatever dies, Kafka is told everything that was committed, in order, and orders do
+//! not wait for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use stockroom::client::{Client, Retrying};
+use tokio::time::Instant;
+
+use super::told::{Told, orders_of, private_kafka, shared_kafka};
+use crate::api::{order, stock};
+use crate::chaos;
+use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::process::Server;
+
+on_each_store! {
+    a_broker_that_is_killed_and_comes_back_is_told_everything,
+    a_broker_that_freezes_is_told_everything,
+    a_shutdown_does_not_wait_for_a_frozen_broker,
+}
+
+mod instances {
+    on_postgres! {
+        a_relay_that_is_killed_between_publishing_and_deleting_loses_nothing,
+        another_instance_relays_within_five_seconds_of_a_freeze,
+    }
+
+    use super::*;
+
+    async fn a_relay_that_is_killed_between_publishing_and_deleting_loses_nothing(
+        store: StoreKind,
+    ) {
+        let Some(kafka) = shared_kafka() else { return };
+        let told = Told::on(kafka).await;
+        let home = Home::new(store);
+        let options = told.options();
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let first = Server::start_with(home.clone(), &options).await;
+        let second = Server::start_with(home.clone(), &options).await;
+        let client = second.client().await;
+        stock(&client, "sku", 1_000).await;
+        let drained = "SELECT count(*) FROM outbox";
+        eventually("it relays", async || home.sql(drained) == "0").await;
+        // Who deletes waits, so all that is acknowledged from here on is still there.
+        home.sql(
+            "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN PERFORM pg_sleep(60); RETURN OLD; END $$; \
+             CREATE TRIGGER wait BEFORE DELETE ON outbox FOR EACH ROW EXECUTE FUNCTION wait()",
+        );
+        let before = told.read().await.len();
+        let made = client.create_order(order("o", &[("sku", 1)]));
+        made.await.unwrap();
+        eventually("it is published", async || {
+            told.read().await.len() == before + 2
+        })
+        .await;
+        // Whichever of the two relays.
+        first.kill();
+        second.kill();
+        home.sql("DROP TRIGGER wait ON outbox");
+        let _third = Server::start_with(home.clone(), &options).await;
+        let heard = told.check(&home, &orders_of(&home)).await;
+        let ids: BTreeSet<&str> = heard.iter().map(|it| &*it.headers["ce_id"]).collect();
+        assert_eq!(heard.len(), ids.len() + 2, "the order is told twice");
+    }
+
+    async fn another_instance_relays_within_five_seconds_of_a_freeze(store: StoreKind) {
+        const TAKEN_OVER: Duration = Duration::from_secs(5);
+        let Some(kafka) = shared_kafka() else { return };
+        let told = Told::on(kafka).await;
+        let home = Home::new(store);
+        let options = told.options();
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let first = Server::start_with(home.clone(), &options).await;
+        let leads = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
+            WHERE locktype = 'advisory' AND granted AND application_name = 'stockroom relay lock'";
+        eventually("the first relays", async || home.sql(leads) == "1").await;
+        let second = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+        stock(&second.client, "sku", 100).await;
+        assert_eq!(second.counters.relay.active.get(), 0);
+        first.signal(Signal::SIGSTOP);
+        let frozen = Instant::now();
+        let made = second.client.create_order(order("o", &[("sku", 1)]));
+        made.await.unwrap();
+        eventually("the second relays", async || {
+            second.counters.relay.active.get() == 1
+        })
+        .await;
+        let taken_over = frozen.elapsed();
+        assert!(taken_over < TAKEN_OVER, "{taken_over:?}");
+        told.check(&home, &orders_of(&home)).await;
+        first.signal(Signal::SIGCONT);
+        let made = second.client.create_order(order("p", &[("sku", 1)]));
+        made.await.unwrap();
+        told.check(&home, &orders_of(&home)).await;
+        // At once when the holder ends: its session ends with it.
+        drop(second);
+        let made = first
+            .client()
+            .await
+            .create_order(order("q", &[("sku", 1)]))
+            .await;
+        made.unwrap();
+        told.check(&home, &orders_of(&home)).await;
+    }
+}
+
+/// How long the broker is away: long enough for its clients to notice.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// The longest that an order may take while Kafka is away, on a busy machine.
+const ORDER_MAX: Duration = Duration::from_secs(3);
+
+async fn a_broker_that_is_killed_and_comes_back_is_told_everything(store: StoreKind) {
+    let Some(kafka) = private_kafka() else { return };
+    let told = Told::on(Arc::clone(&kafka)).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    let buying = Buying::begin(&server.client).await;
+    for _ in 0..chaos::rounds() {
+        buying.go_on_for(AWAY / 4).await;
+        kafka.kill();
+        buying.go_on_for(AWAY).await;
+        let kafka = Arc::clone(&kafka);
+        let started = tokio::task::spawn_blocking(move || kafka.start_again());
+        started.await.unwrap();
+    }
+    buying.go_on_for(AWAY / 4).await;
+    let orders = buying.end().await;
+    told.check(&home, &orders).await;
+}
+
+async fn a_broker_that_freezes_is_told_everything(store: StoreKind) {
+    // Longer than the relay waits: it begins again, more than once. A minute in `make chaos`.
+    let frozen = if chaos::rounds() > 1 {
+        Duration::from_secs(60)
+    } else {
+        Duration::from_secs(6)
+    };
+    let Some(kafka) = private_kafka() else { return };
+    let told = Told::on(Arc::clone(&kafka)).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |config| {
+        told.configure(config);
+        config.events.ack_timeout_ms = 2_000;
+    })
+    .await;
+    let buying = Buying::begin(&server.client).await;
+    let counters = &server.counters.relay;
+    eventually("it relays", async || counters.published.get() > 0).await;
+    buying.go_on_for(AWAY / 4).await;
+    kafka.freeze();
+    buying.go_on_for(frozen).await;
+    kafka.thaw();
+    buying.go_on_for(AWAY / 4).await;
+    let orders = buying.end().await;
+    told.check(&home, &orders).await;
+    assert!(counters.failures.get() > 0, "the relay has never given up");
+}
+
+async fn a_shutdown_does_not_wait_for_a_frozen_broker(store: StoreKind) {
+    const ENDED: Duration = Duration::from_secs(8);
+    let Some(kafka) = private_kafka() else { return };
+    let told = Told::on(Arc::clone(&kafka)).await;
+    let home = Home::new(store);
+    let mut server = Stockroom::on(home.clone(), |config| {
+        told.configure(config);
+        config.events.drain_timeout_ms = 500;
+    })
+    .await;
+    stock(&server.client, "sku", 100).await;
+    told.check(&home, &BTreeSet::new()).await;
+    kafka.freeze();
+    let made = server.client.create_order(order("o", &[("sku", 1)]));
+    let order = made.await.unwrap().order.unwrap().order_id;
+    let asked = Instant::now();
+    server.end().unwrap();
+    assert!(asked.elapsed() < ENDED, "{:?}", asked.elapsed());
+    kafka.thaw();
+    // Nothing is lost: whoever comes next tells it.
+    drop(server);
+    let _server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    told.check(&home, &[order].into()).await;
+}
+
+/// Callers that order all the time, and do not wait for Kafka.
+struct Buying {
+    stop: Arc<AtomicBool>,
+    callers: Vec<tokio::task::JoinHandle<BTreeSet<String>>>,
+}
+
+impl Buying {
+    async fn begin(client: &Client) -> Self {
+        for sku in ["hot", "a", "b"] {
+            stock(client, sku, 1_000_000).await;
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let callers = (0..8).map(|caller| {
+            let (client, stop) = (client.clone().retrying(), Arc::clone(&stop));
+            tokio::spawn(buy(client, caller, stop))
+        });
+        let callers = callers.collect();
+        Self { stop, callers }
+    }
+
+    async fn go_on_for(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        assert!(self.callers.iter().all(|caller| !caller.is_finished()));
+    }
+
+    /// The orders that were made.
+    async fn end(self) -> BTreeSet<String> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut orders = BTreeSet::new();
+        for caller in self.callers {
+            orders.extend(caller.await.unwrap());
+        }
+        assert!(!orders.is_empty());
+        orders
+    }
+}
+
+async fn buy(client: Retrying, caller: usize, stop: Arc<AtomicBool>) -> BTreeSet<String> {
+    let mut orders = BTreeSet::new();
+    while !stop.load(Ordering::Relaxed) {
+        let request_id = format!("{caller}-{}", orders.len());
+        let lines = [("hot", 1), (["a", "b"][orders.len() % 2], 1)];
+        let asked = Instant::now();
+        let made = client
+            .create_order(&order(&request_id, &lines))
+            .await
+            .unwrap();
+        assert!(asked.elapsed() < ORDER_MAX, "{:?}", asked.elapsed());
+        orders.insert(made.order.unwrap().order_id);
+    }
+    orders
+}

@@ -1,0 +1,161 @@
+//! Events: what is committed is told to Kafka, once it is there to be told.
+
+mod faults;
+mod told;
+
+use std::collections::BTreeSet;
+
+use prost::Message as _;
+use stockroom::client::proto::{MovementKind, OrderCreated, StockLow, StockUpdated};
+use stockroom::events::Topic;
+use tonic::Request;
+
+use self::told::{Told, shared_kafka};
+use crate::api::{order, product, put, received, stock};
+use crate::fixture::{Home, Stockroom, StoreKind};
+use stockroom::client::proto::PutProductsRequest;
+
+on_each_store! {
+    kafka_is_told_what_was_committed,
+    an_event_says_what_happened_where_and_when_and_who_asked,
+    a_level_that_becomes_low_is_told_once,
+    a_changed_threshold_is_told,
+    without_brokers_nothing_is_written,
+}
+
+async fn kafka_is_told_what_was_committed(store: StoreKind) {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::on(kafka).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    for sku in ["a", "b", "c"] {
+        stock(&server.client, sku, 1_000).await;
+    }
+    let buyers = (0..200).map(|i| {
+        let client = &server.client;
+        let lines = [("a", 1), (["b", "c"][i % 2], 2)];
+        async move {
+            let request = order(&format!("o-{i}"), &lines);
+            let made = client.create_order(request).await.unwrap();
+            made.order.unwrap().order_id
+        }
+    });
+    let orders = futures_util::future::join_all(buyers).await;
+    // One that is refused is no event.
+    let refused = server.client.create_order(order("no", &[("a", 10_000)]));
+    refused.await.unwrap_err();
+    told.check(&home, &orders.into_iter().collect()).await;
+}
+
+async fn an_event_says_what_happened_where_and_when_and_who_asked(store: StoreKind) {
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::on(kafka).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    stock(&server.client, "sku", 10).await;
+    let mut request = Request::new(order("traced", &[("sku", 3)]));
+    request
+        .metadata_mut()
+        .insert("traceparent", TRACE.parse().unwrap());
+    let traced = server.orders().create_order(request).await.unwrap();
+    let traced = traced.into_inner().order.unwrap();
+    let plain = server.client.create_order(order("plain", &[("sku", 1)]));
+    let plain = plain.await.unwrap().order.unwrap();
+    let orders = [&traced, &plain].map(|order| order.order_id.clone());
+    let heard = told.check(&home, &orders.into()).await;
+
+    let created = |id: &str| {
+        let found = heard.iter().find(|it| it.key == id);
+        let found = found.unwrap();
+        let body = OrderCreated::decode(&*found.body).unwrap();
+        (found.headers.clone(), body.order.unwrap())
+    };
+    let (headers, body) = created(&traced.order_id);
+    assert_eq!(body, traced);
+    assert_eq!(headers["ce_specversion"], "1.0");
+    assert_eq!(headers["ce_type"], "stockroom.v1.OrderCreated");
+    assert!(headers["ce_source"].starts_with("urn:uuid:"));
+    assert_eq!(headers["content-type"], "application/protobuf");
+    assert_eq!(headers["ce_time"], traced.create_time.unwrap().to_string());
+    assert_eq!(headers["traceparent"], TRACE);
+    let (headers, _) = created(&plain.order_id);
+    let id = plain.order_id.replace('-', "");
+    assert!(headers["traceparent"].starts_with(&format!("00-{id}-")));
+
+    let updates = heard.iter().filter(|it| it.topic == Topic::StockUpdated);
+    let updates: Vec<_> = updates
+        .map(|it| (&it.headers, StockUpdated::decode(&*it.body).unwrap()))
+        .collect();
+    let (headers, sold) = &updates[1];
+    assert_eq!(headers["traceparent"], TRACE);
+    assert_eq!(sold.causes, [MovementKind::Ordered as i32]);
+    assert_eq!(
+        (sold.first_version, sold.level.as_ref().unwrap().on_hand),
+        (2, 7)
+    );
+    let ids: BTreeSet<&str> = heard.iter().map(|it| &*it.headers["ce_id"]).collect();
+    assert_eq!(ids.len(), heard.len());
+}
+
+async fn a_level_that_becomes_low_is_told_once(store: StoreKind) {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::on(kafka).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    let client = &server.client;
+    put(client, "sku", 10).await;
+    let mut orders = BTreeSet::new();
+    // The first stock comes to a shelf that was never anything but empty.
+    for (i, change) in [8_i64, 12, -5, -9, -1, 20, -20].into_iter().enumerate() {
+        if change > 0 {
+            let request = received(&format!("r-{i}"), "sku", change);
+            client.adjust_stock(request).await.unwrap();
+        } else {
+            let made = client.create_order(order(&format!("o-{i}"), &[("sku", -change)]));
+            orders.insert(made.await.unwrap().order.unwrap().order_id);
+        }
+    }
+    let heard = told.check(&home, &orders).await;
+    let low = heard.iter().filter(|it| it.topic == Topic::StockLow);
+    let low: Vec<_> = low
+        .map(|it| {
+            let low = StockLow::decode(&*it.body).unwrap();
+            let level = low.level.unwrap();
+            (level.version, low.available_before, level.available)
+        })
+        .collect();
+    assert_eq!(low, [(4, 15, 6), (7, 25, 5)]);
+}
+
+async fn a_changed_threshold_is_told(store: StoreKind) {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::on(kafka).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    stock(&server.client, "sku", 5).await;
+    for threshold in [4, 5, 6] {
+        let products = vec![product("sku", threshold)];
+        let put = server.client.put_products(PutProductsRequest { products });
+        put.await.unwrap();
+    }
+    let heard = told.check(&home, &BTreeSet::new()).await;
+    let low = heard.iter().filter(|it| it.topic == Topic::StockLow);
+    let low: Vec<_> = low.map(|it| StockLow::decode(&*it.body).unwrap()).collect();
+    let [low] = &low[..] else { panic!("{low:?}") };
+    assert_eq!(low.low_stock_threshold, 5);
+    assert_eq!(low.level.as_ref().unwrap().version, 3);
+}
+
+async fn without_brokers_nothing_is_written(store: StoreKind) {
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |_| {}).await;
+    stock(&server.client, "sku", 5).await;
+    let made = server.client.create_order(order("o", &[("sku", 1)]));
+    made.await.unwrap();
+    let config = home.store_config();
+    let store = stockroom::storage::Store::open(&config, stockroom::storage::Access::Read);
+    let store = store.await.unwrap();
+    assert_eq!(store.outbox().backlog().await.unwrap().rows, 0);
+    store.close().await;
+}
