@@ -208,6 +208,12 @@ async fn serve(
         tracing::warn!("connections were still open when the time to drain was over");
     }
     drop(serving);
+    end(store, engine, relay, deadline).await;
+    Ok(ended)
+}
+
+/// Ends what works behind the calls, in the order in which it feeds the next.
+async fn end(store: Store, engine: Engine, relay: Option<Relay>, deadline: Instant) {
     // The commits under way are bounded by the statement timeout.
     let grace = Duration::from_secs(1);
     if timeout_at(deadline + grace, engine.drain()).await.is_err() {
@@ -217,7 +223,6 @@ async fn serve(
         relay.end().await;
     }
     let _ = timeout(grace, store.close()).await;
-    Ok(ended)
 }
 
 /// Begins to end what is served, and says how long that may take.

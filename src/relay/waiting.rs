@@ -51,9 +51,8 @@ impl Context {
 
     /// A missing topic holds all events back: a row is gone from the outbox when all of
     /// its events are, and every order has one in two topics.
-    async fn find_topics(&self, publisher: Publisher, sending: &mut Sending<'_>) -> Waited {
+    async fn find_topics(&self, mut publisher: Publisher, sending: &mut Sending<'_>) -> Waited {
         let mut said = None;
-        let mut publisher = publisher;
         loop {
             let asked = tokio::task::spawn_blocking(move || {
                 let missing = publisher.missing_topics();
@@ -63,11 +62,10 @@ impl Context {
             let Some(asked) = asked.with_cancellation_token(&self.stop).await else {
                 return Waited::Stopped;
             };
-            let missing;
-            (publisher, missing) = match asked {
-                Ok(answer) => answer,
-                Err(_) => return Waited::Failed,
+            let Ok((asked, missing)) = asked else {
+                return Waited::Failed;
             };
+            publisher = asked;
             let missing_now = missing.as_ref().map_or(0, Vec::len);
             self.counters.topics_missing.set(missing_now as i64);
             let problem = match missing {
