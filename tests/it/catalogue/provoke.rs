@@ -1,0 +1,160 @@
+//! A call of each RPC that must give a reason of the catalogue.
+
+use stockroom::client::proto::get_order_request::Key;
+use stockroom::client::proto::inventory_service_client::InventoryServiceClient;
+use stockroom::client::proto::list_movements_request::Scope;
+use stockroom::client::proto::order_service_client::OrderServiceClient;
+use stockroom::client::proto::{
+    AdjustStockRequest, BatchGetStockKey, BatchGetStockRequest, CreateOrderRequest,
+    GetOrderRequest, GetProductRequest, GetStockRequest, ListMovementsRequest, ListOrdersRequest,
+    ListProductsRequest, ListStockRequest, PutProductsRequest, StockKey, WatchStockRequest,
+};
+use tonic::transport::Channel;
+use tonic::{Response, Status};
+
+use crate::api::{order, product, received, stock};
+use crate::fixture::Stockroom;
+use crate::watching::everything;
+
+/// The services on a connection.
+pub(super) struct Calls {
+    orders: OrderServiceClient<Channel>,
+    inventory: InventoryServiceClient<Channel>,
+}
+
+impl Calls {
+    pub(super) fn of(channel: &Channel) -> Self {
+        Self {
+            orders: OrderServiceClient::new(channel.clone()),
+            inventory: InventoryServiceClient::new(channel.clone()),
+        }
+    }
+}
+
+/// What [`provoke`] finds: ten units of `a`, and two requests that have been answered.
+pub(super) async fn prepare(server: &Stockroom) {
+    stock(&server.client, "a", 10).await;
+    let sold = order("sold", &[("a", 1)]);
+    server.client.create_order(sold).await.unwrap();
+}
+
+/// The status of a call of `rpc` that must be refused for `reason`. Reasons that any
+/// call meets are met by a call that is in order.
+pub(super) async fn provoke(calls: &Calls, rpc: &str, reason: &str) -> Status {
+    let (mut orders, mut inventory) = (calls.orders.clone(), calls.inventory.clone());
+    let invalid = reason == "INVALID_REQUEST";
+    // Bounds of pages are those of every list.
+    let page_size = if invalid { -1 } else { 0 };
+    let sku = match reason {
+        "INVALID_REQUEST" => "",
+        "SKU_NOT_FOUND" => "unknown",
+        _ => "a",
+    };
+    let sku = sku.to_owned();
+    let nowhere = uuid::Uuid::from_u128(7).to_string();
+    match rpc {
+        "CreateOrder" => refused(orders.create_order(create_order(reason, &sku)).await),
+        "GetOrder" => {
+            let key = (!invalid).then_some(Key::OrderId(nowhere));
+            let request = GetOrderRequest {
+                key,
+                ..GetOrderRequest::default()
+            };
+            refused(orders.get_order(request).await)
+        }
+        "ListOrders" => {
+            let request = ListOrdersRequest {
+                page_size,
+                ..ListOrdersRequest::default()
+            };
+            refused(orders.list_orders(request).await)
+        }
+        "PutProducts" => {
+            let products = vec![product(&sku, 0)];
+            let request = PutProductsRequest { products };
+            refused(inventory.put_products(request).await)
+        }
+        "GetProduct" => refused(inventory.get_product(GetProductRequest { sku }).await),
+        "ListProducts" => {
+            let request = ListProductsRequest {
+                page_size,
+                ..ListProductsRequest::default()
+            };
+            refused(inventory.list_products(request).await)
+        }
+        "AdjustStock" => refused(inventory.adjust_stock(adjustment(reason, &sku)).await),
+        "GetStock" => {
+            let request = GetStockRequest {
+                sku,
+                min_version: (reason == "VERSION_NOT_REACHED").then_some(99),
+                ..GetStockRequest::default()
+            };
+            refused(inventory.get_stock(request).await)
+        }
+        "BatchGetStock" => {
+            let key = BatchGetStockKey {
+                sku,
+                min_version: (reason == "VERSION_NOT_REACHED").then_some(99),
+                ..BatchGetStockKey::default()
+            };
+            let request = BatchGetStockRequest { keys: vec![key] };
+            refused(inventory.batch_get_stock(request).await)
+        }
+        "ListStock" => {
+            let request = ListStockRequest {
+                page_size,
+                ..ListStockRequest::default()
+            };
+            refused(inventory.list_stock(request).await)
+        }
+        "ListMovements" => {
+            let location = String::new();
+            let scope = match reason {
+                "ORDER_NOT_FOUND" => Scope::OrderId(nowhere),
+                _ => Scope::Level(StockKey { sku, location }),
+            };
+            let request = ListMovementsRequest {
+                scope: Some(scope),
+                ..ListMovementsRequest::default()
+            };
+            refused(inventory.list_movements(request).await)
+        }
+        "WatchStock" => {
+            let selectors = if invalid {
+                Vec::new()
+            } else {
+                vec![everything()]
+            };
+            let request = WatchStockRequest {
+                selectors,
+                ..WatchStockRequest::default()
+            };
+            refused(inventory.watch_stock(request).await.map(|it| it.map(drop)))
+        }
+        _ => panic!("{rpc} is not in the table: say how it comes to give {reason}"),
+    }
+}
+
+fn create_order(reason: &str, sku: &str) -> CreateOrderRequest {
+    match reason {
+        "REQUEST_ID_REUSED" => order("sold", &[(sku, 2)]),
+        "INSUFFICIENT_STOCK" => order("much", &[(sku, 1_000)]),
+        _ => order("new", &[(sku, 1)]),
+    }
+}
+
+fn adjustment(reason: &str, sku: &str) -> AdjustStockRequest {
+    let mut request = received("new", sku, 1);
+    match reason {
+        "REQUEST_ID_REUSED" => "sold".clone_into(&mut request.request_id),
+        "INSUFFICIENT_STOCK" => request = received("much", sku, -1_000),
+        "VERSION_MISMATCH" => request.expected_version = Some(99),
+        _ => {}
+    }
+    request
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(answer: Result<Response<T>, Status>) -> Status {
+    answer.unwrap_err()
+}
