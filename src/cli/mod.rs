@@ -3,10 +3,16 @@
 //! Owns arguments, exit codes and what is printed. Commands that call a server
 //! go through [`crate::client`], as any other caller does.
 
+mod adjust;
 mod config;
 mod demo;
+mod get;
 mod load;
 mod migrate;
+mod movements;
+mod order;
+mod orders;
+mod products;
 mod replay;
 mod serve;
 mod watch;
@@ -14,6 +20,7 @@ mod watch;
 // What several of them share.
 mod address;
 mod latency;
+mod level;
 mod options;
 mod progress;
 mod shutdown;
@@ -57,6 +64,12 @@ enum Command {
     Replay(replay::ReplayArgs),
     Load(load::LoadArgs),
     Watch(watch::WatchArgs),
+    Get(get::GetArgs),
+    Adjust(adjust::AdjustArgs),
+    Order(order::OrderArgs),
+    Orders(orders::OrdersArgs),
+    Movements(movements::MovementsArgs),
+    Products(products::ProductsArgs),
     Config(config::ConfigArgs),
 }
 
@@ -126,6 +139,12 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
         Command::Replay(args) => replay::run(args, config).await,
         Command::Load(args) => load::run(args, config).await,
         Command::Watch(args) => watch::run(args, config).await,
+        Command::Get(args) => get::run(args, config).await,
+        Command::Adjust(args) => adjust::run(args, config).await,
+        Command::Order(args) => order::run(args, config).await,
+        Command::Orders(args) => orders::run(args, config).await,
+        Command::Movements(args) => movements::run(args, config).await,
+        Command::Products(args) => products::run(args, config).await,
         Command::Config(args) => config::run(&args, &loaded),
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::address::Address;
+use super::level::parse_level;
 use super::shutdown;
 use crate::client::proto::{StockKey, StockLevel};
 use crate::client::{WatchEvent, WatchTargets};
@@ -79,14 +80,6 @@ impl WatchArgs {
             targets
         }
     }
-}
-
-fn parse_level(text: &str) -> Result<StockKey, std::convert::Infallible> {
-    let (sku, location) = text.split_once('@').unwrap_or((text, ""));
-    Ok(StockKey {
-        sku: sku.to_owned(),
-        location: location.to_owned(),
-    })
 }
 
 pub(super) async fn run(args: WatchArgs, config: Config) -> anyhow::Result<ExitCode> {

@@ -196,6 +196,8 @@ async fn a_watcher_that_stops_reading_costs_bounded_memory_and_gets_the_last_val
     }
 }
 
+mod by_hand;
+
 mod configuration {
     use super::*;
 

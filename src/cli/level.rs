@@ -1,0 +1,50 @@
+//! How levels are named on the command line, and how rows of text are printed.
+
+use std::convert::Infallible;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::client::ClientError;
+use crate::client::proto::StockKey;
+
+/// `SKU[@LOCATION]`; the server says what is wrong with it.
+pub(super) fn parse_level(text: &str) -> Result<StockKey, Infallible> {
+    let (sku, location) = text.split_once('@').unwrap_or((text, ""));
+    Ok(StockKey {
+        sku: sku.to_owned(),
+        location: location.to_owned(),
+    })
+}
+
+/// `KEY=VALUE`.
+pub(super) fn parse_label(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A time as it is printed; a dash where there is none.
+pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
+    time.map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
+/// Prints lines. False when whoever reads them has seen enough: `stockroom orders | head`.
+pub(super) fn print(lines: impl IntoIterator<Item = String>) -> io::Result<bool> {
+    let text: String = lines
+        .into_iter()
+        .flat_map(|line| [line, "\n".to_owned()])
+        .collect();
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
+    }
+}
+
+/// Ends a command that sent a write which failed: says how to learn what became of it,
+/// where the error does not tell.
+pub(super) fn failed_write(error: ClientError) -> anyhow::Result<ExitCode> {
+    if let Some(request_id) = error.request_id.as_ref().filter(|_| !error.is_refusal()) {
+        eprintln!("it may have been done; the same again with --request-id {request_id} tells");
+    }
+    Err(error.into())
+}

@@ -1,0 +1,125 @@
+//! `stockroom movements`: the ledger.
+
+use std::process::ExitCode;
+
+use super::address::Address;
+use super::level::{parse_level, print, time};
+use crate::client::proto::list_movements_request::Scope;
+use crate::client::proto::{ListMovementsRequest, Movement, StockKey};
+use crate::config::Config;
+
+/// Movements that are asked for at a time.
+const PAGE_MOVEMENTS: i32 = 1_000;
+
+/// Show what changed stock, from the ledger
+///
+/// Prints a line for each change of a level, oldest first and none left out, or for each
+/// level that an order changed. To go on later, give the last version as --after.
+///
+/// Examples:
+///
+///   # The whole history of a level
+///   stockroom movements 85123A
+///
+///   # What has happened at York since version 120
+///   stockroom movements 22423@york --after 120
+///
+///   # What an order changed
+///   stockroom movements --order 01937b5c-0a4e-7c31-9f5b-3f6f0c1d2e4f
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct MovementsArgs {
+    /// The level; the location is main unless given
+    #[arg(value_name = "SKU[@LOCATION]", value_parser = parse_level, required_unless_present = "order")]
+    level: Option<StockKey>,
+    /// Only changes above this version
+    #[arg(
+        long,
+        value_name = "VERSION",
+        default_value_t = 0,
+        hide_default_value = true,
+        allow_hyphen_values = true,
+        conflicts_with = "order"
+    )]
+    after: i64,
+    /// Show the changes of this order instead
+    #[arg(long, value_name = "ID", conflicts_with = "level")]
+    order: Option<String>,
+    #[command(flatten)]
+    address: Address,
+}
+
+pub(super) async fn run(args: MovementsArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let client = args.address.connect(&config, 1).await?;
+    let scope = args
+        .level
+        .map(Scope::Level)
+        .or(args.order.map(Scope::OrderId));
+    let mut request = ListMovementsRequest {
+        page_size: PAGE_MOVEMENTS,
+        scope,
+        after_version: args.after,
+        ..ListMovementsRequest::default()
+    };
+    let mut lines = vec![header()];
+    loop {
+        let page = client.list_movements(request.clone()).await?;
+        lines.extend(page.movements.iter().map(line));
+        request.page_token = page.next_page_token;
+        if !print(lines)? || request.page_token.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        lines = Vec::new();
+    }
+}
+
+/// The names of the columns of [`line`].
+pub(super) fn header() -> String {
+    row(
+        ["SKU", "LOCATION", "VERSION", "KIND", "CHANGE", "ON HAND"],
+        "TIME",
+        "CAUSE",
+    )
+}
+
+/// One movement as a line.
+pub(super) fn line(movement: &Movement) -> String {
+    let kind = movement
+        .kind()
+        .as_str_name()
+        .trim_start_matches("MOVEMENT_KIND_");
+    let version = movement.version.to_string();
+    let change = format!("{:+}", movement.on_hand_delta);
+    let on_hand = movement.on_hand.to_string();
+    let cause = match movement.order_id.as_str() {
+        "" => movement.request_id.clone(),
+        order => format!("order {order}"),
+    };
+    let cause = match movement.note.as_str() {
+        "" => cause,
+        note => format!("{cause}  {note:?}"),
+    };
+    row(
+        [
+            &movement.sku,
+            &movement.location,
+            &version,
+            kind,
+            &change,
+            &on_hand,
+        ],
+        &time(movement.create_time.as_ref()),
+        &cause,
+    )
+}
+
+fn row(
+    [sku, location, version, kind, change, on_hand]: [&str; 6],
+    time: &str,
+    cause: &str,
+) -> String {
+    let line = format!(
+        "{sku:<16}  {location:<10}  {version:>9}  {kind:<10}  {change:>10}  {on_hand:>10}  {time:<27}  {cause}"
+    );
+    line.trim_end().to_owned()
+}

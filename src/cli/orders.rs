@@ -1,0 +1,162 @@
+//! `stockroom orders`: read orders back.
+
+use std::process::ExitCode;
+
+use super::address::Address;
+use super::level::{parse_label, parse_level, print, time};
+use super::movements;
+use crate::client::Client;
+use crate::client::proto::get_order_request::Key;
+use crate::client::proto::{GetOrderRequest, ListOrdersRequest, Order, StockKey};
+use crate::config::Config;
+
+/// Orders that are asked for at a time.
+const PAGE_ORDERS: i32 = 500;
+
+/// Show orders
+///
+/// Prints one order with its lines and what it changed, or a line for each order that
+/// fits all filters, newest first.
+///
+/// Examples:
+///
+///   # One order, by its id or by the request that made it
+///   stockroom orders --id 01937b5c-0a4e-7c31-9f5b-3f6f0c1d2e4f
+///   stockroom orders --request-id cart-4711
+///
+///   # The last ten of a customer
+///   stockroom orders --customer-ref c-42 --limit 10
+///
+///   # Who took from a shelf, of those with a label
+///   stockroom orders --level 85123A@york --label channel=web
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct OrdersArgs {
+    /// Show the order with this id
+    #[arg(long, value_name = "ID", conflicts_with_all = ["request_id", "customer_ref", "labels", "level", "limit"])]
+    id: Option<String>,
+    /// Show the order that this request made
+    #[arg(long, value_name = "ID", conflicts_with_all = ["customer_ref", "labels", "level", "limit"])]
+    request_id: Option<String>,
+    /// Only orders of this customer
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    customer_ref: String,
+    /// Only orders with this label; may be given again
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
+    labels: Vec<(String, String)>,
+    /// Only orders that took from this level
+    #[arg(long, value_name = "SKU[@LOCATION]", value_parser = parse_level)]
+    level: Option<StockKey>,
+    /// Show no more than so many
+    #[arg(long, value_name = "ORDERS")]
+    limit: Option<usize>,
+    #[command(flatten)]
+    address: Address,
+}
+
+pub(super) async fn run(args: OrdersArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let client = args.address.connect(&config, 1).await?;
+    let by_id = args.id.map(Key::OrderId);
+    match by_id.or(args.request_id.map(Key::RequestId)) {
+        Some(key) => show(&client, key).await?,
+        None => {
+            let request = ListOrdersRequest {
+                customer_ref: args.customer_ref,
+                labels: args.labels.into_iter().collect(),
+                level: args.level,
+                ..ListOrdersRequest::default()
+            };
+            list(&client, request, args.limit.unwrap_or(usize::MAX)).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn show(client: &Client, key: Key) -> anyhow::Result<()> {
+    let request = GetOrderRequest {
+        key: Some(key),
+        with_movements: true,
+    };
+    let answer = client.get_order(request).await?;
+    let mut lines = whole(&answer.order.unwrap_or_default());
+    lines.push(String::new());
+    lines.push(movements::header());
+    lines.extend(answer.movements.iter().map(movements::line));
+    print(lines)?;
+    Ok(())
+}
+
+async fn list(client: &Client, mut request: ListOrdersRequest, limit: usize) -> anyhow::Result<()> {
+    let mut left = limit;
+    let mut lines = vec![row(
+        ["ORDER", "CREATED", "STATE", "LINES", "UNITS"],
+        "CUSTOMER",
+    )];
+    loop {
+        request.page_size = PAGE_ORDERS.min(i32::try_from(left).unwrap_or(PAGE_ORDERS));
+        let page = match left {
+            0 => None,
+            _ => Some(client.list_orders(request.clone()).await?),
+        };
+        let page = page.unwrap_or_default();
+        left -= page.orders.len();
+        lines.extend(page.orders.iter().map(line));
+        request.page_token = page.next_page_token;
+        if !print(lines)? || request.page_token.is_empty() {
+            return Ok(());
+        }
+        lines = Vec::new();
+    }
+}
+
+/// One order as a line.
+fn line(order: &Order) -> String {
+    let units: i64 = order.lines.iter().map(|line| line.quantity).sum();
+    let (lines, units) = (order.lines.len().to_string(), units.to_string());
+    let created = time(order.create_time.as_ref());
+    row(
+        [&order.order_id, &created, state(order), &lines, &units],
+        &order.customer_ref,
+    )
+}
+
+fn row([id, created, state, lines, units]: [&str; 5], customer: &str) -> String {
+    let line = format!("{id:<36}  {created:<27}  {state:<10}  {lines:>5}  {units:>9}  {customer}");
+    line.trim_end().to_owned()
+}
+
+fn state(order: &Order) -> &'static str {
+    order
+        .state()
+        .as_str_name()
+        .trim_start_matches("ORDER_STATE_")
+}
+
+/// An order with all that it has, as lines.
+pub(super) fn whole(order: &Order) -> Vec<String> {
+    let created = time(order.create_time.as_ref());
+    let mut lines = vec![
+        format!("order      {}", order.order_id),
+        format!("request    {}", order.request_id),
+        format!("state      {}", state(order)),
+        format!("created    {created}"),
+    ];
+    if !order.customer_ref.is_empty() {
+        lines.push(format!("customer   {}", order.customer_ref));
+    }
+    let labels = order.labels.iter();
+    lines.extend(labels.map(|(key, value)| format!("label      {key}={value}")));
+    for line in &order.lines {
+        let (sku, location) = (&line.sku, &line.location);
+        let (units, version) = (line.quantity, line.version);
+        lines.push(format!(
+            "line       {sku}@{location}  {units}  version {version}"
+        ));
+    }
+    lines
+}

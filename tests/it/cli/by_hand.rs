@@ -1,0 +1,117 @@
+//! The commands for people who have no grpcurl at hand.
+
+use crate::api::{counted, put, stock};
+use crate::fixture::{Home, StoreKind};
+use crate::process::{Server, stdout};
+
+on_each_store! {
+    stock_is_shown_and_adjusted,
+    an_order_is_placed_and_read_back,
+    what_fails_says_why_with_exit_code_1,
+}
+
+/// What a command prints, one row of words a line.
+fn rows(server: &Server, arguments: &[&str]) -> Vec<String> {
+    let printed = stdout(&server.run(arguments));
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    printed.lines().map(words).collect()
+}
+
+async fn stock_is_shown_and_adjusted(store: StoreKind) {
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    put(&client, "85123A", 10).await;
+    put(&client, "85123B", 0).await;
+    let listed = rows(&server, &["products", "--sku-prefix", "85123A"]);
+    assert_eq!(listed, ["SKU LOW AT NAME", "85123A 10"]);
+    let heading = "SKU LOCATION ON HAND RESERVED AVAILABLE VERSION CHANGED";
+    let bare = rows(&server, &["get", "85123A", "85123B@york"]);
+    let zeros = ["85123A main 0 0 0 0 - LOW", "85123B york 0 0 0 0 -"];
+    assert_eq!(bare, [&[heading], &zeros[..]].concat());
+
+    let received = "adjust 85123A --delta 100 --kind received --request-id delivery-1";
+    let received: Vec<_> = received.split(' ').collect();
+    for _ in 0..2 {
+        let level = rows(&server, &received);
+        assert!(
+            level[1].starts_with("85123A main 100 0 100 1 "),
+            "{level:?}"
+        );
+    }
+    let broken = "adjust 85123A --delta -3 --kind damaged --note fell";
+    rows(&server, &broken.split(' ').collect::<Vec<_>>());
+    let counted = "adjust 85123A --on-hand 5 --kind count --expected-version 2";
+    let level = rows(&server, &counted.split(' ').collect::<Vec<_>>());
+    assert!(level[1].starts_with("85123A main 5 0 5 3 "), "{level:?}");
+    assert!(level[1].ends_with(" LOW"), "{level:?}");
+
+    let history = rows(&server, &["movements", "85123A", "--after", "1"]);
+    assert_eq!(history.len(), 3);
+    assert!(history[1].starts_with("85123A main 2 DAMAGED -3 97 "));
+    assert!(history[1].ends_with(" \"fell\""), "{history:?}");
+    assert!(history[2].starts_with("85123A main 3 COUNT -92 5 "));
+}
+
+async fn an_order_is_placed_and_read_back(store: StoreKind) {
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    stock(&client, "85123A", 100).await;
+    let mut york = counted("york", "85123A", 5);
+    york.location = "york".to_owned();
+    client.adjust_stock(york).await.unwrap();
+    let place =
+        "order 85123A=6 85123A@york --request-id cart-1 --customer-ref c-42 --label channel=web";
+    let placed = rows(&server, &place.split(' ').collect::<Vec<_>>());
+    let id = placed[0].strip_prefix("order ").unwrap().to_owned();
+    assert_eq!(placed[1..3], ["request cart-1", "state CONFIRMED"]);
+    let rest = [
+        "customer c-42",
+        "label channel=web",
+        "line 85123A@main 6 version 2",
+        "line 85123A@york 1 version 2",
+    ];
+    assert_eq!(placed[4..], rest);
+    let anonymous = rows(&server, &["order", "85123A"]);
+    assert_eq!(anonymous[4..], ["line 85123A@main 1 version 3"]);
+
+    for asked in [["--id", &*id], ["--request-id", "cart-1"]] {
+        let shown = rows(&server, &["orders", asked[0], asked[1]]);
+        assert_eq!(shown[..placed.len()], placed);
+        let changed = &shown[placed.len() + 2..];
+        assert!(changed[0].starts_with("85123A main 2 ORDERED -6 94 "));
+        assert!(changed[1].starts_with("85123A york 2 ORDERED -1 4 "));
+    }
+    let shown = rows(&server, &["movements", "--order", &id]);
+    assert_eq!(shown.len(), 3);
+    let ours = ["--customer-ref", "c-42", "--label", "channel=web"];
+    let listed = rows(&server, &[&["orders"], &ours[..]].concat());
+    assert_eq!(listed.len(), 2);
+    assert!(listed[1].starts_with(&id) && listed[1].ends_with("CONFIRMED 2 7 c-42"));
+    let newest = rows(&server, &["orders", "--limit", "1"]);
+    assert!(newest[1].ends_with("CONFIRMED 1 1"), "{newest:?}");
+    assert_eq!(newest.len(), 2);
+    let of_york = rows(&server, &["orders", "--level", "85123A@york"]);
+    assert!(of_york.len() == 2 && of_york[1].starts_with(&id));
+}
+
+async fn what_fails_says_why_with_exit_code_1(store: StoreKind) {
+    let server = Server::start(Home::new(store)).await;
+    stock(&server.client().await, "a", 1).await;
+    for (command, why) in [
+        ("get unknown", "SKU_NOT_FOUND"),
+        ("order a=2", "INSUFFICIENT_STOCK"),
+        ("orders --request-id nobody", "ORDER_NOT_FOUND"),
+        (
+            "adjust a --on-hand 7 --kind count --expected-version 9",
+            "VERSION_MISMATCH",
+        ),
+        ("movements a --after -1", "INVALID_REQUEST"),
+    ] {
+        let arguments: Vec<_> = command.split(' ').collect();
+        let output = server.run(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        assert!(said.contains(why), "{command}: {said}");
+        assert!(!said.contains("may have been done"), "{command}: {said}");
+    }
+}
