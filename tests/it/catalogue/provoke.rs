@@ -41,27 +41,87 @@ pub(super) async fn prepare(server: &Stockroom) {
 /// The status of a call of `rpc` that must be refused for `reason`. Reasons that any
 /// call meets are met by a call that is in order.
 pub(super) async fn provoke(calls: &Calls, rpc: &str, reason: &str) -> Status {
-    let (mut orders, mut inventory) = (calls.orders.clone(), calls.inventory.clone());
-    let invalid = reason == "INVALID_REQUEST";
-    // Bounds of pages are those of every list.
-    let page_size = if invalid { -1 } else { 0 };
     let sku = match reason {
         "INVALID_REQUEST" => "",
         "SKU_NOT_FOUND" => "unknown",
         _ => "a",
     };
-    let sku = sku.to_owned();
-    let nowhere = uuid::Uuid::from_u128(7).to_string();
-    match rpc {
-        "CreateOrder" => refused(orders.create_order(create_order(reason, &sku)).await),
+    if let Some(status) = of_orders(calls, rpc, reason, sku).await {
+        status
+    } else if let Some(status) = of_stock(calls, rpc, reason, sku).await {
+        status
+    } else if let Some(status) = of_lists(calls, rpc, reason, sku).await {
+        status
+    } else {
+        panic!("{rpc} is not in the table: say how it comes to give {reason}")
+    }
+}
+
+async fn of_orders(calls: &Calls, rpc: &str, reason: &str, sku: &str) -> Option<Status> {
+    let mut orders = calls.orders.clone();
+    Some(match rpc {
+        "CreateOrder" => refused(orders.create_order(create_order(reason, sku)).await),
         "GetOrder" => {
-            let key = (!invalid).then_some(Key::OrderId(nowhere));
+            let key = (reason != "INVALID_REQUEST").then(|| Key::OrderId(nowhere()));
             let request = GetOrderRequest {
                 key,
                 ..GetOrderRequest::default()
             };
             refused(orders.get_order(request).await)
         }
+        _ => return None,
+    })
+}
+
+async fn of_stock(calls: &Calls, rpc: &str, reason: &str, sku: &str) -> Option<Status> {
+    let mut inventory = calls.inventory.clone();
+    let min_version = (reason == "VERSION_NOT_REACHED").then_some(99);
+    Some(match rpc {
+        "PutProducts" => {
+            let products = vec![product(sku, 0)];
+            let request = PutProductsRequest { products };
+            refused(inventory.put_products(request).await)
+        }
+        "GetProduct" => {
+            let sku = sku.to_owned();
+            refused(inventory.get_product(GetProductRequest { sku }).await)
+        }
+        "AdjustStock" => refused(inventory.adjust_stock(adjustment(reason, sku)).await),
+        "GetStock" => {
+            let request = GetStockRequest {
+                sku: sku.to_owned(),
+                min_version,
+                ..GetStockRequest::default()
+            };
+            refused(inventory.get_stock(request).await)
+        }
+        "BatchGetStock" => {
+            let key = BatchGetStockKey {
+                sku: sku.to_owned(),
+                min_version,
+                ..BatchGetStockKey::default()
+            };
+            let request = BatchGetStockRequest { keys: vec![key] };
+            refused(inventory.batch_get_stock(request).await)
+        }
+        "WatchStock" => {
+            let invalid = reason == "INVALID_REQUEST";
+            let selector = (!invalid).then(everything);
+            let request = WatchStockRequest {
+                selectors: selector.into_iter().collect(),
+                ..WatchStockRequest::default()
+            };
+            refused(inventory.watch_stock(request).await.map(|it| it.map(drop)))
+        }
+        _ => return None,
+    })
+}
+
+async fn of_lists(calls: &Calls, rpc: &str, reason: &str, sku: &str) -> Option<Status> {
+    let (mut orders, mut inventory) = (calls.orders.clone(), calls.inventory.clone());
+    // Bounds of pages are those of every list.
+    let page_size = if reason == "INVALID_REQUEST" { -1 } else { 0 };
+    Some(match rpc {
         "ListOrders" => {
             let request = ListOrdersRequest {
                 page_size,
@@ -69,36 +129,12 @@ pub(super) async fn provoke(calls: &Calls, rpc: &str, reason: &str) -> Status {
             };
             refused(orders.list_orders(request).await)
         }
-        "PutProducts" => {
-            let products = vec![product(&sku, 0)];
-            let request = PutProductsRequest { products };
-            refused(inventory.put_products(request).await)
-        }
-        "GetProduct" => refused(inventory.get_product(GetProductRequest { sku }).await),
         "ListProducts" => {
             let request = ListProductsRequest {
                 page_size,
                 ..ListProductsRequest::default()
             };
             refused(inventory.list_products(request).await)
-        }
-        "AdjustStock" => refused(inventory.adjust_stock(adjustment(reason, &sku)).await),
-        "GetStock" => {
-            let request = GetStockRequest {
-                sku,
-                min_version: (reason == "VERSION_NOT_REACHED").then_some(99),
-                ..GetStockRequest::default()
-            };
-            refused(inventory.get_stock(request).await)
-        }
-        "BatchGetStock" => {
-            let key = BatchGetStockKey {
-                sku,
-                min_version: (reason == "VERSION_NOT_REACHED").then_some(99),
-                ..BatchGetStockKey::default()
-            };
-            let request = BatchGetStockRequest { keys: vec![key] };
-            refused(inventory.batch_get_stock(request).await)
         }
         "ListStock" => {
             let request = ListStockRequest {
@@ -108,31 +144,27 @@ pub(super) async fn provoke(calls: &Calls, rpc: &str, reason: &str) -> Status {
             refused(inventory.list_stock(request).await)
         }
         "ListMovements" => {
-            let location = String::new();
             let scope = match reason {
-                "ORDER_NOT_FOUND" => Scope::OrderId(nowhere),
-                _ => Scope::Level(StockKey { sku, location }),
+                "ORDER_NOT_FOUND" => Scope::OrderId(nowhere()),
+                _ => Scope::Level(StockKey {
+                    sku: sku.to_owned(),
+                    location: String::new(),
+                }),
             };
             let request = ListMovementsRequest {
+                page_size,
                 scope: Some(scope),
                 ..ListMovementsRequest::default()
             };
             refused(inventory.list_movements(request).await)
         }
-        "WatchStock" => {
-            let selectors = if invalid {
-                Vec::new()
-            } else {
-                vec![everything()]
-            };
-            let request = WatchStockRequest {
-                selectors,
-                ..WatchStockRequest::default()
-            };
-            refused(inventory.watch_stock(request).await.map(|it| it.map(drop)))
-        }
-        _ => panic!("{rpc} is not in the table: say how it comes to give {reason}"),
-    }
+        _ => return None,
+    })
+}
+
+/// The id of no order.
+fn nowhere() -> String {
+    uuid::Uuid::from_u128(7).to_string()
 }
 
 fn create_order(reason: &str, sku: &str) -> CreateOrderRequest {
