@@ -3,14 +3,16 @@
 //! ```text
 //! client ─gRPC─▶ grpc ─▶ engine ─queue─▶ batch ─▶ plan ─▶ commit ─▶ storage
 //!    ▲                     └── reply after COMMIT ◀────────┘            │
-//! watchers ◀─── grpc::watch ◀── feed ◀── on_commit · re-read ◀──────────┘
+//! watchers ◀─── grpc::watch ◀── feed ◀── on_commit · re-read ◀──────────┤
+//!                                └───── kafka ◀── relay ◀── outbox ◀────┘
 //! ```
 //!
 //! - One writer of stock: every change of a level goes through [`engine`].
 //! - `plan` is pure; time and ids enter it with what is planned.
-//! - `tonic` is named in `grpc`, `server` and `client` alone, `sea_orm` in `storage` alone.
-//! - Dependencies point one way: `grpc → engine, reads, storage, feed`; `engine, reads, feed → storage → domain`;
-//!   `http → telemetry`. [`server`] ties them together.
+//! - `tonic` is named in `grpc`, `server` and `client` alone, `sea_orm` in `storage` alone,
+//!   `rdkafka` in [`kafka`] alone.
+//! - Dependencies point one way: `grpc → engine, reads, storage, feed`; `engine, reads, feed, relay → storage → domain`;
+//!   `relay, feed → kafka → events`; `engine → events`; `http → telemetry`. [`server`] ties them together.
 
 pub mod domain;
 

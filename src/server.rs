@@ -23,10 +23,11 @@ use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::engine::plan::Events;
 use crate::error::chain;
-use crate::feed::{Feed, HintOutbox, exchange_forever, fan_out_forever};
+use crate::feed::{Feed, HintOutbox, exchange_forever, fan_out_forever, hear_forever};
 pub use crate::grpc::DeadlineLayer;
 use crate::grpc::{Gate, Inventory, InventoryServer, Orders, Permits, Turns, Watching};
 use crate::http::{self, Observed};
+use crate::kafka::Topics;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::order_service_server::OrderServiceServer;
 use crate::reads::Reads;
@@ -161,6 +162,7 @@ async fn serve(
     let looked_after = look_after_forever(store.clone(), Arc::clone(counters));
     let _looked_after = AbortOnDropHandle::new(tokio::spawn(looked_after));
     let replicas = store.clone().look_after_replicas_forever();
+    let _heard = hear_events(config, &store, &feed, counters);
     let _replicas = AbortOnDropHandle::new(tokio::spawn(replicas));
 
     let watching = Watching {
@@ -244,6 +246,27 @@ fn leave(ended: &Ended, config: &Config, gate: &Gate) -> Duration {
             drain_timeout
         }
     }
+}
+
+/// Hears other instances through Kafka, where that is configured, until dropped.
+fn hear_events(
+    config: &Config,
+    store: &Store,
+    feed: &Feed,
+    counters: &Counters,
+) -> Option<AbortOnDropHandle<()>> {
+    let events = &config.events;
+    let brokers = events.brokers().filter(|_| events.feeds())?;
+    let topics = Topics::new(&events.topic_prefix);
+    let heard = counters.relay.heard.clone();
+    let hearing = hear_forever(
+        brokers.to_owned(),
+        topics,
+        store.clone(),
+        feed.clone(),
+        heard,
+    );
+    Some(AbortOnDropHandle::new(tokio::spawn(hearing)))
 }
 
 /// Starts the engine, which tells the feed of each commit, and the other processes on

@@ -6,6 +6,7 @@
 mod adjust;
 mod config;
 mod demo;
+mod events;
 mod get;
 mod load;
 mod migrate;
@@ -70,6 +71,7 @@ enum Command {
     Orders(orders::OrdersArgs),
     Movements(movements::MovementsArgs),
     Products(products::ProductsArgs),
+    Events(events::EventsArgs),
     Config(config::ConfigArgs),
 }
 
@@ -145,6 +147,7 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
         Command::Orders(args) => orders::run(args, config).await,
         Command::Movements(args) => movements::run(args, config).await,
         Command::Products(args) => products::run(args, config).await,
+        Command::Events(args) => events::run(args, config).await,
         Command::Config(args) => config::run(&args, &loaded),
     }
 }

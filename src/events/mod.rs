@@ -8,10 +8,12 @@ mod body;
 mod draft;
 mod level;
 mod row;
+mod told;
 
 pub use draft::{Causes, Draft, StockChange};
 pub use level::updated_level;
 pub use row::{Corrupt, Event, Key, Row};
+pub use told::Body;
 
 pub use crate::proto::{OrderCreated, StockLow, StockUpdated};
 

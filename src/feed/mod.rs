@@ -10,6 +10,7 @@
 //! Locks are taken in this order: that of the feed's state or that of the watches
 //! that select, a slot's, a watcher's.
 
+mod events;
 mod fan_out;
 mod hints;
 mod pacing;
@@ -27,6 +28,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use events::hear_forever;
 pub use fan_out::fan_out_forever;
 pub use hints::{HintOutbox, exchange_forever};
 pub use targets::{Prefixes, Selectors, Targets};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
 /// How long a question to the cluster (which topics there are) may take.
@@ -28,6 +29,8 @@ pub(super) fn settings(brokers: &str) -> ClientConfig {
         .set("log.connection.close", "false");
     settings
 }
+
+impl ConsumerContext for Quiet {}
 
 /// Hands on what a client says. It repeats itself while a broker is away, which whoever
 /// uses it has reported once.

@@ -6,11 +6,15 @@
 //! when that fails, to `relay`. Nothing outside this module names `rdkafka`.
 
 mod client;
+mod make;
 mod message;
 mod publisher;
+mod reader;
 mod topics;
 
+pub use make::make_topics;
 pub use publisher::{Fate, Pace, Publisher, Receipt};
+pub use reader::{Reader, Received, Start};
 pub use topics::{Topics, Unreachable};
 
 /// Kafka's client could not be made, or would not take something. Passing: what failed

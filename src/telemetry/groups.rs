@@ -300,6 +300,8 @@ pub struct RelayCounters {
     pub failures: Counter,
     /// Times that the relay began again with a new producer.
     pub restarts: Counter,
+    /// Changed levels heard from Kafka, this instance's own among them.
+    pub heard: Counter,
     /// Topics that are not there.
     pub topics_missing: Gauge,
     /// Keys of which Kafka refused an event, and whose later events wait.
@@ -339,6 +341,11 @@ impl RelayCounters {
                 "stockroom_relay_restarts_total",
                 &[],
                 "Times that the relay made a new producer",
+            ),
+            heard: r.counter(
+                "stockroom_events_heard_total",
+                &[],
+                "Changed levels heard from Kafka, this instance's own among them",
             ),
             topics_missing: r.gauge(
                 "stockroom_topics_missing",

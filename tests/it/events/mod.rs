@@ -1,6 +1,8 @@
 //! Events: what is committed is told to Kafka, once it is there to be told.
 
 mod faults;
+mod heard;
+mod refused;
 mod told;
 
 use std::collections::BTreeSet;

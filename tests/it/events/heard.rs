@@ -1,0 +1,112 @@
+//! Those who listen: other instances for their watchers, and people at a terminal.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use super::told::{Told, shared_kafka};
+use crate::api::{order, stock};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::process::{run, stdout, stockroom};
+use crate::watching::{Watcher, everything, watch_of};
+
+on_each_store! {
+    events_are_shown_decoded_and_as_json,
+}
+
+mod instances {
+    on_postgres! { what_another_instance_told_kafka_reaches_watchers }
+
+    use super::*;
+
+    /// The second instance is on a database of its own that has the first one's id, so
+    /// that there is no other way for it to hear.
+    async fn what_another_instance_told_kafka_reaches_watchers(store: StoreKind) {
+        let Some(kafka) = shared_kafka() else { return };
+        let told = Told::on(kafka).await;
+        let (home, other_home) = (Home::new(store), Home::new(store));
+        let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+        drop(Stockroom::on(other_home.clone(), |_| {}).await);
+        let id = home.sql("SELECT store_id FROM store");
+        other_home.sql(&format!("UPDATE store SET store_id = '{id}'"));
+        let other = Stockroom::on(other_home.clone(), |c| told.configure(c)).await;
+        let mut watcher = Watcher::open(&other, watch_of(vec![everything()])).await;
+        stock(&server.client, "a", 10).await;
+        let heard = &other.counters.relay.heard;
+        // It begins at the end, wherever that is when it finds the topic.
+        let mut sold = 0;
+        eventually("it hears", async || {
+            sold += 1;
+            stock(&server.client, &format!("sku-{sold}"), 1).await;
+            heard.get() > 0
+        })
+        .await;
+        let made = server.client.create_order(order("o", &[("a", 3)]));
+        made.await.unwrap();
+        let level = watcher.until("a", 2).await;
+        assert_eq!((level.on_hand, level.version), (7, 2));
+    }
+}
+
+async fn events_are_shown_decoded_and_as_json(store: StoreKind) {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::without_topics(kafka);
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = |flags: &[&str]| -> Vec<String> {
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        let events = ["events".to_owned()].into_iter();
+        events.chain(told.options()).chain(flags).collect()
+    };
+    let made = arguments(&["--create-topics", "3"]);
+    let made: Vec<&str> = made.iter().map(String::as_str).collect();
+    let named = stdout(&run(folder.path(), &made));
+    assert_eq!(named.lines().count(), 3, "{named}");
+    // Those that are there already are left alone.
+    assert_eq!(stdout(&run(folder.path(), &made)), "");
+
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    stock(&server.client, "sku", 10).await;
+    let made = server.client.create_order(order("o", &[("sku", 3)]));
+    let order = made.await.unwrap().order.unwrap();
+    told.check(&home, &[order.order_id.clone()].into()).await;
+
+    let shown = arguments(&["--from-beginning"]);
+    let shown = lines(folder.path(), &shown, 3);
+    assert!(
+        shown
+            .iter()
+            .any(|it| it.contains("sku@main: 7 on hand, 7 available; version 2 (ORDERED)")),
+        "{shown:#?}"
+    );
+    assert!(
+        shown.iter().any(|it| it.contains("(o): 3 of sku@main")),
+        "{shown:#?}"
+    );
+    let shown = arguments(&["--from-beginning", "--json"]);
+    let shown = lines(folder.path(), &shown, 3);
+    let shown = shown
+        .iter()
+        .map(|it| serde_json::from_str::<serde_json::Value>(it).unwrap());
+    let shown: Vec<_> = shown.filter(|it| it["topic"] == "order.created").collect();
+    let [shown] = &shown[..] else {
+        panic!("{shown:#?}")
+    };
+    assert_eq!(shown["key"], order.order_id);
+    assert_eq!(shown["data"]["order"]["lines"][0]["quantity"], 3);
+}
+
+/// The first lines that a command prints which would go on.
+fn lines(folder: &std::path::Path, arguments: &[String], count: usize) -> Vec<String> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut command = stockroom(folder, &arguments);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let reader = BufReader::new(child.stdout.take().unwrap());
+    let lines = reader.lines().take(count).map(Result::unwrap).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    lines
+}

@@ -1,0 +1,114 @@
+//! What Kafka does not take: nothing of it is lost, and nothing else waits for it.
+
+use std::collections::BTreeSet;
+
+use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
+use stockroom::events::Topic;
+
+use super::told::{Told, shared_kafka};
+use crate::api::{order, stock};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+
+on_each_store! {
+    a_missing_topic_is_waited_for,
+    a_refused_event_stops_its_key_alone_until_it_is_taken,
+    a_topic_that_takes_no_batches_is_told_one_by_one,
+}
+
+async fn a_missing_topic_is_waited_for(store: StoreKind) {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::without_topics(kafka);
+    told.make(Topic::StockUpdated, &[]).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    stock(&server.client, "sku", 10).await;
+    let made = server.client.create_order(order("o", &[("sku", 1)]));
+    let order = made.await.unwrap().order.unwrap().order_id;
+    let relay = &server.counters.relay;
+    eventually("the metrics say what is missing", async || {
+        relay.topics_missing.get() == 2 && relay.outbox_rows.get() == 2
+    })
+    .await;
+    told.make(Topic::OrderCreated, &[]).await;
+    told.make(Topic::StockLow, &[]).await;
+    told.check(&home, &[order].into()).await;
+    assert_eq!(relay.topics_missing.get(), 0);
+}
+
+/// An order of so many lines that its event is over the limit.
+fn large(request_id: &str) -> stockroom::client::proto::CreateOrderRequest {
+    order(request_id, &[("sku", 1); 500])
+}
+
+/// The least that an order of one line travels in, with room.
+const LIMIT_BYTES: &str = "3000";
+
+async fn a_refused_event_stops_its_key_alone_until_it_is_taken(store: StoreKind) {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::without_topics(kafka);
+    told.make(Topic::StockUpdated, &[]).await;
+    told.make(Topic::OrderCreated, &[("max.message.bytes", LIMIT_BYTES)])
+        .await;
+    told.make(Topic::StockLow, &[]).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |config| {
+        told.configure(config);
+        config.events.refused_retry_ms = 500;
+        // Each order by itself, so that the refused one has a row of its own.
+        config.engine.batch_orders_max = 1;
+    })
+    .await;
+    stock(&server.client, "sku", 100_000).await;
+    let relay = &server.counters.relay;
+    let mut orders = BTreeSet::new();
+    for request in [large("large"), order("small", &[("sku", 1)])] {
+        let made = server.client.create_order(request).await.unwrap();
+        orders.insert(made.order.unwrap().order_id);
+    }
+    eventually("the key stops", async || relay.keys_stopped.get() == 1).await;
+    for i in 0..20 {
+        let made = server
+            .client
+            .create_order(order(&format!("o-{i}"), &[("sku", 1)]));
+        orders.insert(made.await.unwrap().order.unwrap().order_id);
+    }
+    eventually("all others are told", async || {
+        relay.outbox_rows.get() == 1 && relay.keys_stopped.get() == 1
+    })
+    .await;
+    let name = format!("{}{}", told.prefix, Topic::OrderCreated.name());
+    let alter =
+        AlterConfig::new(ResourceSpecifier::Topic(&name)).set("max.message.bytes", "1000000");
+    let altered = told
+        .admin()
+        .alter_configs([&alter], &AdminOptions::new())
+        .await;
+    altered.unwrap()[0].as_ref().unwrap();
+    told.check(&home, &orders).await;
+    eventually("no key is stopped", async || relay.keys_stopped.get() == 0).await;
+}
+
+async fn a_topic_that_takes_no_batches_is_told_one_by_one(store: StoreKind) {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::without_topics(kafka);
+    told.make(Topic::StockUpdated, &[]).await;
+    told.make(Topic::OrderCreated, &[("max.message.bytes", LIMIT_BYTES)])
+        .await;
+    told.make(Topic::StockLow, &[]).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    stock(&server.client, "sku", 100_000).await;
+    let buyers = (0..200).map(|i| {
+        let client = &server.client;
+        async move {
+            let request = order(&format!("o-{i}"), &[("sku", 1)]);
+            let made = client.create_order(request).await.unwrap();
+            made.order.unwrap().order_id
+        }
+    });
+    let orders = futures_util::future::join_all(buyers).await;
+    told.check(&home, &orders.into_iter().collect()).await;
+    let relay = &server.counters.relay;
+    assert!(relay.failures.get() > 0, "batches were taken");
+    assert_eq!(relay.keys_stopped.get(), 0);
+}
