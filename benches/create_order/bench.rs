@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,6 +17,7 @@ use crate::load::{self, Load, Orders};
 use crate::meter::{Cpu, Meter};
 use crate::processes::Server;
 use crate::results::Results;
+use crate::servers::kafka::Kafka;
 use crate::setup::{Course, Guard, Served, Setup, Shape, Target};
 use crate::stock::Stocks;
 use crate::stores::{Audit, Database, StoreKind, Totals};
@@ -73,6 +75,8 @@ pub(crate) struct Bench {
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
     stocks: Stocks,
+    /// Started when it is first needed; it gets faster with use.
+    pub(crate) broker: Option<Arc<Kafka>>,
 }
 
 impl Bench {
@@ -102,6 +106,7 @@ impl Bench {
             warmup,
             measured,
             stocks: Stocks::default(),
+            broker: None,
         })
     }
 
@@ -137,6 +142,7 @@ impl Bench {
                 self.store(setup, served, Some(rate as u32))
             }
             (Target::Store(served), Course::Overload) => self.overload(served),
+            (Target::Store(served), Course::Events) => self.events(setup, served),
             (Target::Store(served), Course::Beside(crowd)) => self.beside(served, crowd),
         };
         measured.with_context(|| setup.to_string())
@@ -241,7 +247,7 @@ impl Bench {
         Server::stockroom(&self.runtime, self.folder.path(), url, &settings)
     }
 
-    fn orders(&self, setup: Setup, rate: Option<u32>, instances: usize) -> Orders {
+    pub(crate) fn orders(&self, setup: Setup, rate: Option<u32>, instances: usize) -> Orders {
         Orders {
             skus: setup.shape.skus(),
             lines: 1,

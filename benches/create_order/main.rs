@@ -7,7 +7,7 @@
 //! and unbatched, under every guard, and in between two floors: `echo`, the same
 //! messages with nothing behind them, and `bare`, the same statements with nothing
 //! before them. Then one caller, an open loop, two instances, twice the orders that a
-//! slow database lets through, and a few callers beside a crowd. Machines differ
+//! slow database lets through, a few callers beside a crowd, and Kafka told of it all. Machines differ
 //! twofold and hours by a quarter, so what counts are the ratios of one run. After
 //! each measurement the books are checked.
 //!
@@ -18,6 +18,7 @@
 //! bench     one measurement from start to end
 //! overload  … of twice the peak, with `proxy`, a database that is slow to reach
 //! fairness  … of a few beside many
+//! events    … with Kafka told of each order
 //! meter     processor time of servers and database (`cpu`)
 //! echo      the server with nothing behind it
 //! bare      the database client with nothing before it
@@ -50,6 +51,7 @@ mod cpu;
 mod echo;
 #[path = "../support/effort.rs"]
 mod effort;
+mod events;
 mod fairness;
 #[path = "../support/files.rs"]
 mod files;

@@ -51,7 +51,10 @@ impl Report<'_> {
                 "Processor time of an order, µs",
                 processor_time(&best().collect::<Vec<_>>()),
             ),
-            ("Overload and fairness", details(&offered)),
+            (
+                "Overload, fairness, events",
+                details(&best().collect::<Vec<_>>()),
+            ),
             ("Promised and measured", promises(self.verdicts)),
         ];
         Paper::new(self.preface(), tables)

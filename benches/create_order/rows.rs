@@ -25,7 +25,7 @@ struct File<'a> {
 pub(crate) struct Row {
     /// `hot`, `spread`, `baskets`; floors: `echo` (one line an order), `echo_baskets`,
     /// `bare_…`; with one caller: `…_idle`; in an open loop: `hot_at_50_percent` of the
-    /// peak, `overload`, `beside_…` (a few callers and a crowd).
+    /// peak, `overload`, `beside_…` (a few callers and a crowd). With Kafka told: `hot_events`.
     pub(crate) case: String,
     /// `sqlite`, `postgres`; `none` for an echo.
     pub(crate) store: &'static str,

@@ -36,6 +36,8 @@ pub(crate) enum Case {
     Instances,
     /// Twice the orders that a slow database lets through
     Overload,
+    /// `hot` with Kafka told of each order, beside `hot` without
+    Events,
     /// A few callers beside a crowd for one product, or beside orders of 1,000 lines
     Fairness,
 }
@@ -81,6 +83,12 @@ impl Selection {
         }
         if self.has(Case::Overload, StoreKind::Postgres) {
             schedule.push(Setup::overload());
+        }
+        let asked_for = self.case == Some(Case::Events);
+        if self.has(Case::Events, StoreKind::Postgres) && (asked_for || !self.quick) {
+            let off = Setup::batched(Shape::Hot, StoreKind::Postgres, Guard::Optimistic);
+            schedule.extend(missing(&schedule, [off]));
+            schedule.push(Setup::events());
         }
         let asked_for = self.case == Some(Case::Fairness);
         if self.has(Case::Fairness, StoreKind::Postgres) && (asked_for || !self.quick) {

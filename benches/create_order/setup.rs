@@ -115,6 +115,8 @@ pub(crate) enum Course {
     PercentOfPeak(u32),
     /// When they are due, at twice of what a slow database lets through.
     Overload,
+    /// Each when the last is answered, with Kafka told of them.
+    Events,
     /// When they are due, a few a second, beside a crowd.
     Beside(Crowd),
 }
@@ -220,6 +222,14 @@ impl Setup {
         }
     }
 
+    /// `hot` on PostgreSQL with events on.
+    pub(crate) fn events() -> Self {
+        Self {
+            course: Course::Events,
+            ..Self::batched(Shape::Hot, StoreKind::Postgres, Guard::Optimistic)
+        }
+    }
+
     /// `spread` on PostgreSQL beside `crowd`.
     pub(crate) fn beside(crowd: Crowd) -> Self {
         Self {
@@ -267,6 +277,7 @@ impl Setup {
             (_, Course::Closed) => shape.to_owned(),
             (_, Course::PercentOfPeak(percent)) => format!("{shape}_at_{percent}_percent"),
             (_, Course::Overload) => "overload".to_owned(),
+            (_, Course::Events) => format!("{shape}_events"),
             (_, Course::Beside(Crowd::Nobody)) => "beside_nobody".to_owned(),
             (_, Course::Beside(Crowd::Hot)) => "beside_one_hot_sku".to_owned(),
             (_, Course::Beside(Crowd::Wide)) => "beside_1000_lines".to_owned(),

@@ -21,6 +21,7 @@ pub(crate) fn verdicts(rows: &[Row]) -> Vec<Verdict> {
     verdicts.extend(rows.unbatched());
     verdicts.extend(rows.overload());
     verdicts.extend(rows.fairness());
+    verdicts.extend(rows.events());
     verdicts
 }
 
@@ -184,6 +185,17 @@ impl<'a> Rows<'a> {
                 None,
             ),
         ]
+    }
+
+    fn events(&self) -> Option<Verdict> {
+        let (off, on) = self.usual("hot").zip(self.usual("hot_events"))?;
+        let broker = on.details.get("broker_cores_percent")?;
+        let lost = 1.0 - on.accepted_per_s / off.accepted_per_s / (1.0 - broker / 100.0);
+        let lost_in_all = (1.0 - on.accepted_per_s / off.accepted_per_s) * 100.0;
+        let what = format!(
+            "`hot`, Kafka told: lost beside the broker (lost in all: {lost_in_all:.1} %, the broker's share: {broker:.1} %)"
+        );
+        Some(Verdict::most(what, "%", lost * 100.0, 15.0, 10.0))
     }
 
     /// Nobody is starved who waits no longer than those that are in the way, and of

@@ -62,6 +62,7 @@ pub(crate) fn prefix() -> String {
 pub(crate) struct Kafka {
     folder: Folder,
     port: u16,
+    jvm: &'static [&'static str],
 }
 
 impl Kafka {
@@ -70,6 +71,14 @@ impl Kafka {
     /// # Panics
     /// Kafka is not installed or does not start.
     pub(crate) fn start() -> Arc<Self> {
+        Self::start_in(&JVM)
+    }
+
+    /// As [`Kafka::start`], in a JVM with these options.
+    ///
+    /// # Panics
+    /// As [`Kafka::start`].
+    pub(crate) fn start_in(jvm: &'static [&'static str]) -> Arc<Self> {
         assert!(
             is_installed(),
             "{LIBS} is not set: scripts/setup-test-tools.sh installs Kafka"
@@ -78,6 +87,7 @@ impl Kafka {
             let kafka = Self {
                 folder: Folder::new("kafka"),
                 port: free_port(),
+                jvm,
             };
             kafka.format(free_port());
             kafka.run().then_some(kafka)
@@ -205,7 +215,7 @@ impl Kafka {
         let mut server: Vec<String> = ["sh", "-c", script, "kafka", &pid]
             .map(str::to_owned)
             .into();
-        server.extend(JVM.iter().map(|option| (*option).to_owned()));
+        server.extend(self.jvm.iter().map(|option| (*option).to_owned()));
         server.extend(["-cp".to_owned(), class_path(), "kafka.Kafka".to_owned()]);
         server.push(text(self.settings()));
         let started_before = self.times_started();
