@@ -154,6 +154,9 @@ impl Replica {
             answer = check.ask_replica().await?;
         }
         self.replayed.store(answer.replayed, Ordering::Relaxed);
+        if stands.is_some_and(|stands| stands <= answer.replayed) {
+            self.is_late.store(false, Ordering::Relaxed);
+        }
         if known.is_new && stands.is_some_and(|stands| stands < shown) {
             return Err(Unfit::Ahead);
         }

@@ -34,8 +34,8 @@ pub(super) struct Replicas {
     all: Box<[Replica]>,
     /// Counts choices, so that replicas with equal loads take turns.
     turn: AtomicUsize,
-    /// Where the primary stood when a watch asked last, and when that was.
-    asked: Mutex<Option<(Instant, Position)>>,
+    /// When a watch asked last where the primary stood, and what it was told, if anything.
+    asked: Mutex<Option<(Instant, Option<Position>)>>,
     timeout: Duration,
     lag_max: Duration,
     check_interval: Duration,
@@ -56,6 +56,9 @@ struct Replica {
     lag_us: AtomicI64,
     /// How far it has replayed at least.
     replayed: AtomicI64,
+    /// Whether somebody waited for it in vain: others do not, until a check finds that it
+    /// shows what the primary has.
+    is_late: AtomicBool,
     counts: Counts,
 }
 
@@ -175,6 +178,7 @@ impl Replica {
             serves: AtomicBool::new(false),
             lag_us: AtomicI64::new(0),
             replayed: AtomicI64::new(0),
+            is_late: AtomicBool::new(false),
             counts: Counts::default(),
         })
     }

@@ -88,12 +88,13 @@ impl Store {
         let mut asked = replicas.asked.lock().await;
         match *asked {
             // Asked after this call began, while it waited for the lock.
-            Some((at, position)) if at >= now => Moment(Some(position)),
+            Some((at, position)) if at >= now => Moment(position),
             _ => {
                 let at = Instant::now();
                 let read = async { position(&self.readers(), PRIMARY_STANDS).await };
                 let position = self.readers.bounded(read).await.ok();
-                *asked = position.map(|position| (at, position));
+                // A failure, too, is everybody's who waits: each would wait as long again.
+                *asked = Some((at, position));
                 Moment(position)
             }
         }
@@ -163,8 +164,13 @@ impl Replicas {
 }
 
 impl Replica {
-    /// Waits until it shows all that there was at `moment`, for as long as a read may take.
+    /// Waits until it shows all that there was at `moment`, for as long as a read may
+    /// take; while it is known to be late, it is asked once.
     async fn comes_to(&self, moment: Position, patience: Duration) -> bool {
+        let patience = match self.is_late.load(Ordering::Relaxed) {
+            true => Duration::ZERO,
+            false => patience,
+        };
         let deadline = Instant::now() + patience;
         while self.replayed.load(Ordering::Relaxed) < moment {
             let shows = async |connection| position(&connection, REPLICA_SHOWS).await;
@@ -174,6 +180,7 @@ impl Replica {
             self.replayed.fetch_max(shows, Ordering::Relaxed);
             if shows < moment {
                 if Instant::now() + ASK_AGAIN >= deadline {
+                    self.is_late.store(true, Ordering::Relaxed);
                     return false;
                 }
                 sleep(ASK_AGAIN).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fleet::{Fleet, reads};
 use crate::api::{order, stock};
@@ -15,6 +15,7 @@ use crate::watching::{Watcher, everything, level_of, seen, watch_of};
 on_postgres! {
     a_snapshot_has_all_that_was_committed_before_the_stream_however_late_the_replica_is,
     snapshots_come_from_replicas_that_have_caught_up,
+    a_replica_that_is_late_is_waited_for_once,
     only_the_primary_says_that_a_version_fell,
     watchers_end_at_the_truth_while_replicas_pause_and_are_killed,
 }
@@ -86,6 +87,28 @@ async fn snapshots_come_from_replicas_that_have_caught_up(_: StoreKind) {
         served += reads(&server, replica, "served").await;
     }
     assert!(served > 0, "no snapshot came from a replica");
+}
+
+async fn a_replica_that_is_late_is_waited_for_once(_: StoreKind) {
+    const TIMEOUT: Duration = Duration::from_millis(1_000);
+    const STREAMS: u32 = 20;
+    let fleet = Fleet::of(1);
+    let server = fleet
+        .stockroom(|config| config.store.replica_timeout_ms = TIMEOUT.as_millis() as u64)
+        .await;
+    stock(&server.client, "a", 100).await;
+    fleet.catch_up();
+    fleet.replicas[0].pause_replay();
+    sell(&server, "o", 1).await;
+    let began = Instant::now();
+    for _ in 0..STREAMS {
+        let watcher = Watcher::synced(&server, watch_of(vec![everything()])).await;
+        assert_eq!(watcher.versions(), [("a", 2)]);
+    }
+    // Once, and what twenty streams take on a busy machine.
+    let took = began.elapsed();
+    assert!(took < TIMEOUT * STREAMS / 4, "{took:?}");
+    fleet.replicas[0].resume_replay();
 }
 
 async fn only_the_primary_says_that_a_version_fell(_: StoreKind) {
