@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod events;
 mod get;
+mod health;
 mod load;
 mod migrate;
 mod movements;
@@ -72,6 +73,7 @@ enum Command {
     Movements(movements::MovementsArgs),
     Products(products::ProductsArgs),
     Events(events::EventsArgs),
+    Health(health::HealthArgs),
     Config(config::ConfigArgs),
 }
 
@@ -148,6 +150,7 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
         Command::Movements(args) => movements::run(args, config).await,
         Command::Products(args) => products::run(args, config).await,
         Command::Events(args) => events::run(args, config).await,
+        Command::Health(args) => health::run(args, config).await,
         Command::Config(args) => config::run(&args, &loaded),
     }
 }

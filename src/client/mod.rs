@@ -95,6 +95,9 @@ use proto::{
     PutProductsResponse,
 };
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 /// A server that does not answer a SYN within this is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -135,6 +138,7 @@ struct Lane {
     age: u64,
     orders: OrderServiceClient<Channel>,
     inventory: InventoryServiceClient<Channel>,
+    health: HealthClient<Channel>,
 }
 
 impl Lane {
@@ -143,7 +147,8 @@ impl Lane {
             place,
             age,
             orders: OrderServiceClient::new(channel.clone()),
-            inventory: InventoryServiceClient::new(channel),
+            inventory: InventoryServiceClient::new(channel.clone()),
+            health: HealthClient::new(channel),
         }
     }
 }
@@ -216,6 +221,16 @@ impl Client {
     /// Watches levels from now on, through lost connections and restarts.
     pub fn watch(&self, targets: WatchTargets) -> Watch {
         Watch::new(self.clone(), targets)
+    }
+
+    /// Whether the server takes requests, by what its health service says of it as a whole.
+    ///
+    /// # Errors
+    /// Those of the way to it.
+    pub async fn serves(&self) -> Result<bool, ClientError> {
+        let mut health = self.lane(|lane| lane.health.clone());
+        let answer = health.check(HealthCheckRequest::default()).await?;
+        Ok(answer.get_ref().status() == ServingStatus::Serving)
     }
 
     /// What `take` takes of the lane whose turn it is.

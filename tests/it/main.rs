@@ -30,6 +30,7 @@ mod events;
 mod every_change;
 mod faults;
 mod guards;
+mod health;
 mod hints;
 mod histories;
 mod instances;
