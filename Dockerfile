@@ -1,9 +1,12 @@
 # syntax=docker/dockerfile:1
-# Two stages: a builder that needs the repository alone (no protoc, no cmake), and
-# a slim runtime. No test builds this image, because that takes a container
-# builder; `docker build -t stockroom .` is the check.
+# Two stages: a builder that needs the repository alone (no protoc, no cmake: make and a C
+# compiler, which the Rust image has, build librdkafka), and a slim runtime whose stage runs
+# nothing, so that any base with glibc will do. `make image` builds it with what there is,
+# and then starts it.
 #
 #   docker run -p 50051:50051 -v stockroom:/var/lib/stockroom stockroom
+
+ARG RUNTIME=debian:bookworm-slim
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
@@ -12,19 +15,22 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --release --locked --bin stockroom \
-    && install -D -m 755 target/release/stockroom /out/stockroom
+    && install -D -m 755 target/release/stockroom /out/bin/stockroom \
+    && install -d -m 755 /out/data
 
 # The same Debian as the builder, for its C library.
-FROM debian:bookworm-slim
-COPY --from=build /out/stockroom /usr/local/bin/stockroom
+FROM ${RUNTIME} AS runtime
+COPY --from=build /out/bin/stockroom /usr/local/bin/stockroom
 # A number rather than a name, so that Kubernetes' runAsNonRoot can check it.
-RUN install -d -o 65532 -g 65532 -m 750 /var/lib/stockroom
+COPY --from=build --chown=65532:65532 /out/data /var/lib/stockroom
 USER 65532:65532
 # The embedded store is `stockroom.db` in the working directory.
 WORKDIR /var/lib/stockroom
 VOLUME /var/lib/stockroom
 ENV STOCKROOM_SERVER_LISTEN=0.0.0.0:50051 STOCKROOM_HTTP_LISTEN=0.0.0.0:9464
 EXPOSE 50051 9464
+# Not healthy until the database is there and its schema is known, nor while it drains.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["stockroom", "health"]
 # SIGTERM, which `docker stop` sends, drains within a bound.
 ENTRYPOINT ["stockroom"]
 CMD ["serve"]

@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # What scripts/setup-test-tools.sh found: stores, servers, grpcurl, kustomize.
 WITH_TEST_TOOLS := . target/tools/test.env;
 
-.PHONY: help setup test chaos demo bench bench-quick fmt lint
+.PHONY: help setup test chaos demo image bench bench-quick fmt lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,9 @@ chaos: setup ## break things at every point for half an hour (STOCKROOM_CHAOS_RO
 
 demo: ## real orders, 100 watchers and a flash sale against an embedded server
 	cargo run --release --locked -- demo
+
+image: ## build the container image with docker, podman or buildah, and start it once
+	@scripts/build-image.sh
 
 bench: setup ## all benches in full: planning, orders through a live server on each store, and its watchers
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench plan

@@ -8,7 +8,7 @@ readonly POSTGRES_MIN=15
 # The oldest Redis that the cache and its cluster are tested on.
 readonly REDIS_MIN=7.0
 # The oldest nginx whose `grpc_pass` balances by call and is known to work here.
-readonly NGINX_MIN=1.18
+readonly NGINX_MIN=1.20
 
 # postgres_major INITDB: its major version, or 0.
 postgres_major() {
