@@ -38,6 +38,7 @@ mod layers;
 mod lifecycle;
 mod metrics;
 mod movements;
+mod nginx;
 mod order_list;
 mod orders;
 mod outage;

@@ -6,5 +6,6 @@
 
 mod folder;
 pub(crate) mod kafka;
+pub(crate) mod nginx;
 pub(crate) mod postgres;
 mod replica;

@@ -1,0 +1,106 @@
+//! Private nginx servers.
+//!
+//! Owns the process and its folder. Promises that nginx runs the configuration that it
+//! is given, without a daemon and without the folders that its package has for it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::folder::{Folder, free_port};
+
+/// How long it may take to start, or to end, on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Another process may take the port between our look and the server's bind.
+const PORTS_TRIED_MAX: u32 = 5;
+
+/// Who nginx is if we are root; Debian's packages make this user.
+const USER: &str = "www-data";
+
+/// Folders for what does not fit into memory. The package's belong to the system's nginx.
+const TEMPORARY: [&str; 5] = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+
+/// A running nginx; ended with this value.
+#[derive(Debug)]
+pub(crate) struct Server {
+    folder: Folder,
+    address: SocketAddr,
+}
+
+/// The program, if the environment names one.
+pub(crate) fn program() -> Option<PathBuf> {
+    std::env::var_os("STOCKROOM_TEST_NGINX").map(PathBuf::from)
+}
+
+impl Server {
+    /// Starts `program` with the configuration that `configure` makes for the address to
+    /// listen on. It sets neither `pid` nor `daemon`, and has one block `http`.
+    ///
+    /// # Panics
+    /// nginx does not start.
+    pub(crate) fn start(program: PathBuf, configure: impl Fn(SocketAddr) -> String) -> Self {
+        let folder = Folder::of_user("nginx", USER);
+        let program = program.into_os_string().into_string();
+        let program = program.expect("the path is UTF-8");
+        let started = (0..PORTS_TRIED_MAX).find_map(|_| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+            start(&folder, &program, &configure(address), address).then_some(address)
+        });
+        let address = started.unwrap_or_else(|| panic!("nginx did not start:\n{}", folder.log()));
+        Self { folder, address }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it logged: failures of those behind it, among others.
+    pub(crate) fn log(&self) -> String {
+        self.folder.log()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ends the workers, too; the folder goes with it.
+        let pid = fs::read_to_string(self.folder.path().join("nginx.pid"));
+        let Ok(pid) = pid else { return };
+        let mut stop = self.folder.command("kill");
+        let _ = stop.args(["-TERM", pid.trim()]).output();
+        let deadline = Instant::now() + DEADLINE;
+        while self.folder.path().exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn start(folder: &Folder, program: &str, conf: &str, address: SocketAddr) -> bool {
+    let path = folder.path().display();
+    let temporary: String = TEMPORARY
+        .iter()
+        .map(|what| format!("    {what}_temp_path {path}/{what};\n"))
+        .collect();
+    assert_eq!(conf.matches("\nhttp {\n").count(), 1, "{conf}");
+    let conf = conf.replacen("\nhttp {\n", &format!("\nhttp {{\n{temporary}"), 1);
+    let file = folder.path().join("nginx.conf");
+    fs::write(&file, conf).expect("the folder is ours");
+    let server = [
+        program.to_owned(),
+        // Before the configuration is read, and after.
+        "-e".to_owned(),
+        "stderr".to_owned(),
+        "-p".to_owned(),
+        path.to_string(),
+        "-c".to_owned(),
+        file.display().to_string(),
+        "-g".to_owned(),
+        format!("daemon off; pid {path}/nginx.pid; error_log stderr;"),
+    ];
+    // "Fast shutdown": QUIT would wait for streams that never end.
+    folder.start(&server, "TERM", DEADLINE, || {
+        TcpStream::connect(address).is_ok()
+    })
+}
