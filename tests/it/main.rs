@@ -25,6 +25,7 @@ mod cli;
 mod client;
 mod crash;
 mod deadlines;
+mod deploy;
 mod errors;
 mod events;
 mod every_change;

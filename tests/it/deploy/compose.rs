@@ -1,0 +1,157 @@
+//! `compose.yaml`, as far as it can be checked without containers.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{configured, deploy, read};
+
+type Services = BTreeMap<String, Value>;
+
+/// The file, with `<<` merged as YAML readers do.
+fn compose() -> Value {
+    let mut yaml: serde_norway::Value = serde_norway::from_str(&read("compose.yaml")).unwrap();
+    yaml.apply_merge().unwrap();
+    // Nested: the environment within what is merged itself.
+    yaml.apply_merge().unwrap();
+    serde_json::to_value(yaml).unwrap()
+}
+
+fn services() -> Services {
+    serde_json::from_value(compose()["services"].clone()).unwrap()
+}
+
+/// With `${NAME:-default}` as it is where nobody sets NAME.
+fn with_defaults(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("${") else {
+        return text.to_owned();
+    };
+    let (variable, after) = rest.split_once('}').unwrap();
+    let (_, default) = variable
+        .split_once(":-")
+        .expect("every variable has a default");
+    format!("{before}{default}{}", with_defaults(after))
+}
+
+fn environment(service: &Value) -> Vec<(String, String)> {
+    let Some(environment) = service["environment"].as_object() else {
+        return Vec::new();
+    };
+    let text = |value: &Value| match value {
+        Value::String(text) => with_defaults(text),
+        other => other.to_string(),
+    };
+    environment
+        .iter()
+        .map(|(name, value)| (name.clone(), text(value)))
+        .collect()
+}
+
+fn depends_on(service: &Value) -> BTreeMap<String, String> {
+    let Some(depends_on) = service["depends_on"].as_object() else {
+        return BTreeMap::new();
+    };
+    let condition = |on: &Value| on["condition"].as_str().unwrap().to_owned();
+    depends_on
+        .iter()
+        .map(|(name, on)| (name.clone(), condition(on)))
+        .collect()
+}
+
+#[test]
+fn stockroom_understands_its_environment_and_uses_what_is_there() {
+    let services = services();
+    let ours = services.iter().filter(|(_, it)| it["image"] == "stockroom");
+    assert_eq!(ours.clone().count(), 3, "two instances and migrate");
+    for (name, service) in ours {
+        let config = configured(None, &environment(service));
+        assert!(!config.store.is_sqlite(), "{name}");
+        let mut urls = vec![config.store.url.clone()];
+        if name != "migrate" {
+            assert_eq!(config.store.replicas.len(), 1, "{name}");
+            urls.extend(config.store.replicas.clone());
+            let (broker, _) = config.events.brokers.split_once(':').unwrap();
+            assert!(services.contains_key(broker), "{broker}");
+        }
+        for url in urls {
+            let host = url.split('@').nth(1).unwrap().split('/').next().unwrap();
+            assert!(services.contains_key(host), "{name} calls {host}");
+        }
+        let drain = config.server.drain_timeout_ms + config.events.drain_timeout_ms;
+        if let Some(grace) = service["stop_grace_period"].as_str() {
+            let seconds: u64 = grace.strip_suffix('s').unwrap().parse().unwrap();
+            assert!(drain < seconds * 1_000, "{name}: {grace}");
+        } else {
+            assert_eq!(name, "migrate");
+        }
+    }
+}
+
+#[test]
+fn what_is_waited_for_can_be_waited_for() {
+    let services = services();
+    for (name, service) in &services {
+        for (on, condition) in depends_on(service) {
+            let other = services.get(&on);
+            let other = other.unwrap_or_else(|| panic!("{name} waits for {on}"));
+            match condition.as_str() {
+                "service_healthy" => assert!(other["healthcheck"].is_object(), "{on}"),
+                "service_completed_successfully" => assert_eq!(other["restart"], "on-failure"),
+                "service_started" => {}
+                unknown => panic!("{name}: {unknown}"),
+            }
+        }
+        // What is of no image's own default is pinned, and everything is healthy or ends.
+        let image = service["image"].as_str().unwrap();
+        assert!(image == "stockroom" || image.contains(':'), "{image}");
+        let ends = service["restart"] == "on-failure";
+        assert!(ends || service["healthcheck"].is_object(), "{name}");
+    }
+}
+
+#[test]
+fn nginx_balances_over_the_instances_and_alone_is_reached_from_outside() {
+    let services = services();
+    let conf = read("nginx/nginx.conf");
+    let upstream = |line: &str| {
+        let server = line.trim().strip_prefix("server ")?.split(' ').next()?;
+        Some(server.strip_suffix(":50051")?.to_owned())
+    };
+    let upstreams: Vec<_> = conf.lines().filter_map(upstream).collect();
+    assert_eq!(upstreams, ["stockroom-1", "stockroom-2"]);
+    for name in &upstreams {
+        assert_eq!(depends_on(&services["nginx"])[name], "service_healthy");
+    }
+    for (name, service) in &services {
+        assert_eq!(service["ports"].is_array(), name == "nginx", "{name}");
+    }
+}
+
+#[test]
+fn every_topic_is_made() {
+    let services = services();
+    let made = services["topics"]["command"][2].as_str().unwrap();
+    let line = made
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("for topic in "));
+    let made: Vec<_> = line.unwrap().trim_end_matches("; do").split(' ').collect();
+    assert_eq!(
+        made,
+        ["product.stock.updated", "order.created", "stock.low"]
+    );
+}
+
+#[test]
+fn volumes_and_files_are_there() {
+    let compose = compose();
+    let named = compose["volumes"].as_object().unwrap();
+    for (name, service) in services() {
+        for volume in service["volumes"].as_array().into_iter().flatten() {
+            let source = volume.as_str().unwrap().split(':').next().unwrap();
+            match source.strip_prefix("./") {
+                Some(file) => assert!(deploy().join(file).is_file(), "{name}: {source}"),
+                None => assert!(named.contains_key(source), "{name}: {source}"),
+            }
+        }
+    }
+}
