@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # What scripts/setup-test-tools.sh found: stores, servers, grpcurl, kustomize.
 WITH_TEST_TOOLS := . target/tools/test.env;
 
-.PHONY: help setup test chaos demo image bench bench-quick fmt lint
+.PHONY: help setup test chaos demo stack image bench bench-quick fmt lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,10 @@ chaos: setup ## break things at every point for half an hour (STOCKROOM_CHAOS_RO
 
 demo: ## real orders, 100 watchers and a flash sale against an embedded server
 	cargo run --release --locked -- demo
+
+stack: setup ## PostgreSQL with a replica, Kafka, two instances and nginx on this machine, until Ctrl-C
+	@cargo build --release --locked --bin stockroom
+	@$(WITH_TEST_TOOLS) cargo run --locked --quiet --example stack -- "$${CARGO_TARGET_DIR:-target}/release/stockroom"
 
 image: ## build the container image with docker, podman or buildah, and start it once
 	@scripts/build-image.sh

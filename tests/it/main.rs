@@ -53,6 +53,7 @@ mod reads;
 mod replicas;
 mod requests;
 mod selectors;
+mod stack;
 mod stock;
 mod watch;
 mod watch_bounds;
