@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use prost_types::Timestamp;
+
 use super::address::Address;
 use super::level::{parse_label, parse_level, print, time};
 use super::movements;
@@ -27,16 +29,19 @@ const PAGE_ORDERS: i32 = 500;
 ///   # The last ten of a customer
 ///   stockroom orders --customer-ref c-42 --limit 10
 ///
+///   # What was taken on a day
+///   stockroom orders --since 2026-11-25T00:00:00Z --until 2026-11-26T00:00:00Z
+///
 ///   # Who took from a shelf, of those with a label
 ///   stockroom orders --level 85123A@york --label channel=web
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct OrdersArgs {
     /// Show the order with this id
-    #[arg(long, value_name = "ID", conflicts_with_all = ["request_id", "customer_ref", "labels", "level", "limit"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["request_id", "customer_ref", "labels", "level", "since", "until", "limit"])]
     id: Option<String>,
     /// Show the order that this request made
-    #[arg(long, value_name = "ID", conflicts_with_all = ["customer_ref", "labels", "level", "limit"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["customer_ref", "labels", "level", "since", "until", "limit"])]
     request_id: Option<String>,
     /// Only orders of this customer
     #[arg(
@@ -52,6 +57,12 @@ pub(super) struct OrdersArgs {
     /// Only orders that took from this level
     #[arg(long, value_name = "SKU[@LOCATION]", value_parser = parse_level)]
     level: Option<StockKey>,
+    /// Only orders taken at this time or later, such as 2026-11-25T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only orders taken before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
     /// Show no more than so many
     #[arg(long, value_name = "ORDERS")]
     limit: Option<usize>,
@@ -69,6 +80,8 @@ pub(super) async fn run(args: OrdersArgs, config: Config) -> anyhow::Result<Exit
                 customer_ref: args.customer_ref,
                 labels: args.labels.into_iter().collect(),
                 level: args.level,
+                start_time: args.since,
+                end_time: args.until,
                 ..ListOrdersRequest::default()
             };
             list(&client, request, args.limit.unwrap_or(usize::MAX)).await?;

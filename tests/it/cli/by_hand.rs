@@ -90,6 +90,10 @@ async fn an_order_is_placed_and_read_back(store: StoreKind) {
     let newest = rows(&server, &["orders", "--limit", "1"]);
     assert!(newest[1].ends_with("CONFIRMED 1 1"), "{newest:?}");
     assert_eq!(newest.len(), 2);
+    for (flag, orders) in [("--since", 2), ("--until", 0)] {
+        let listed = rows(&server, &["orders", flag, "2020-02-29T12:00:00Z"]);
+        assert_eq!(listed.len(), 1 + orders, "{flag}");
+    }
     let of_york = rows(&server, &["orders", "--level", "85123A@york"]);
     assert!(of_york.len() == 2 && of_york[1].starts_with(&id));
 }
