@@ -25,15 +25,16 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How PostgreSQL plans our statements: once, and always as look-ups in an index,
 /// which every one of them has. Left alone it would keep a plan that it made
 /// while a table was empty, and scan the table from end to end when it is not.
-const SESSION: [(&str, &str); 7] = [
+const SESSION: [(&str, &str); 8] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     // Would gather and sort all that a page of a list is the beginning of.
     ("enable_bitmapscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
-    // Compiling a plan takes longer than running any of them.
+    // Compiling a plan takes longer than running any of them, and so does starting workers.
     ("jit", "off"),
+    ("max_parallel_workers_per_gather", "0"),
     // Migrations ask for tables "if not exists", and are told when they do.
     ("client_min_messages", "warning"),
 ];

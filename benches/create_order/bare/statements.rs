@@ -9,7 +9,8 @@ use crate::setup::Guard;
 
 /// As `storage/connect.rs` has it.
 const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off \
-    -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off -c client_min_messages=warning";
+    -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off -c max_parallel_workers_per_gather=0 \
+    -c client_min_messages=warning";
 
 const COMMIT_BATCH: &str = "\
 SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,

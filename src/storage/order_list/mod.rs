@@ -20,7 +20,7 @@ use super::{StorageError, Store, orders};
 use crate::domain::{LevelKey, Order, OrderId, OrderState, Timestamp, Version};
 
 /// Orders that a statement looks at, at most: some 10 ms of them.
-const EXAMINED_MAX: i64 = 5_000;
+const EXAMINED_MAX: i64 = 2_000;
 
 /// Orders that a statement returns, at most. An order has up to 1,000 lines, so pages of
 /// large ones are put together from several statements, each of which fits in memory.
