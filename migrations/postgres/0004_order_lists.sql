@@ -2,8 +2,10 @@
 -- Orders are found by id, and so by time, through their primary key, and by level
 -- through the ledger's.
 
--- Orders without a customer are not in it, and pay nothing for it.
-CREATE INDEX orders_customer_ref ON orders (customer_ref COLLATE "C", order_id)
+-- Orders without a customer are not in it, and pay nothing for it. The id is there as its
+-- bytes, which sort as it does: only this index has that order, so the planner cannot
+-- take the primary key instead and walk over everybody's orders to find a customer's.
+CREATE INDEX orders_customer_ref ON orders (customer_ref COLLATE "C", uuid_send(order_id))
 WHERE customer_ref IS NOT NULL;
 
 -- One row for each label of each order: the orders with a label, newest first, are a

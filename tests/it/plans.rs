@@ -19,7 +19,7 @@ const ORDERS: i64 = 60_000;
 const EXPLAIN: &str = "DO $$ DECLARE setting text; BEGIN
     FOREACH setting IN ARRAY ARRAY[
         'session_preload_libraries = ''auto_explain''', 'auto_explain.log_min_duration = 0',
-        'auto_explain.log_analyze = on', 'auto_explain.log_timing = off']
+        'auto_explain.log_analyze = on', 'auto_explain.log_timing = off', 'auto_explain.log_buffers = on']
     LOOP
         EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
     END LOOP;
@@ -106,15 +106,37 @@ impl Explained {
         steps.max().expect("it was analyzed")
     }
 
-    /// Fails unless it looks rows up in `index` and touches no more than `rows`.
+    /// Pages of tables and indexes that it looked into.
+    fn pages(&self) -> u64 {
+        let line = self.0.lines().find(|line| line.contains("Buffers: shared"));
+        let counts = line.into_iter().flat_map(|line| line.split(' '));
+        let counts = counts.filter_map(|word| {
+            let (kind, count) = word.split_once('=')?;
+            matches!(kind, "hit" | "read").then(|| count.parse::<u64>().unwrap())
+        });
+        counts.sum()
+    }
+
+    /// Fails unless it looks rows up in `index`, touches no more than `rows` and no more
+    /// pages than these take.
     #[track_caller]
     fn uses(&self, index: &str, rows: u64) -> &Self {
         let plan = &self.0;
         assert!(plan.contains(&format!("using {index} on")), "{plan}");
-        for step in ["Seq Scan", "Sort", "Bitmap", "Materialize", "Hash", "Gather"] {
+        for step in [
+            "Seq Scan",
+            "Sort",
+            "Bitmap",
+            "Materialize",
+            "Hash",
+            "Gather",
+        ] {
             assert!(!plan.contains(step), "{step} in {plan}");
         }
         assert!(self.rows() <= rows, "{} rows in {plan}", self.rows());
+        // To each row, and back and forth between two indexes; no end of an index beyond.
+        let pages = 10 + 6 * rows;
+        assert!(self.pages() <= pages, "{} pages in {plan}", self.pages());
         self
     }
 }

@@ -145,26 +145,36 @@ impl Walk {
         }
     }
 
-    /// By pairs, so that the customers' index alone has the order: given an equality, the
-    /// planner might walk over all orders until it has met enough of the customer's.
+    /// In the order that the customers' index alone has: given plain ids, PostgreSQL would
+    /// rather walk over all orders until it has met enough of the customer's.
     fn over_customer(backend: DbBackend, customer: &str, from: Uuid, before: Uuid) -> Self {
         let mut bound = Bound::default();
         let customer = bound.bind(customer);
         let (from, before) = (bound.bind(from), bound.bind(before));
-        let column = match backend {
-            DbBackend::Postgres => "o.customer_ref COLLATE \"C\"",
-            _ => "o.customer_ref",
+        let (range, order) = match backend {
+            DbBackend::Postgres => (
+                format!(
+                    "o.customer_ref IS NOT NULL AND o.customer_ref COLLATE \"C\" = {customer} \
+                     AND uuid_send(o.order_id) >= uuid_send({from}) \
+                     AND uuid_send(o.order_id) < uuid_send({before})"
+                ),
+                "uuid_send(o.order_id) DESC",
+            ),
+            _ => (
+                format!(
+                    "o.customer_ref IS NOT NULL \
+                     AND (o.customer_ref, o.order_id) >= ({customer}, {from}) \
+                     AND (o.customer_ref, o.order_id) < ({customer}, {before})"
+                ),
+                "o.customer_ref DESC, o.order_id DESC",
+            ),
         };
         Self {
             backend,
             table: "orders AS o",
             place: "o.order_id",
-            range: format!(
-                "o.customer_ref IS NOT NULL \
-                 AND ({column}, o.order_id) >= ({customer}, {from}) \
-                 AND ({column}, o.order_id) < ({customer}, {before})"
-            ),
-            order: format!("{column} DESC, o.order_id DESC"),
+            range,
+            order: order.to_owned(),
             bound,
             conditions: Vec::new(),
             all_bound: Bound::default(),
