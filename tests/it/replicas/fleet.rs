@@ -85,16 +85,23 @@ pub(super) async fn scraped(server: &Stockroom, metric: &str, replica: &Server) 
     Scrape::of(server.http).await.value(&series)
 }
 
-/// Reads of one replica, by what became of them.
-pub(super) async fn reads(server: &Stockroom, replica: &Server, outcome: &str) -> u64 {
-    // What the store counted is told to the metrics within a second.
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
-    let metrics = server.counters.replica(&replica.name());
-    match outcome {
-        "served" => metrics.served.get(),
-        "behind" => metrics.behind.get(),
-        other => panic!("{other}"),
-    }
+/// Reads that a replica served until now.
+pub(super) async fn served(server: &Stockroom, replica: &Server) -> u64 {
+    // What the store counted is told to the metrics each second.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    server.counters.replica(&replica.name()).served.get()
+}
+
+/// Waits until one of some replicas has served more reads than `before`.
+pub(super) async fn wait_until_served(server: &Stockroom, replicas: &[Arc<Server>], before: u64) {
+    let metrics: Vec<_> = replicas
+        .iter()
+        .map(|replica| server.counters.replica(&replica.name()))
+        .collect();
+    eventually("a replica serves reads", async || {
+        metrics.iter().any(|metrics| metrics.served.get() > before)
+    })
+    .await;
 }
 
 /// Reads a level at `main` at a version or a later one; none reads the primary.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::fleet::{Fleet, reads};
+use super::fleet::{Fleet, served, wait_until_served};
 use crate::api::{order, stock};
 use crate::chaos::rounds;
 use crate::fixture::{Stockroom, StoreKind};
@@ -67,8 +67,8 @@ async fn a_snapshot_has_all_that_was_committed_before_the_stream_however_late_th
             }
         }
     }
-    assert_eq!(reads(&server, replica, "served").await, 0);
-    assert!(reads(&server, replica, "behind").await > 0);
+    assert_eq!(served(&server, replica).await, 0);
+    assert!(server.counters.replica(&replica.name()).behind.get() > 0);
     replica.resume_replay();
 }
 
@@ -82,11 +82,7 @@ async fn snapshots_come_from_replicas_that_have_caught_up(_: StoreKind) {
         let watcher = Watcher::synced(&server, watch_of(vec![everything()])).await;
         assert_eq!(watcher.versions(), [("a", 2 + i)]);
     }
-    let mut served = 0;
-    for replica in &fleet.replicas {
-        served += reads(&server, replica, "served").await;
-    }
-    assert!(served > 0, "no snapshot came from a replica");
+    wait_until_served(&server, &fleet.replicas, 0).await;
 }
 
 async fn a_replica_that_is_late_is_waited_for_once(_: StoreKind) {
@@ -122,7 +118,7 @@ async fn only_the_primary_says_that_a_version_fell(_: StoreKind) {
     request.seen = vec![seen("a", 9), seen("b", 1)];
     let watcher = Watcher::synced(&server, request).await;
     assert_eq!((watcher.resets, watcher.versions()), (1, vec![("a", 1)]));
-    assert!(reads(&server, &fleet.replicas[0], "served").await > 0);
+    wait_until_served(&server, &fleet.replicas, 0).await;
 }
 
 async fn watchers_end_at_the_truth_while_replicas_pause_and_are_killed(_: StoreKind) {
@@ -148,11 +144,7 @@ async fn watchers_end_at_the_truth_while_replicas_pause_and_are_killed(_: StoreK
     let report = audited(&fleet.home, &shop, kills).await;
     pausing.end();
     holds(&report);
-    let mut served = 0;
-    for replica in &fleet.replicas {
-        served += reads(&server, replica, "served").await;
-    }
-    assert!(served > 0, "no snapshot came from a replica");
+    wait_until_served(&server, &fleet.replicas, 0).await;
 }
 
 /// A replica that is late every now and then.
