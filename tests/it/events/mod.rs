@@ -1,5 +1,6 @@
 //! Events: what is committed is told to Kafka, once it is there to be told.
 
+mod everything;
 mod faults;
 mod heard;
 mod refused;
