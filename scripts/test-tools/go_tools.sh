@@ -13,15 +13,11 @@ go_minor() {
     [[ $version =~ go1\.([0-9]+) ]] && echo "${BASH_REMATCH[1]}" || echo 0
 }
 
-# grpcurl_version: of $GRPCURL, from what Go recorded in it ("dev build" is all that a build
-# by `go install` says of itself).
-grpcurl_version() {
-    local version=""
-    if command -v go >/dev/null; then
-        version=$(go version -m "$(readlink -f "$GRPCURL")" 2>/dev/null |
-            awk '$1 == "mod" && $2 ~ /grpcurl$/ { print $3 }') || version=""
-    fi
-    [ -n "$version" ] && echo "$version" || "$GRPCURL" -version 2>&1 | sed 's/^grpcurl //'
+# go_version TOOL: from what Go recorded in it, which is more than a build by `go install`
+# says of itself; or nothing.
+go_version() {
+    command -v go >/dev/null || return 0
+    go version -m "$(readlink -f "$1")" 2>/dev/null | awk '$1 == "mod" { print $3 }' || true
 }
 
 # works PROGRAM ARGUMENT: whether it is there and runs.
@@ -38,7 +34,8 @@ link_from_path() {
 # go_install TOOL PACKAGE VERSION
 go_install() {
     echo "building $(basename "$1") $3 with $(go version | awk '{ print $3 }') (a minute or two, once)"
-    GOBIN=$(dirname "$1") go install "$2@$3"
+    # Without C, which neither has in it.
+    CGO_ENABLED=0 GOBIN=$(dirname "$1") go install "$2@$3"
 }
 
 build_grpcurl() {
@@ -61,7 +58,10 @@ build_grpcurl() {
 
 setup_grpcurl() {
     works "$GRPCURL" -version || link_from_path "$GRPCURL" -version || build_grpcurl
-    echo "grpcurl $(grpcurl_version) at $GRPCURL"
+    local version
+    version=$(go_version "$GRPCURL")
+    [ -n "$version" ] || version=$("$GRPCURL" -version 2>&1 | sed 's/^grpcurl //')
+    echo "grpcurl $version at $GRPCURL"
     export_tool STOCKROOM_TEST_GRPCURL "$GRPCURL"
 }
 
@@ -89,6 +89,9 @@ build_kustomize() {
 
 setup_kustomize() {
     works "$KUSTOMIZE" version || link_from_path "$KUSTOMIZE" version || build_kustomize
-    echo "kustomize $("$KUSTOMIZE" version | head -n 1) at $KUSTOMIZE"
+    local version
+    version=$(go_version "$KUSTOMIZE")
+    [ -n "$version" ] || version=$("$KUSTOMIZE" version | head -n 1)
+    echo "kustomize $version at $KUSTOMIZE"
     export_tool STOCKROOM_TEST_KUSTOMIZE "$KUSTOMIZE"
 }
