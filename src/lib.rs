@@ -10,9 +10,10 @@
 //! - One writer of stock: every change of a level goes through [`engine`].
 //! - `plan` is pure; time and ids enter it with what is planned.
 //! - `tonic` is named in `grpc`, `server` and `client` alone, `sea_orm` in `storage` alone,
-//!   `rdkafka` in [`kafka`] alone.
-//! - Dependencies point one way: `grpc → engine, reads, storage, feed`; `engine, reads, feed, relay → storage → domain`;
-//!   `relay, feed → kafka → events`; `engine → events`; `http → telemetry`. [`server`] ties them together.
+//!   `rdkafka` in [`kafka`] alone, `redis` in [`redis_link`] and [`cache`] alone.
+//! - Dependencies point one way: `grpc → engine, reads, storage, feed`; `reads → cache → redis_link`;
+//!   `engine, reads, feed, relay → storage → domain`; `relay, feed → kafka → events`;
+//!   `engine → events, redis_link`; `http → telemetry`. [`server`] ties them together.
 
 pub mod domain;
 
@@ -26,12 +27,14 @@ pub mod events;
 pub mod storage;
 
 pub mod kafka;
+pub mod redis_link;
 pub mod relay;
 
 pub mod engine;
 
 pub mod feed;
 
+pub mod cache;
 pub mod reads;
 
 mod grpc;

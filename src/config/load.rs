@@ -7,7 +7,7 @@ use figment::value::Value;
 
 use super::sources::{DEFAULT, Layer, Sources};
 use super::table::{self, Row};
-use super::{Config, LockingStrategy};
+use super::{CacheLevels, Config, LockingStrategy};
 
 /// A configuration, and where each of its values comes from.
 #[derive(Debug)]
@@ -71,6 +71,18 @@ const RULES: &[Rule] = &[
         ],
         holds: |c| 2 * c.store.replica_check_interval() <= c.store.replica_lag_max(),
         says: "lag is known by the interval, so its bound is two of them at least",
+    },
+    Rule {
+        keys: &["locking.strategy", "redis.urls"],
+        holds: |c| c.redis.is_on() || c.locking.strategy != LockingStrategy::RedisLock,
+        says: "the locks are kept in Redis, and none is named",
+    },
+    Rule {
+        keys: &["cache.fast_refusal", "cache.levels", "redis.urls"],
+        holds: |c| {
+            !c.cache.refuses_fast() || (c.redis.is_on() && c.cache.levels == CacheLevels::Auto)
+        },
+        says: "there is no cache to refuse on",
     },
 ];
 

@@ -5,10 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::sections::{
-    EngineConfig, EventsConfig, HttpConfig, MigrateAtStart, OFF, ServerConfig, StoreConfig, Switch,
-    WatchConfig,
+    CacheConfig, EngineConfig, EventsConfig, FastRefusal, HttpConfig, LockingConfig,
+    MigrateAtStart, OFF, RedisConfig, ServerConfig, StoreConfig, Switch, WatchConfig,
 };
-use super::store_url::without_password;
+use super::store_url::{REDIS_CLUSTER, without_password};
 
 impl ServerConfig {
     /// [`Self::drain_timeout_ms`].
@@ -175,5 +175,75 @@ impl WatchConfig {
     /// [`Self::age_max_ms`], before the jitter.
     pub fn age_max(&self) -> Duration {
         Duration::from_millis(self.age_max_ms)
+    }
+}
+
+impl LockingConfig {
+    /// [`Self::redis_lock_ttl_ms`].
+    pub fn redis_lock_ttl(&self) -> Duration {
+        Duration::from_millis(self.redis_lock_ttl_ms)
+    }
+
+    /// [`Self::redis_lock_wait_ms`].
+    pub fn redis_lock_wait(&self) -> Duration {
+        Duration::from_millis(self.redis_lock_wait_ms)
+    }
+}
+
+impl RedisConfig {
+    /// Whether there is a Redis.
+    pub fn is_on(&self) -> bool {
+        !self.urls.is_empty()
+    }
+
+    /// Whether [`Self::urls`] name servers of a Redis Cluster: there are several, or one
+    /// says so.
+    pub fn is_cluster(&self) -> bool {
+        self.urls.len() > 1 || self.urls.iter().any(|url| url.starts_with(REDIS_CLUSTER))
+    }
+
+    /// [`Self::urls`] as clients take them: `redis://…`.
+    pub fn client_urls(&self) -> impl Iterator<Item = String> {
+        self.urls
+            .iter()
+            .map(|url| match url.strip_prefix(REDIS_CLUSTER) {
+                Some(rest) => format!("redis://{rest}"),
+                None => url.clone(),
+            })
+    }
+
+    /// [`Self::timeout_ms`].
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    /// [`Self::breaker_pause_ms`].
+    pub fn breaker_pause(&self) -> Duration {
+        Duration::from_millis(self.breaker_pause_ms)
+    }
+}
+
+/// Hides the passwords, so that no log of a configuration can show them.
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urls = self.urls.iter().map(|url| without_password(url));
+        f.debug_struct("RedisConfig")
+            .field("urls", &urls.collect::<Vec<_>>())
+            .field("timeout_ms", &self.timeout_ms)
+            .field("breaker_failures_max", &self.breaker_failures_max)
+            .field("breaker_pause_ms", &self.breaker_pause_ms)
+            .finish()
+    }
+}
+
+impl CacheConfig {
+    /// [`Self::ttl_ms`].
+    pub fn ttl(&self) -> Duration {
+        Duration::from_millis(self.ttl_ms)
+    }
+
+    /// [`Self::fast_refusal`].
+    pub fn refuses_fast(&self) -> bool {
+        self.fast_refusal == FastRefusal::On
     }
 }

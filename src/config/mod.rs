@@ -19,8 +19,9 @@ mod tests;
 
 pub use load::{ConfigErrors, Loaded, load};
 pub use sections::{
-    EngineConfig, EventsConfig, HttpConfig, LockingConfig, LockingStrategy, LogConfig, LogFormat,
-    MigrateAtStart, ServerConfig, StoreConfig, Switch, WatchConfig,
+    CacheConfig, CacheLevels, EngineConfig, EventsConfig, FastRefusal, HttpConfig, LockingConfig,
+    LockingStrategy, LogConfig, LogFormat, MigrateAtStart, RedisConfig, ServerConfig, StoreConfig,
+    Switch, WatchConfig,
 };
 pub use show::markdown_table;
 pub use sources::{Flag, Sources};
@@ -46,6 +47,10 @@ pub struct Config {
     pub locking: LockingConfig,
     /// What other systems are told through Apache Kafka.
     pub events: EventsConfig,
+    /// The Redis that cache and locks share.
+    pub redis: RedisConfig,
+    /// Stock levels in Redis.
+    pub cache: CacheConfig,
     /// Streams of changes.
     pub watch: WatchConfig,
     /// What the program says about itself.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use super::store_url::{is_postgres_url, is_store_url, without_password};
+use super::store_url::{is_postgres_url, is_redis_url, is_store_url, without_password};
 use super::table::{Kind, Row, Section, section};
 use crate::domain::NewOrder;
 
@@ -199,8 +199,66 @@ section! { "locking"
         ///
         /// Fastest wherever one instance sells a product at a time, and it notices when that is not so.
         strategy: LockingStrategy = Choice {
-            default: "optimistic", choices: &["optimistic", "pessimistic", "atomic"]
+            default: "optimistic", choices: &["optimistic", "pessimistic", "atomic", "redis_lock"]
         },
+        /// Life of a lock of `redis_lock`; a holder that takes longer loses it, which costs a retry.
+        ///
+        /// Hundreds of times a commit, and soon enough over when its holder has died.
+        redis_lock_ttl_ms: u64 = Int { default: 2_000, min: 10, max: 60_000, unit: "ms" },
+        /// Time that a batch waits for the locks of `redis_lock` before it goes on without, on the version's guard alone.
+        ///
+        /// Several commits of other instances; waiting for a dead one would cost more than a conflict.
+        redis_lock_wait_ms: u64 = Int { default: 500, min: 1, max: 60_000, unit: "ms" },
+    }
+}
+
+section! { "redis"
+    /// The Redis that cache and locks share.
+    pub struct RedisConfig {
+        /// Redis: one server, or some of the servers of a Redis Cluster; in variables and flags separated by commas.
+        ///
+        /// None: there is no cache, and nothing needs Redis.
+        urls: Vec<String> = List {
+            max: 64,
+            bound: "redis://… or redis-cluster://…",
+            accepts: is_redis_url,
+            shown: without_password,
+        },
+        /// Time that Redis has for an answer; after it there is none, and the database is asked.
+        ///
+        /// A hundred times what it takes, and little beside a caller's patience.
+        timeout_ms: u64 = Int { default: 50, min: 1, max: 10_000, unit: "ms" },
+        /// Answers that fail in a row after which Redis is not asked any more; a broken connection counts at once.
+        ///
+        /// One may be chance, and more than three would be felt by everyone.
+        breaker_failures_max: u32 = Int { default: 3, min: 1, max: 1_000, unit: "answers" },
+        /// Time between attempts to reach a Redis that is not asked any more.
+        ///
+        /// Callers do without meanwhile and wait for nothing; a second of that is no loss.
+        breaker_pause_ms: u64 = Int { default: 1_000, min: 10, max: 600_000, unit: "ms" },
+    }
+}
+
+section! { "cache"
+    /// Stock levels in Redis, for reads that name a `min_version`.
+    #[derive(Debug)]
+    pub struct CacheConfig {
+        /// Whether levels are cached; `auto` does wherever `redis.urls` names a Redis.
+        ///
+        /// A Redis that is there for locks alone need not keep levels too.
+        levels: CacheLevels = Choice { default: "auto", choices: &["auto", "off"] },
+        /// Life of a level in the cache.
+        ///
+        /// Bounds how old a level can be when the write that follows each commit was lost.
+        ttl_ms: u64 = Int { default: 30_000, min: 10, max: 86_400_000, unit: "ms" },
+        /// Levels that may wait to be written to the cache; one more is left out.
+        ///
+        /// What changes while Redis is away for a while, at 300 bytes each.
+        writes_max: usize = Int { default: 65_536, min: 1, max: 10_000_000, unit: "levels" },
+        /// Whether orders may be refused on a cached level that has not enough; none is ever accepted on one.
+        ///
+        /// Spares the database the floods after a sell-out. Off, because a refusal may then be as old as the cache.
+        fast_refusal: FastRefusal = Choice { default: "false", choices: &["true", "false"] },
     }
 }
 
@@ -316,7 +374,7 @@ section! { "log"
 
 /// How a level is guarded; the files under `src/engine/locking` say how each works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum LockingStrategy {
     /// Nothing is locked; a version that moved on undoes the batch.
     Optimistic,
@@ -324,6 +382,29 @@ pub enum LockingStrategy {
     Pessimistic,
     /// The database subtracts, wherever the level stands.
     Atomic,
+    /// Levels are locked in Redis; the version decides all the same.
+    RedisLock,
+}
+
+/// Whether levels are cached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheLevels {
+    /// Wherever there is a Redis.
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// Whether orders may be refused on cached levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum FastRefusal {
+    /// They may.
+    #[serde(rename = "true")]
+    On,
+    /// The database refuses.
+    #[serde(rename = "false")]
+    Off,
 }
 
 /// Whether `serve` migrates the schema first.

@@ -1,4 +1,7 @@
-//! The database's URL: which are taken, and how one is shown without its password.
+//! URLs of the database and of Redis: which are taken, and how one is shown without its password.
+
+/// How the URL of a server of a Redis Cluster begins.
+pub(super) const REDIS_CLUSTER: &str = "redis-cluster://";
 
 /// What stands for a password.
 const HIDDEN: &str = "***";
@@ -21,6 +24,13 @@ pub(super) fn is_postgres_url(url: &str) -> bool {
         .is_some_and(|rest| !rest.is_empty())
 }
 
+/// Whether this names a Redis.
+pub(super) fn is_redis_url(url: &str) -> bool {
+    let rest = url.strip_prefix("redis://");
+    rest.or_else(|| url.strip_prefix(REDIS_CLUSTER))
+        .is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
+}
+
 /// The URL with its password hidden.
 ///
 /// Would rather hide too much: a password that was not percent-encoded may
@@ -33,7 +43,10 @@ pub(super) fn without_password(url: &str) -> String {
     if scheme == "sqlite" {
         return url.to_owned();
     }
-    if !matches!(scheme, "postgres" | "postgresql") {
+    if !matches!(
+        scheme,
+        "postgres" | "postgresql" | "redis" | "redis-cluster"
+    ) {
         return format!("{scheme}:{HIDDEN}");
     }
     let (slashes, rest) = match rest.strip_prefix("//") {
@@ -85,6 +98,9 @@ mod tests {
                 "postgres://h/d?user=u&password=***",
             ),
             ("postgres:u:p@h", "postgres:u:***@h"),
+            ("redis://h:6379/1", "redis://h:6379/1"),
+            ("redis://:p@h", "redis://:***@h"),
+            ("redis-cluster://u:p@h", "redis-cluster://u:***@h"),
             ("mysql://u:p@h", "mysql:***"),
             ("hunter2", "***"),
         ] {

@@ -5,18 +5,20 @@ use std::collections::HashSet;
 use figment::value::Value;
 
 use super::sections::{
-    EngineConfig, EventsConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig,
-    WatchConfig,
+    CacheConfig, EngineConfig, EventsConfig, HttpConfig, LockingConfig, LogConfig, RedisConfig,
+    ServerConfig, StoreConfig, WatchConfig,
 };
 
 /// All sections, in the order in which they are shown.
-pub(super) const SECTIONS: [&Section; 8] = [
+pub(super) const SECTIONS: [&Section; 10] = [
     &ServerConfig::SECTION,
     &HttpConfig::SECTION,
     &StoreConfig::SECTION,
     &EngineConfig::SECTION,
     &LockingConfig::SECTION,
     &EventsConfig::SECTION,
+    &RedisConfig::SECTION,
+    &CacheConfig::SECTION,
     &WatchConfig::SECTION,
     &LogConfig::SECTION,
 ];

@@ -42,7 +42,7 @@ fn the_defaults_are_valid_and_each_has_a_row() {
     assert!(config.store.migrates_at_start());
     assert_eq!(config.watch.heartbeat(), std::time::Duration::from_secs(15));
     // Extraction refuses a field without a row and a row without a field.
-    assert_eq!(table::rows().count(), 48);
+    assert_eq!(table::rows().count(), 58);
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn everything_wrong_is_reported_at_once_with_key_bound_value_and_origin() {
     .unwrap_err();
     let expected = [
         format!("engine is a section, not a key; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms ({path})"),
-        format!("there is no key shop; the sections are server, http, store, engine, locking, events, watch, log ({path})"),
+        format!("there is no key shop; the sections are server, http, store, engine, locking, events, redis, cache, watch, log ({path})"),
         format!("there is no key store.colour; store has url, pool_max, acquire_timeout_ms, statement_timeout_ms, migrate_at_start, replicas, replica_pool_max, replica_timeout_ms, replica_lag_max_ms, replica_check_interval_ms ({path})"),
-        "there is no key port; the sections are server, http, store, engine, locking, events, watch, log (STOCKROOM_PORT)".into(),
+        "there is no key port; the sections are server, http, store, engine, locking, events, redis, cache, watch, log (STOCKROOM_PORT)".into(),
         "there is no key engine.batch_max; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms (--set)".into(),
         "server.listen must be HOST:PORT; it is \"50051\" (--listen)".into(),
         "store.url must be sqlite://FILE or postgres://…; it is \"mysql:***\" (--store-url)".into(),
@@ -404,4 +404,31 @@ fn the_table_has_a_line_for_each_key() {
         table.lines().all(|line| line.matches('|').count() == 6),
         "{table}"
     );
+}
+
+#[test]
+fn what_needs_a_redis_is_refused_without_one_and_no_password_is_shown() {
+    let postgres = ("STOCKROOM_STORE_URL", "postgres://h/d");
+    let locks = ("STOCKROOM_LOCKING_STRATEGY", "redis_lock");
+    let refusals = ("STOCKROOM_CACHE_FAST_REFUSAL", "true");
+    let redis = (
+        "STOCKROOM_REDIS_URLS",
+        "redis://:hunter2@h,redis://:hunter2@i",
+    );
+    let errors = from_environment(&[postgres, locks, refusals]).unwrap_err();
+    let [lock, refusal] = errors.messages() else {
+        panic!("{errors}")
+    };
+    assert!(lock.ends_with("the locks are kept in Redis, and none is named"));
+    assert!(refusal.ends_with("there is no cache to refuse on"));
+    let off = ("STOCKROOM_CACHE_LEVELS", "off");
+    from_environment(&[postgres, redis, refusals, off]).unwrap_err();
+    let on_sqlite = from_environment(&[redis, locks]).unwrap_err();
+    assert!(on_sqlite.messages()[0].ends_with("so it takes optimistic"));
+    let loaded = from_environment(&[postgres, locks, refusals, redis]).unwrap();
+    assert!(loaded.config.redis.is_cluster() && loaded.config.cache.refuses_fast());
+    let shown = format!("{}{:?}", loaded.to_toml(), loaded.config);
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let wrong = from_environment(&[("STOCKROOM_REDIS_URLS", "rediss://:hunter2@h")]);
+    assert!(!format!("{}", wrong.unwrap_err()).contains("hunter2"));
 }

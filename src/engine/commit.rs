@@ -59,8 +59,24 @@ async fn attempt(
         )
         .await;
     }
+    let held = context.guarding.lock(store, &keys).await?;
+    let done = read_and_write(context, batch, &keys, now).await;
+    if let Some(held) = held {
+        context.tasks.spawn(held.give_back());
+    }
+    done
+}
+
+/// Plans on levels that are read without a lock of the database.
+async fn read_and_write(
+    context: &Context,
+    batch: &[Queued],
+    keys: &[LevelKey],
+    now: Timestamp,
+) -> Result<Plan, StorageError> {
+    let store = &context.store;
     let mut planner = Planner::new(now, Arc::default(), context.events);
-    for level in store.load_levels(&keys).await? {
+    for level in store.load_levels(keys).await? {
         planner.know(level);
     }
     let draft = Draft::of(batch, planner);

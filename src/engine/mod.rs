@@ -19,7 +19,7 @@ pub use products::ProductsPut;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, io, thread};
+use std::{fmt, thread};
 
 use tokio::runtime::{self, Handle};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -33,7 +33,7 @@ use self::locking::Guarding;
 use self::memory::Memory;
 use self::plan::Events;
 use self::queue::{Queued, Room};
-use crate::config::{EngineConfig, LockingStrategy};
+use crate::config::{Config, EngineConfig};
 use crate::domain::{
     Adjustment, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel, Trace,
 };
@@ -184,31 +184,32 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts an engine on `store`. `pool_max` is the number of its connections; `events`
-    /// says whether commits tell other systems of themselves.
-    /// `on_commit` is called once for each commit, before any of its answers
+    /// Starts an engine on `store`; `events` says whether commits tell other systems of
+    /// themselves. `on_commit` is called once for each commit, before any of its answers
     /// leaves, and must not block. To be called on the runtime of the callers.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system gives no thread, or the guard cannot be made as it is configured.
     pub fn start(
         store: Store,
-        config: EngineConfig,
-        strategy: LockingStrategy,
-        pool_max: u32,
+        config: &Config,
         events: Events,
         counters: Arc<Counters>,
         on_commit: impl Fn(&[StockLevel]) + Send + Sync + 'static,
-    ) -> io::Result<Self> {
+    ) -> anyhow::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let lanes = lanes(&store, &config, pool_max);
+        let lanes = lanes(&store, &config.engine, config.store.pool_max);
         let (queue, queued) = mpsc::unbounded_channel();
+        let guarding = {
+            let _committing = runtime.enter();
+            Guarding::new(config, &counters)?
+        };
         let context = Arc::new(Context {
             store,
-            config,
-            guarding: Guarding::new(strategy, &counters.locks),
+            config: config.engine.clone(),
+            guarding,
             events,
             counters,
             on_commit: Box::new(on_commit),

@@ -9,8 +9,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::{Command, Done, Prepared};
 use crate::domain::{
     Adjustment, Change, LevelKey, LevelWrite, Loaded, LoadedLevel, Movement, MovementKind,
@@ -45,11 +43,13 @@ pub fn plan(loaded: &Loaded, commands: &[&Prepared], now: Timestamp) -> Plan {
 /// Requests and what they made.
 pub type Accepted = HashMap<RequestId, StoredRequest>;
 
-/// Plans the THRESHOLD movements of `levels` after their products changed.
+/// Plans the THRESHOLD movements of `levels` after their products changed; `trace` is of
+/// whoever changed them.
 pub(super) fn plan_thresholds(
     levels: Vec<StockLevel>,
     products: &[&Product],
     now: Timestamp,
+    trace: Trace,
     events: Events,
 ) -> Writes {
     let thresholds: HashMap<&Sku, i64> = products
@@ -70,8 +70,7 @@ pub(super) fn plan_thresholds(
         let movement = known.step(MovementKind::Threshold, 0, now);
         writes.movements.push(Arc::new(movement));
         if let Some(draft) = &mut draft {
-            // Nobody's order: a trace of its own for each level.
-            known.trace = Some(Trace::of_id(*Uuid::now_v7().as_bytes()));
+            known.trace = Some(trace);
             draft.stock_changed(&known.change());
         }
         writes.levels.push(known.into_write());

@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::plan::{Events, plan_thresholds};
 use super::{Context, Engine};
 use crate::clock;
-use crate::domain::{Product, Sku, StockLevel};
+use crate::domain::{Product, Sku, StockLevel, Trace};
 use crate::error::Error;
 use crate::storage::{Guard, StorageError, Verdict, WriteTx};
 
@@ -104,7 +106,8 @@ async fn write(
     tx.upsert_products(&changed).await?;
     // Read after the products are locked, so that no level can be missed.
     let levels = tx.levels_with_old_threshold(&changed).await?;
-    let writes = plan_thresholds(levels, &changed, clock::now(), events);
+    let trace = Trace::of_id(*Uuid::now_v7().as_bytes());
+    let writes = plan_thresholds(levels, &changed, clock::now(), trace, events);
     if !writes.levels.is_empty() {
         tx.write(&writes, Guard::ByVersion).await?;
     }

@@ -11,6 +11,7 @@ use crate::engine::{Command, Done, Engine};
 use crate::error::{Error, Violation};
 use crate::proto::order_service_server::OrderService;
 use crate::proto::{self, get_order_request::Key};
+use crate::reads::Reads;
 use crate::storage::Store;
 use crate::telemetry::Counters;
 
@@ -18,6 +19,7 @@ use crate::telemetry::Counters;
 #[derive(Debug)]
 pub(crate) struct Orders {
     pub(crate) engine: Engine,
+    pub(crate) reads: Reads,
     pub(crate) store: Store,
     pub(crate) gate: Arc<Gate>,
     pub(crate) counters: Arc<Counters>,
@@ -38,6 +40,9 @@ impl OrderService for Orders {
         // The one place that logs is the failure: a span for each order cost 2 % of all orders.
         let fail =
             |error| info_span!("create_order", %request_id, %order_id).in_scope(|| refuse(error));
+        if let Some(refusal) = self.reads.refuse(&new).await {
+            return Err(fail(refusal));
+        }
         match self.engine.submit(Command::CreateOrder(new), trace).await {
             Ok(Done::Order { order, replayed }) => {
                 if replayed {
@@ -50,7 +55,10 @@ impl OrderService for Orders {
                 }))
             }
             Ok(Done::Adjusted { .. }) => unreachable!("plan answers each command in its kind"),
-            Err(error) => Err(fail(error)),
+            Err(error) => {
+                self.reads.refused(&error);
+                Err(fail(error))
+            }
         }
     }
 

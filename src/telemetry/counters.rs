@@ -10,6 +10,7 @@ use super::groups::{
 };
 use super::instruments::{Counter, Gauge};
 use super::outcomes::Outcomes;
+use super::redis_groups::{CacheCounters, RedisLocks};
 use super::registry::Registry;
 use super::replicas::Replica;
 
@@ -54,6 +55,10 @@ pub struct Counters {
     pub hints: HintCounters,
     /// Events on their way to Kafka.
     pub relay: RelayCounters,
+    /// Levels in Redis.
+    pub cache: CacheCounters,
+    /// Locks in Redis.
+    pub redis_locks: RedisLocks,
     stock_negative: Gauge,
     reserved_mismatch: Gauge,
     /// Those that were asked for, by name.
@@ -103,6 +108,8 @@ impl Default for Counters {
             watches: Watches::new(r),
             hints: HintCounters::new(r),
             relay: RelayCounters::new(r),
+            cache: CacheCounters::new(r),
+            redis_locks: RedisLocks::new(r),
             stock_negative: r.gauge(
                 "stockroom_stock_negative",
                 &[],

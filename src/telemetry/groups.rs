@@ -6,7 +6,7 @@ use super::instruments::{Counter, Gauge, Histogram, Sampled};
 use super::registry::{Distribution, Registry};
 
 /// From a commit on a good disk to the longest that a call may take.
-const SECONDS: &[f64] = &[
+pub(super) const SECONDS: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
@@ -21,12 +21,13 @@ const BATCH_ORDERS: &[f64] = &[
 const ATTEMPT_COUNTS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 20.0, 50.0, 100.0];
 
 /// All of them, for the registry.
-pub(super) const DISTRIBUTIONS: [&Distribution; 5] = [
+pub(super) const DISTRIBUTIONS: [&Distribution; 6] = [
     &QUEUE_WAIT,
     &COMMIT_TIME,
     &COMMIT_ORDERS,
     &ATTEMPTS,
     &DELIVERY_LAG,
+    &super::redis_groups::LOCK_WAIT,
 ];
 
 const QUEUE_WAIT: Distribution = Distribution {

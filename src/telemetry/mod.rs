@@ -10,6 +10,7 @@ mod groups;
 mod instruments;
 mod log;
 mod outcomes;
+mod redis_groups;
 mod registry;
 mod replicas;
 
@@ -20,4 +21,5 @@ pub use groups::{
 pub use instruments::{Counter, Gauge, Held, Histogram, Sampled};
 pub use log::init;
 pub use outcomes::Outcomes;
+pub use redis_groups::{CacheCounters, RedisLink, RedisLocks};
 pub use replicas::Replica;

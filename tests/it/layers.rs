@@ -35,12 +35,12 @@ const RULES: &[Rule] = &[
     Rule {
         name: "tonic",
         used: as_crate,
-        only_in: &["grpc", "server.rs", "client"],
+        only_in: &["grpc", "server", "client"],
     },
     Rule {
         name: "tonic_types",
         used: as_crate,
-        only_in: &["grpc", "server.rs", "client"],
+        only_in: &["grpc", "server", "client"],
     },
     Rule {
         name: "sea_orm",
@@ -82,23 +82,35 @@ const RULES: &[Rule] = &[
         used: as_crate,
         only_in: &["storage"],
     },
+    Rule {
+        name: "rdkafka",
+        used: as_crate,
+        only_in: &["kafka"],
+    },
+    Rule {
+        name: "redis",
+        used: as_crate,
+        only_in: &["redis_link", "cache"],
+    },
     // Generated messages stay at the edge.
     Rule {
         name: "proto",
         used: as_module,
-        only_in: &["grpc", "server.rs", "client"],
+        // events: where bodies for Kafka are encoded.
+        only_in: &["grpc", "server", "client", "events"],
     },
-    // grpc → engine, storage, feed; engine, feed → storage → domain; http → telemetry;
-    // nothing points back.
+    // grpc → engine, reads, storage, feed; reads → cache → redis_link; engine, reads, feed,
+    // relay → storage → domain; relay, feed → kafka → events; engine → events, redis_link;
+    // http → telemetry. Nothing points back.
     Rule {
         name: "grpc",
         used: as_module,
-        only_in: &["server.rs"],
+        only_in: &["server"],
     },
     Rule {
         name: "http",
         used: as_module,
-        only_in: &["server.rs"],
+        only_in: &["server"],
     },
     Rule {
         name: "server",
@@ -108,12 +120,37 @@ const RULES: &[Rule] = &[
     Rule {
         name: "engine",
         used: as_module,
-        only_in: &["grpc", "server.rs", "engine"],
+        only_in: &["grpc", "server", "engine"],
     },
     Rule {
         name: "feed",
         used: as_module,
-        only_in: &["grpc", "server.rs"],
+        only_in: &["grpc", "server"],
+    },
+    Rule {
+        name: "reads",
+        used: as_module,
+        only_in: &["grpc", "server"],
+    },
+    Rule {
+        name: "cache",
+        used: as_module,
+        only_in: &["reads", "server"],
+    },
+    Rule {
+        name: "redis_link",
+        used: as_module,
+        only_in: &["cache", "engine", "server"],
+    },
+    Rule {
+        name: "relay",
+        used: as_module,
+        only_in: &["server"],
+    },
+    Rule {
+        name: "kafka",
+        used: as_module,
+        only_in: &["relay", "feed", "server", "cli"],
     },
     Rule {
         name: "client",
@@ -130,13 +167,7 @@ const RULES: &[Rule] = &[
         used: as_module,
         // error.rs: a failure of the store is one of the facts a caller is told.
         only_in: &[
-            "grpc",
-            "server.rs",
-            "engine",
-            "feed",
-            "reads.rs",
-            "error.rs",
-            "cli",
+            "grpc", "server", "engine", "feed", "reads", "relay", "error.rs", "cli",
         ],
     },
 ];

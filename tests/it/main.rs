@@ -20,6 +20,7 @@ mod watching;
 
 // What they claim.
 mod books;
+mod cache;
 mod catalogue;
 mod cli;
 mod client;

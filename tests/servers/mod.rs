@@ -8,4 +8,5 @@ mod folder;
 pub(crate) mod kafka;
 pub(crate) mod nginx;
 pub(crate) mod postgres;
+pub(crate) mod redis;
 mod replica;

@@ -7,22 +7,26 @@
 pub(super) mod atomic;
 pub(super) mod optimistic;
 pub(super) mod pessimistic;
+mod redis_lock;
 
 use self::optimistic::Escalation;
+use self::redis_lock::RedisLock;
 use super::plan::{Accepted, Plan, Planner};
 use super::queue::Queued;
 use super::{Done, Prepared};
-use crate::config::LockingStrategy;
-use crate::domain::RequestId;
+use crate::config::{Config, LockingStrategy};
+use crate::domain::{LevelKey, RequestId};
 use crate::error::Error;
+use crate::redis_link::Held;
 use crate::storage::{Guard, StorageError, Store, WriteTx};
-use crate::telemetry;
+use crate::telemetry::Counters;
 
 /// The guard of an engine.
 pub(super) enum Guarding {
     Optimistic(Escalation),
     Pessimistic,
     Atomic,
+    RedisLock(RedisLock),
 }
 
 /// How the next batch goes.
@@ -32,17 +36,24 @@ pub(super) enum Manner {
     Ahead,
     /// Its levels are locked first, and planned on as they are then.
     Locked,
+    /// Its levels are locked elsewhere and read; then it is planned and its transaction
+    /// begins, which proves it.
+    Fenced,
 }
 
 impl Guarding {
-    pub(super) fn new(strategy: LockingStrategy, metrics: &telemetry::Locks) -> Self {
-        match strategy {
+    /// The guard of the configuration. To be called on the runtime that commits.
+    pub(super) fn new(config: &Config, counters: &Counters) -> anyhow::Result<Self> {
+        Ok(match config.locking.strategy {
             LockingStrategy::Optimistic => {
-                Self::Optimistic(Escalation::new(metrics.escalated.clone()))
+                Self::Optimistic(Escalation::new(counters.locks.escalated.clone()))
             }
             LockingStrategy::Pessimistic => Self::Pessimistic,
             LockingStrategy::Atomic => Self::Atomic,
-        }
+            LockingStrategy::RedisLock => {
+                Self::RedisLock(RedisLock::start(config, &counters.redis_locks)?)
+            }
+        })
     }
 
     pub(super) fn manner(&self) -> Manner {
@@ -50,6 +61,7 @@ impl Guarding {
             Self::Optimistic(escalation) if escalation.is_on() => Manner::Locked,
             Self::Optimistic(_) | Self::Atomic => Manner::Ahead,
             Self::Pessimistic => Manner::Locked,
+            Self::RedisLock(_) => Manner::Fenced,
         }
     }
 
@@ -57,7 +69,20 @@ impl Guarding {
     pub(super) fn conflicted(&self) -> bool {
         match self {
             Self::Optimistic(escalation) => escalation.conflicted(),
-            Self::Pessimistic | Self::Atomic => false,
+            Self::Pessimistic | Self::Atomic | Self::RedisLock(_) => false,
+        }
+    }
+
+    /// Locks `keys`, which ascend, as far as that can be done: before they are read. None
+    /// where nothing is locked elsewhere.
+    pub(super) async fn lock(
+        &self,
+        store: &Store,
+        keys: &[LevelKey],
+    ) -> Result<Option<Held>, StorageError> {
+        match self {
+            Self::RedisLock(lock) => Ok(Some(lock.take(store, keys).await?)),
+            Self::Optimistic(_) | Self::Pessimistic | Self::Atomic => Ok(None),
         }
     }
 
@@ -70,7 +95,7 @@ impl Guarding {
         plan: Plan,
     ) -> Result<Plan, StorageError> {
         match self {
-            Self::Optimistic(_) => optimistic::commit(store, plan).await,
+            Self::Optimistic(_) | Self::RedisLock(_) => optimistic::commit(store, plan).await,
             Self::Atomic => atomic::commit(store, commands, plan).await,
             Self::Pessimistic => unreachable!("a pessimistic guard makes no plan ahead"),
         }

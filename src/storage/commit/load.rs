@@ -1,14 +1,15 @@
 //! What a batch is planned on, read outside of any transaction: the guards of the
 //! commit prove afterwards that none of it was stale.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sea_orm::sqlx::{AssertSqlSafe, PgConnection, SqliteConnection, query};
-use sea_orm::{FromQueryResult as _, QueryResult};
+use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult as _, QueryResult, Statement};
 use uuid::Uuid;
 
 use super::super::entity::{movement, order};
+use super::super::rows::Rows;
 use super::super::{Connection, StorageError, Store, orders, stock};
 use super::WriteTx;
 use crate::domain::{Fingerprint, LevelKey, LoadedLevel, RequestId, StoredAnswer, StoredRequest};
@@ -28,6 +29,9 @@ FROM request AS r
 LEFT JOIN orders AS o ON o.order_id = r.order_id
 LEFT JOIN movement AS m ON m.sku = r.sku AND m.location = r.location AND m.version = r.version
 WHERE r.request_id {asked}";
+
+/// Of requests that are asked for, those that have been answered.
+const ANSWERED: &str = "SELECT request_id FROM request WHERE request_id {asked}";
 
 impl Store {
     /// Reads levels to plan on; one entry for each of `keys`.
@@ -59,6 +63,37 @@ impl Store {
             }
         };
         self.writer.bounded(read).await
+    }
+}
+
+impl Store {
+    /// Those of `requests` that have been answered, by what they made. Reads the primary,
+    /// beside the commits.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn answered_of(
+        &self,
+        requests: &[RequestId],
+    ) -> Result<HashSet<String>, StorageError> {
+        let ids = requests.iter().map(RequestId::as_str);
+        let readers = self.readers();
+        let backend = readers.get_database_backend();
+        let statement = match backend {
+            DbBackend::Postgres => {
+                let text = ANSWERED.replace("{asked}", "= ANY ($1::text[])");
+                Rows::default().text(ids).statement(backend, &text)
+            }
+            _ => {
+                let text = ANSWERED.replace("{asked}", "IN (SELECT value FROM json_each($1))");
+                let ids = serde_json::Value::from_iter(ids).to_string();
+                Statement::from_sql_and_values(backend, text, [ids.into()])
+            }
+        };
+        let read = async { Ok(readers.query_all_raw(statement).await?) };
+        let rows = self.readers.bounded(read).await?;
+        let ids = rows.iter().map(|row| row.try_get_by_index::<String>(0));
+        Ok(ids.collect::<Result<_, _>>()?)
     }
 }
 

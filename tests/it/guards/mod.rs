@@ -5,6 +5,7 @@ mod adjustments;
 mod escalation;
 mod mixed;
 mod orders;
+mod redis_lock;
 mod requests;
 mod shop;
 
@@ -14,8 +15,8 @@ macro_rules! claims {
         $($(
             #[test]
             fn $claim() {
-                let cell = $cell;
-                crate::fixture::run_on(cell.store, |_| crate::guards::$module::$claim(cell));
+                let cell: crate::guards::shop::Cell = $cell;
+                cell.run(crate::guards::$module::$claim);
             }
         )+)+
     };
@@ -73,6 +74,17 @@ mod postgres {
     under!(optimistic, Optimistic);
     under!(pessimistic, Pessimistic);
     under!(atomic, Atomic);
+    under!(redis_lock, RedisLock);
+
+    /// Each lock is a question of its own.
+    mod redis_lock_on_a_cluster {
+        mod batched {
+            contract! { crate::guards::shop::Cell::on_postgres(stockroom::config::LockingStrategy::RedisLock).on_a_cluster().on_two_instances() }
+        }
+        mod one_by_one {
+            contract! { crate::guards::shop::Cell::on_postgres(stockroom::config::LockingStrategy::RedisLock).on_a_cluster().one_by_one().on_two_instances() }
+        }
+    }
 }
 
 /// SQLite has one writer: one strategy, one instance.

@@ -1,13 +1,16 @@
 //! One shop on as many instances as a cell of the matrix has.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use stockroom::client::proto::{CreateOrderRequest, CreateOrderResponse};
 use stockroom::client::{Client, ClientError, Retrying};
-use stockroom::config::LockingStrategy;
+use stockroom::config::{CacheLevels, LockingStrategy};
 
-use crate::fixture::{Home, Stockroom, StoreKind};
+use crate::cache::with_redis;
+use crate::fixture::{Home, Stockroom, StoreKind, run_on};
+use crate::servers::redis;
 
 /// A cell of the matrix.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +21,8 @@ pub(super) struct Cell {
     second: Option<LockingStrategy>,
     /// As in the configuration; its default if none.
     batch_orders_max: Option<usize>,
+    /// Whether what is locked in Redis is on a cluster.
+    on_a_cluster: bool,
 }
 
 impl Cell {
@@ -27,6 +32,38 @@ impl Cell {
             strategy: LockingStrategy::Optimistic,
             second: None,
             batch_orders_max: None,
+            on_a_cluster: false,
+        }
+    }
+
+    /// Runs `test` here, unless the run leaves out what it needs.
+    pub(super) fn run<F: Future<Output = ()>>(self, test: impl FnOnce(Self) -> F) {
+        if self.needs_redis() {
+            with_redis(self.store, |_| test(self));
+        } else {
+            run_on(self.store, |_| test(self));
+        }
+    }
+
+    fn needs_redis(self) -> bool {
+        let strategies = [Some(self.strategy), self.second];
+        strategies.contains(&Some(LockingStrategy::RedisLock))
+    }
+
+    fn redis_urls(self) -> Vec<String> {
+        if !self.needs_redis() {
+            Vec::new()
+        } else if self.on_a_cluster {
+            redis::shared_cluster().urls()
+        } else {
+            vec![redis::shared().url()]
+        }
+    }
+
+    pub(super) fn on_a_cluster(self) -> Self {
+        Self {
+            on_a_cluster: true,
+            ..self
         }
     }
 
@@ -72,6 +109,8 @@ impl Shop {
         for strategy in [Some(cell.strategy), cell.second].into_iter().flatten() {
             let server = Stockroom::on(home.clone(), |config| {
                 config.locking.strategy = strategy;
+                config.redis.urls = cell.redis_urls();
+                config.cache.levels = CacheLevels::Off;
                 if let Some(orders) = cell.batch_orders_max {
                     config.engine.batch_orders_max = orders;
                 }

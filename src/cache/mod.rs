@@ -1,0 +1,225 @@
+//! The cache: committed stock levels in Redis, for reads.
+//!
+//! Owns what lies in Redis under a level's name. Promises that whatever it hands out was
+//! committed, in the store that is being served, and that it never gives up a version
+//! for an older one: a script compares them. It is a copy that may be old (as old as
+//! `cache.ttl_ms`, when the write that follows a commit got lost), so callers compare
+//! the version with the one that they need. A Redis that is slow or gone is a cache that
+//! has nothing. Leaves to `reads` where else to look, and to nobody any decision about
+//! stock, but for `refusals`.
+//!
+//! Levels at version 0 are left out: what is shown of them can change without a new
+//! version (the first threshold of a product), so that no later write would be newer.
+//!
+//! Keys are `stockroom:1:STORE_ID:level:SKU@LOCATION`. A store that lost commits has a
+//! new id, so what the old one cached is never read again.
+
+mod entry;
+pub mod gather;
+mod pending;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::Cmd;
+use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
+
+use self::gather::Gather;
+use self::pending::Pending;
+use crate::config::CacheConfig;
+use crate::domain::{LevelKey, StockLevel};
+use crate::redis_link::{Link, Unanswered, key_prefix};
+use crate::telemetry::CacheCounters;
+
+/// Most levels of one question: a Redis is busy with it for some 100 µs.
+const LEVELS_AT_ONCE_MAX: usize = 512;
+
+/// What the cache has of the levels asked for, in their order.
+pub type Found = Vec<Option<StockLevel>>;
+
+/// A store, as far as names in the cache tell stores apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Epoch(Arc<str>);
+
+/// A handle on the cache; clones share it.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    shared: Arc<Shared>,
+    /// Ask and write; end with the last handle.
+    _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    link: Link,
+    ttl: Duration,
+    epoch: Mutex<Option<Epoch>>,
+    questions: Gather<Vec<LevelKey>, Option<Found>>,
+    /// Committed here, and perhaps not in Redis yet.
+    pending: Pending,
+    counters: CacheCounters,
+}
+
+impl Cache {
+    /// A cache that has nothing until it is told which store is being served. Its tasks
+    /// run on this runtime.
+    pub fn start(config: &CacheConfig, link: Link, counters: CacheCounters) -> Self {
+        let shared = Arc::new(Shared {
+            link,
+            ttl: config.ttl(),
+            epoch: Mutex::default(),
+            questions: Gather::default(),
+            pending: Pending::new(config.writes_max, config.ttl(), counters.clone()),
+            counters,
+        });
+        let writing = pending::write_forever(Arc::clone(&shared));
+        let tasks = [
+            AbortOnDropHandle::new(tokio::spawn(ask_forever(Arc::clone(&shared)))),
+            AbortOnDropHandle::new(tokio::spawn(writing)),
+        ];
+        Self {
+            shared,
+            _tasks: Arc::new(tasks),
+        }
+    }
+
+    /// To be told again and again which store the database says it is.
+    pub fn serve(&self, store_id: Uuid) {
+        let now = Epoch(key_prefix(store_id, "level").into());
+        let mut epoch = self.shared.lock_epoch();
+        if epoch.as_ref() != Some(&now) {
+            *epoch = Some(now);
+            self.shared.pending.clear();
+        }
+    }
+
+    /// The store that is served; none before it is known. To be taken before reading
+    /// what shall be offered.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.shared.lock_epoch().clone()
+    }
+
+    /// To be told of every commit: the levels as they are now. Does not block.
+    pub fn committed(&self, levels: &[StockLevel]) {
+        if let Some(epoch) = self.epoch() {
+            self.offer(&epoch, levels.iter());
+        }
+    }
+
+    /// Takes committed levels of the store `epoch`, those that are newer than what waits
+    /// to be written.
+    pub fn offer<'a>(&self, epoch: &Epoch, levels: impl IntoIterator<Item = &'a StockLevel>) {
+        let now = self.shared.lock_epoch();
+        if now.as_ref() == Some(epoch) {
+            self.shared.pending.add(levels);
+        }
+    }
+
+    /// What the cache has of `keys`; none when it cannot be asked. Counts nothing, since
+    /// whether that is enough is the caller's to say.
+    pub async fn find(&self, keys: Vec<LevelKey>) -> Option<Found> {
+        let shared = &self.shared;
+        if !shared.link.is_connected() {
+            return None;
+        }
+        let mut found = vec![None; keys.len()];
+        if shared.pending.look_up(&keys, &mut found) {
+            return Some(found);
+        }
+        let asked = shared.questions.ask(keys).await??;
+        for (found, asked) in found.iter_mut().zip(asked) {
+            if found.is_none() {
+                *found = asked;
+            }
+        }
+        Some(found)
+    }
+
+    /// What is counted.
+    pub fn counters(&self) -> &CacheCounters {
+        &self.shared.counters
+    }
+}
+
+/// Answers whatever callers asked while the last questions were on their way.
+async fn ask_forever(shared: Arc<Shared>) {
+    loop {
+        let next = shared.questions.next(LEVELS_AT_ONCE_MAX, Vec::len);
+        let (questions, replies) = next.await;
+        let answers = shared.ask(questions).await;
+        for (reply, answer) in replies.into_iter().zip(answers) {
+            // One that hung up needs no answer.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+impl Shared {
+    /// An answer for each question, in their order.
+    async fn ask(&self, questions: Vec<Vec<LevelKey>>) -> Vec<Option<Found>> {
+        let none = || vec![None; questions.len()];
+        let Some(epoch) = self.lock_epoch().clone() else {
+            return none();
+        };
+        let mut keys: Vec<&LevelKey> = questions.iter().flatten().collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let Ok(found) = self.look_up(&epoch, &keys).await else {
+            return none();
+        };
+        let of = |key: &LevelKey| {
+            let place = keys.binary_search(&key);
+            found[place.expect("every key was asked for")].clone()
+        };
+        let answer = |question: &Vec<LevelKey>| Some(question.iter().map(of).collect());
+        questions.iter().map(answer).collect()
+    }
+
+    async fn look_up(&self, epoch: &Epoch, keys: &[&LevelKey]) -> Result<Found, Unanswered> {
+        let names = keys.iter().map(|key| epoch.name(key));
+        let values: Vec<Option<Vec<u8>>> = if self.link.is_cluster() {
+            self.look_up_each(names).await?
+        } else {
+            let mut command = Cmd::new();
+            command.arg("MGET");
+            names.for_each(|name| {
+                command.arg(name);
+            });
+            self.link.ask(&command).await?
+        };
+        let levels = keys.iter().zip(values);
+        Ok(levels
+            .map(|(key, value)| entry::decode(key, &value?))
+            .collect())
+    }
+
+    /// Each by itself, so that a part of the cluster that is away takes its own keys along
+    /// and no others.
+    async fn look_up_each(
+        &self,
+        names: impl Iterator<Item = String>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Unanswered> {
+        let asked = names.map(async |name| {
+            let mut command = Cmd::new();
+            command.arg("GET").arg(name);
+            self.link.ask::<Option<Vec<u8>>>(&command).await
+        });
+        let answers = futures_util::future::join_all(asked).await;
+        if answers.iter().all(Result::is_err) {
+            return Err(Unanswered);
+        }
+        Ok(answers.into_iter().map(|it| it.ok().flatten()).collect())
+    }
+
+    /// The worst that a panic could leave is the epoch before.
+    fn lock_epoch(&self) -> std::sync::MutexGuard<'_, Option<Epoch>> {
+        self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Epoch {
+    fn name(&self, key: &LevelKey) -> String {
+        format!("{}{key}", self.0)
+    }
+}

@@ -1,0 +1,264 @@
+//! Levels that were committed here, or read for somebody who missed them, and that may
+//! not be in Redis yet.
+//!
+//! The newest version of each; reads on this instance look here first, so that after its
+//! answer a commit is seen here whatever Redis is doing. A level stays until Redis took
+//! it. While Redis is away it stays as long as an entry lives: then nothing older can be
+//! left in Redis, and the level need not be written any more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::Cmd;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::{Epoch, Found, Shared, entry};
+use crate::domain::{LevelKey, StockLevel};
+use crate::redis_link::Unanswered;
+use crate::telemetry::CacheCounters;
+
+/// How long levels that could not be written wait before they are tried again: of a
+/// cluster, a part may be away while the others take theirs.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Most levels of one write, which takes Redis some 100 µs.
+const LEVELS_AT_ONCE_MAX: usize = 128;
+
+#[derive(Debug)]
+pub(super) struct Pending {
+    levels_max: usize,
+    /// As long as an entry lives.
+    ttl: Duration,
+    state: Mutex<State>,
+    came: Notify,
+    counters: CacheCounters,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    levels: HashMap<LevelKey, Waiting>,
+    /// Those to write, the longest waiting first. One that is being written is not here,
+    /// unless it has changed meanwhile.
+    due: VecDeque<LevelKey>,
+    /// Those that could not be written, and when that was last tried.
+    failed: Vec<LevelKey>,
+    failed_at: Option<Instant>,
+    /// Counts the stores that were served.
+    epochs: u64,
+}
+
+/// Levels to write.
+pub(super) struct Due {
+    epochs: u64,
+    levels: Vec<StockLevel>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    level: StockLevel,
+    since: Instant,
+    is_due: bool,
+}
+
+impl Pending {
+    pub(super) fn new(levels_max: usize, ttl: Duration, counters: CacheCounters) -> Self {
+        Self {
+            levels_max,
+            ttl,
+            state: Mutex::default(),
+            came: Notify::new(),
+            counters,
+        }
+    }
+
+    /// Keeps those that are newer than what is here.
+    pub(super) fn add<'a>(&self, levels: impl IntoIterator<Item = &'a StockLevel>) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        for level in levels.into_iter().filter(|it| it.version.number() > 0) {
+            let state = &mut *state;
+            if let Some(waiting) = state.levels.get_mut(&level.key) {
+                if level.version > waiting.level.version {
+                    waiting.level = level.clone();
+                    waiting.since = now;
+                    if !waiting.is_due {
+                        waiting.is_due = true;
+                        state.due.push_back(level.key.clone());
+                    }
+                }
+            } else if state.levels.len() < self.levels_max {
+                let waiting = Waiting {
+                    level: level.clone(),
+                    since: now,
+                    is_due: true,
+                };
+                state.levels.insert(level.key.clone(), waiting);
+                state.due.push_back(level.key.clone());
+            } else {
+                self.counters.dropped.add(1);
+            }
+        }
+        self.counters.waiting.set(state.levels.len() as i64);
+        if !state.due.is_empty() {
+            self.came.notify_one();
+        }
+    }
+
+    /// Fills in what is here; whether that is everything.
+    pub(super) fn look_up(&self, keys: &[LevelKey], found: &mut Found) -> bool {
+        let state = self.lock();
+        if state.levels.is_empty() {
+            return keys.is_empty();
+        }
+        let mut all = true;
+        for (key, found) in keys.iter().zip(found) {
+            *found = state.levels.get(key).map(|waiting| waiting.level.clone());
+            all &= found.is_some();
+        }
+        all
+    }
+
+    /// Forgets all: they are another store's.
+    pub(super) fn clear(&self) {
+        let mut state = self.lock();
+        let epochs = state.epochs + 1;
+        *state = State {
+            epochs,
+            ..State::default()
+        };
+    }
+
+    /// Takes some that are due, without those that nothing older can be left of.
+    fn take_due(&self) -> Due {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if state
+            .failed_at
+            .is_some_and(|at| at.elapsed() >= RETRY_PAUSE)
+        {
+            state.failed_at = None;
+            state.due.extend(state.failed.drain(..));
+        }
+        let mut levels = Vec::new();
+        while levels.len() < LEVELS_AT_ONCE_MAX {
+            let Some(key) = state.due.pop_front() else {
+                break;
+            };
+            let Some(waiting) = state.levels.get_mut(&key) else {
+                continue;
+            };
+            waiting.is_due = false;
+            if waiting.since.elapsed() < self.ttl {
+                levels.push(waiting.level.clone());
+            } else {
+                state.levels.remove(&key);
+            }
+        }
+        self.counters.waiting.set(state.levels.len() as i64);
+        let epochs = state.epochs;
+        Due { epochs, levels }
+    }
+
+    /// Waits until there may be something due.
+    async fn may_be_due(&self) {
+        let retry = self.lock().failed_at.is_some();
+        if retry {
+            let _ = timeout(RETRY_PAUSE, self.came.notified()).await;
+        } else {
+            self.came.notified().await;
+        }
+    }
+
+    /// Of what was due, Redis has these, or later ones, and the others it has not.
+    fn tried(&self, epochs: u64, written: &[StockLevel], failed: &[StockLevel]) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        if state.epochs != epochs {
+            return;
+        }
+        for level in written {
+            let waiting = state.levels.get(&level.key);
+            if waiting.is_some_and(|it| it.level.version <= level.version) {
+                state.levels.remove(&level.key);
+            }
+        }
+        for level in failed {
+            if let Some(waiting) = state.levels.get_mut(&level.key)
+                && !waiting.is_due
+            {
+                waiting.is_due = true;
+                state.failed.push(level.key.clone());
+                state.failed_at = Some(Instant::now());
+            }
+        }
+        self.counters.waiting.set(state.levels.len() as i64);
+    }
+
+    /// Every change is whole before anything can panic.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what is due, whenever Redis can be asked.
+pub(super) async fn write_forever(shared: Arc<Shared>) {
+    let pending = &shared.pending;
+    loop {
+        shared.link.connected().await;
+        // Under one lock, so that no level is written under the name of another store.
+        let due = {
+            let epoch = shared.lock_epoch();
+            epoch.clone().map(|epoch| (epoch, pending.take_due()))
+        };
+        match due {
+            Some((epoch, due)) if !due.levels.is_empty() => {
+                let (written, failed) = write(&shared, &epoch, due.levels).await;
+                pending.tried(due.epochs, &written, &failed);
+            }
+            _ => pending.may_be_due().await,
+        }
+    }
+}
+
+/// Writes `levels`; returns those that Redis took or has later ones of, and the others.
+async fn write(
+    shared: &Shared,
+    epoch: &Epoch,
+    levels: Vec<StockLevel>,
+) -> (Vec<StockLevel>, Vec<StockLevel>) {
+    // The keys of a cluster are each by itself.
+    let at_once = if shared.link.is_cluster() {
+        1
+    } else {
+        levels.len()
+    };
+    let ttl = shared.ttl.as_millis() as u64;
+    let writes = levels.chunks(at_once).map(async |levels| {
+        let mut command = Cmd::new();
+        command.arg("EVAL").arg(entry::WRITE).arg(levels.len());
+        for level in levels {
+            command.arg(epoch.name(&level.key));
+        }
+        command.arg(ttl);
+        for level in levels {
+            command.arg(entry::encode(level));
+        }
+        shared.link.ask::<u64>(&command).await
+    });
+    let answers: Vec<Result<u64, Unanswered>> = join_all(writes).await;
+    let (mut written, mut failed) = (Vec::new(), Vec::new());
+    for (levels, answer) in levels.chunks(at_once).zip(answers) {
+        match answer {
+            Ok(refused) => {
+                shared.counters.refused.add(refused);
+                shared.counters.writes.add(levels.len() as u64 - refused);
+                written.extend_from_slice(levels);
+            }
+            Err(Unanswered) => failed.extend_from_slice(levels),
+        }
+    }
+    (written, failed)
+}

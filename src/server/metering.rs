@@ -1,0 +1,60 @@
+//! The metrics that nobody counts: looked up again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::storage::Store;
+use crate::telemetry::Counters;
+
+/// How often the use of connections is sampled.
+const POOLS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often all levels are read to see that none is impossible: a million of them
+/// take a tenth of a second.
+const BOOKS_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Keeps the metrics true that nobody counts: the use of connections, and whether
+/// there are levels that cannot be.
+pub(super) async fn look_after_forever(store: Store, counters: Arc<Counters>) {
+    let mut books_due = Instant::now();
+    loop {
+        let (writer, reader) = store.pools();
+        for (gauges, usage) in [
+            (&counters.pools.writer, writer),
+            (&counters.pools.reader, reader),
+        ] {
+            gauges.in_use.set(usage.in_use.into());
+            gauges.idle.set(usage.idle.into());
+            gauges.waiting.set(usage.waiting.into());
+        }
+        count_replicas(&store, &counters);
+        if Instant::now() >= books_due {
+            books_due = Instant::now() + BOOKS_INTERVAL;
+            // A database that is away, or has no schema yet, is reported elsewhere.
+            if let Ok(faults) = store.find_level_faults().await {
+                let count = |levels: i64| levels.unsigned_abs();
+                counters.set_books(count(faults.negative), count(faults.reserved_without_hold));
+            }
+        }
+        tokio::time::sleep(POOLS_INTERVAL).await;
+    }
+}
+
+/// Tells the metrics of replicas what the store knows of them.
+fn count_replicas(store: &Store, counters: &Counters) {
+    for replica in store.replicas() {
+        let metrics = counters.replica(&replica.name);
+        metrics.serves.set(replica.serves.into());
+        let lag_us = i64::try_from(replica.lag.as_micros()).unwrap_or(i64::MAX);
+        metrics.lag_us.set(lag_us);
+        metrics.in_use.set(replica.pool.in_use.into());
+        metrics.idle.set(replica.pool.idle.into());
+        metrics.waiting.set(replica.pool.waiting.into());
+        metrics.served.add(replica.served);
+        metrics.behind.add(replica.behind);
+        metrics.failed.add(replica.failed);
+        metrics.left_out.add(replica.left_out);
+    }
+}

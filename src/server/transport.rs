@@ -1,0 +1,99 @@
+//! What calls come in on: the runtime, the transport, and the services behind it.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::runtime::{self, Runtime};
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tower::layer::util::{Identity, Stack};
+
+use crate::config::ServerConfig;
+use crate::engine::Engine;
+use crate::grpc::{DeadlineLayer, Inventory, InventoryServer, Orders, Watching};
+use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::order_service_server::OrderServiceServer;
+use crate::reads::Reads;
+use crate::storage::Store;
+
+/// Flow-control windows. One order is a few hundred bytes, and a connection
+/// carries hundreds at a time; the default of 64 KiB would stall it.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// Streams that a peer may make the server reset before it is cut off
+/// (RUSTSEC-2024-0003).
+const LOCAL_RESETS_MAX: usize = 1_024;
+
+/// What lies between the transport and every service.
+type Layers = Stack<DeadlineLayer, Identity>;
+
+/// Orders, inventory and what describes them.
+pub(super) fn add_services(
+    router: Router<Layers>,
+    config: &ServerConfig,
+    engine: &Engine,
+    store: &Store,
+    reads: Reads,
+    watching: Watching,
+) -> anyhow::Result<Router<Layers>> {
+    let orders = Orders {
+        engine: engine.clone(),
+        reads: reads.clone(),
+        store: store.clone(),
+        gate: Arc::clone(&watching.gate),
+        counters: Arc::clone(&watching.counters),
+    };
+    let inventory = Inventory {
+        engine: engine.clone(),
+        reads,
+        store: store.clone(),
+        gate: Arc::clone(&watching.gate),
+        counters: Arc::clone(&watching.counters),
+    };
+    let bytes_max = config.message_bytes_max;
+    Ok(router
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(OrderServiceServer::new(orders).max_decoding_message_size(bytes_max))
+        .add_service(InventoryServer::new(inventory, watching, bytes_max)))
+}
+
+/// The runtime that a server is made for. A single worker takes woken tasks in turn: the
+/// answers of a batch are all written before its connections are, which then send them
+/// together. Several workers run what was woken last first, and send one by one.
+///
+/// # Errors
+/// The system gives no threads.
+pub fn runtime(config: &ServerConfig) -> io::Result<Runtime> {
+    let mut builder = match config.worker_threads() {
+        1 => runtime::Builder::new_current_thread(),
+        threads => {
+            let mut builder = runtime::Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
+    builder.enable_all().build()
+}
+
+/// The transport settings and layers that every Stockroom server has. Also what
+/// the bench's echo server stands on, so that the two can be compared.
+pub fn transport(config: &ServerConfig) -> Server<Layers> {
+    Server::builder()
+        .http2_keepalive_interval(Some(config.keepalive_interval()))
+        .http2_keepalive_timeout(Some(config.keepalive_timeout()))
+        .max_concurrent_streams(config.concurrent_streams_max)
+        .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .layer(DeadlineLayer::new(config.request_timeout()))
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // The details of errors, so that grpcurl can show them.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}

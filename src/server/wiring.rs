@@ -1,0 +1,105 @@
+//! What a server starts behind the calls, where the configuration asks for it.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::metering::look_after_forever;
+use crate::cache::Cache;
+use crate::config::{CacheLevels, Config};
+use crate::engine::Engine;
+use crate::engine::plan::Events;
+use crate::feed::{Feed, HintOutbox, fan_out_forever, hear_forever};
+use crate::kafka::Topics;
+use crate::redis_link::Link;
+use crate::storage::Store;
+use crate::telemetry::{Counters, keep_up_forever};
+
+/// Starts what goes on beside the calls, until dropped.
+pub(super) fn start_beside(
+    config: &Config,
+    store: &Store,
+    feed: &Feed,
+    counters: &Arc<Counters>,
+) -> Vec<AbortOnDropHandle<()>> {
+    let cpu_share = config.watch.cpu_share_percent;
+    let mut tasks = vec![
+        tokio::spawn(fan_out_forever(feed.clone(), cpu_share)),
+        tokio::spawn(keep_up_forever(Arc::clone(counters))),
+        tokio::spawn(look_after_forever(store.clone(), Arc::clone(counters))),
+        tokio::spawn(store.clone().look_after_replicas_forever()),
+    ];
+    tasks.extend(hear_events(config, store, feed, counters));
+    tasks.into_iter().map(AbortOnDropHandle::new).collect()
+}
+
+/// Hears other instances through Kafka, where that is configured.
+fn hear_events(
+    config: &Config,
+    store: &Store,
+    feed: &Feed,
+    counters: &Counters,
+) -> Option<JoinHandle<()>> {
+    let events = &config.events;
+    let brokers = events.brokers().filter(|_| events.feeds())?;
+    let topics = Topics::new(&events.topic_prefix);
+    let heard = counters.relay.heard.clone();
+    let hearing = hear_forever(
+        brokers.to_owned(),
+        topics,
+        store.clone(),
+        feed.clone(),
+        heard,
+    );
+    Some(tokio::spawn(hearing))
+}
+
+/// The cache, where one is configured.
+pub(super) fn start_cache(config: &Config, counters: &Counters) -> anyhow::Result<Option<Cache>> {
+    if !config.redis.is_on() || config.cache.levels == CacheLevels::Off {
+        return Ok(None);
+    }
+    let counters = counters.cache.clone();
+    let link =
+        Link::start(&config.redis, counters.link.clone()).context("cannot use redis.urls")?;
+    Ok(Some(Cache::start(&config.cache, link, counters)))
+}
+
+/// Starts the engine, which tells the feed of each commit, and the other processes on
+/// the same database where there can be any.
+pub(super) fn start_engine(
+    config: &Config,
+    store: &Store,
+    counters: &Arc<Counters>,
+    feed: &Feed,
+    outbox: &HintOutbox,
+    wake_relay: Option<impl Fn() + Send + Sync + 'static>,
+    cache: Option<Cache>,
+) -> anyhow::Result<Engine> {
+    let feed = feed.clone();
+    let outbox = store.is_shared().then(|| outbox.clone());
+    let engine = Engine::start(
+        store.clone(),
+        config,
+        match config.events.brokers() {
+            Some(_) => Events::On,
+            None => Events::Off,
+        },
+        Arc::clone(counters),
+        move |levels| {
+            feed.publish(levels);
+            if let Some(cache) = &cache {
+                cache.committed(levels);
+            }
+            if let Some(outbox) = &outbox {
+                outbox.committed(levels);
+            }
+            if let Some(wake_relay) = &wake_relay {
+                wake_relay();
+            }
+        },
+    );
+    engine.context("cannot start the engine")
+}

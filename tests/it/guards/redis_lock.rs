@@ -1,0 +1,132 @@
+//! `redis_lock` when Redis, or whoever holds a lock, is not what it should be: the
+//! version decides, and a lost lock costs a retry and never a unit.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use nix::sys::signal::Signal;
+use stockroom::config::{CacheLevels, LockingStrategy};
+
+use crate::api::{order, stock};
+use crate::cache::{Redis, with_redis};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::process::Server;
+use crate::scrape::Scrape;
+
+#[test]
+fn a_redis_that_dies_under_orders_costs_the_lock_and_no_order() {
+    with_redis(StoreKind::Postgres, dies_under_orders);
+}
+
+#[test]
+fn a_holder_that_is_stopped_past_the_life_of_its_lock_costs_no_unit() {
+    with_redis(StoreKind::Postgres, stopped_past_the_life_of_its_lock);
+}
+
+const UNITS: i64 = 400;
+
+async fn dies_under_orders(store: StoreKind) {
+    let (redis, urls) = Redis::own();
+    let home = Home::new(store);
+    let mut servers = Vec::new();
+    for _ in 0..2 {
+        let server = Stockroom::on(home.clone(), |config| {
+            urls.configure(config);
+            config.locking.strategy = LockingStrategy::RedisLock;
+            config.cache.levels = CacheLevels::Off;
+        });
+        servers.push(server.await);
+    }
+    stock(&servers[0].client, "hot", UNITS).await;
+    let sell = async |part: &str| {
+        let sold = join_all((0..UNITS as usize / 2).map(|i| {
+            let client = servers[i % 2].client.retrying();
+            let request = order(&format!("{part}-{i}"), &[("hot", 1)]);
+            async move { client.create_order(&request).await }
+        }));
+        for sold in sold.await {
+            sold.unwrap();
+        }
+    };
+    let locked = async || {
+        let scrape = Scrape::of(servers[0].http).await;
+        scrape.value("stockroom_redis_lock_wait_seconds_count")
+    };
+    sell("with").await;
+    assert!(locked().await > 0.0, "nobody took a lock");
+    redis.kill();
+    sell("without").await;
+    let went_without = servers.iter().map(|it| &it.counters.redis_locks);
+    let went_without: u64 = went_without.map(|locks| locks.unavailable.get()).sum();
+    assert!(went_without > 0);
+    assert_eq!(home.books().units_sold, UNITS);
+    // And locks again once Redis is back.
+    redis.start_again();
+    stock(&servers[0].client, "more", UNITS).await;
+    let before = locked().await;
+    let mut sold = 0;
+    eventually("it locks again", async || {
+        let request = order(&format!("again-{sold}"), &[("more", 1)]);
+        servers[0]
+            .client
+            .retrying()
+            .create_order(&request)
+            .await
+            .unwrap();
+        sold += 1;
+        locked().await > before
+    })
+    .await;
+}
+
+/// The life of a lock here.
+const LIFE: Duration = Duration::from_millis(200);
+
+async fn stopped_past_the_life_of_its_lock(store: StoreKind) {
+    let (_redis, urls) = Redis::own();
+    let home = Home::new(store);
+    let urls = format!("redis.urls={}", urls.urls().join(","));
+    let life = format!("locking.redis_lock_ttl_ms={}", LIFE.as_millis());
+    let options = [
+        "--set",
+        &urls,
+        "--set",
+        &life,
+        "--set",
+        "locking.strategy=redis_lock",
+    ];
+    let stopped = Server::start_with(home.clone(), &options).await;
+    let other = Server::start_with(home.clone(), &options).await;
+    let clients = [stopped.client().await, other.client().await];
+    stock(&clients[0], "hot", UNITS).await;
+    // Twice what there is, from callers of both.
+    let callers = join_all((0..16).map(|caller| {
+        let client = clients[caller % 2].retrying();
+        async move {
+            let mut sold = 0;
+            for i in 0..UNITS / 8 {
+                let request = order(&format!("c{caller}-{i}"), &[("hot", 1)]);
+                sold += i64::from(client.create_order(&request).await.is_ok());
+            }
+            sold
+        }
+    }));
+    let stops = async {
+        // Mostly in the middle of something: it has orders all the time.
+        for _ in 0..5 {
+            stopped.signal(Signal::SIGSTOP);
+            let until = Instant::now() + 2 * LIFE;
+            eventually("its locks end", async || Instant::now() >= until).await;
+            stopped.signal(Signal::SIGCONT);
+            let seen = home.sql("SELECT count(*) FROM orders");
+            eventually("orders go on, or all is sold", async || {
+                let now = home.sql("SELECT count(*) FROM orders");
+                now != seen || now == UNITS.to_string()
+            })
+            .await;
+        }
+    };
+    let (sold, ()) = tokio::join!(callers, stops);
+    assert_eq!(sold.iter().sum::<i64>(), UNITS);
+    assert_eq!(home.books().units_sold, UNITS);
+}
