@@ -1,6 +1,6 @@
 //! `make stack`: the whole stack on this machine, without containers.
 //!
-//! Starts a private PostgreSQL with a streaming replica, Apache Kafka, two instances of
+//! Starts a private PostgreSQL with a streaming replica, Redis, Apache Kafka, two instances of
 //! `stockroom` and nginx before them, prints a tour, and stops everything on Ctrl-C or
 //! SIGTERM. What scripts/setup-test-tools.sh did not find is left out, aloud. The servers
 //! are those of the tests (tests/servers): on ports of their own, in temporary folders,
@@ -26,7 +26,7 @@ use anyhow::Context as _;
 
 use instance::{Instance, run};
 use servers::kafka::{self, Kafka};
-use servers::{nginx, postgres};
+use servers::{nginx, postgres, redis};
 
 /// What is deployed, whose addresses are replaced by ours.
 const NGINX: &str = include_str!("../../deploy/nginx/nginx.conf");
@@ -39,6 +39,7 @@ struct Stack {
     nginx: Option<nginx::Server>,
     instances: [Instance; 2],
     kafka: Option<Arc<Kafka>>,
+    redis: Option<redis::Server>,
     replica: Arc<postgres::Server>,
     database: postgres::Database,
 }
@@ -67,6 +68,13 @@ fn start(program: PathBuf) -> anyhow::Result<Stack> {
     let primary = postgres::Server::start();
     let database = primary.database();
     let replica = primary.replica();
+    let redis = redis::program().map(|_| {
+        println!("starting Redis");
+        redis::Server::start()
+    });
+    if redis.is_none() {
+        println!("LEFT OUT: Redis, which setup-test-tools.sh did not find or was told to skip");
+    }
     let kafka = kafka::is_installed().then(|| {
         println!("starting Apache Kafka");
         Kafka::start()
@@ -80,6 +88,9 @@ fn start(program: PathBuf) -> anyhow::Result<Stack> {
         ("STOCKROOM_STORE_URL", database.url.clone()),
         ("STOCKROOM_STORE_REPLICAS", database.url_on(&replica)),
     ];
+    if let Some(redis) = &redis {
+        settings.push(("STOCKROOM_REDIS_URLS", redis.url()));
+    }
     if let Some(kafka) = &kafka {
         settings.push(("STOCKROOM_EVENTS_BROKERS", kafka.brokers()));
         run(
@@ -105,6 +116,7 @@ fn start(program: PathBuf) -> anyhow::Result<Stack> {
         nginx,
         instances,
         kafka,
+        redis,
         replica,
         database,
     })

@@ -30,6 +30,9 @@ pub(crate) fn print(stack: &Stack, program: &Path, took: Duration) {
     }
     println!("  PostgreSQL   {}", stack.database.url);
     println!("  replica      {}", stack.database.url_on(&stack.replica));
+    if let Some(redis) = &stack.redis {
+        println!("  Redis        {}", redis.url());
+    }
     if let Some(kafka) = &stack.kafka {
         println!("  Kafka        {}", kafka.brokers());
     }
@@ -76,11 +79,18 @@ fn calls(front: SocketAddr, second: SocketAddr) {
         "CreateOrder",
     );
     println!(
-        "\n  # From any source that has version 2, and from the primary: servedFrom says which."
+        "\n  # From any source that has version 2, cache or replica, from any at all, and from the \
+         primary: servedFrom says which."
     );
     call(
         front,
         r#"{"sku": "85123A", "min_version": 2}"#,
+        inventory,
+        "GetStock",
+    );
+    call(
+        second,
+        r#"{"sku": "85123A", "min_version": 0}"#,
         inventory,
         "GetStock",
     );

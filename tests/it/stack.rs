@@ -24,11 +24,17 @@ fn example() -> Option<PathBuf> {
     let program = Path::new(env!("CARGO_BIN_EXE_stockroom"));
     let example = program.with_file_name("examples").join("stack");
     let missing = if example.exists() {
-        ["GRPCURL", "POSTGRES_BIN", "KAFKA_LIBS", "NGINX"]
-            .map(|tool| format!("STOCKROOM_TEST_{tool}"))
-            .into_iter()
-            .find(|name| std::env::var_os(name).is_none())
-            .map(|name| format!("{name} is not set; `make test` sets it"))
+        [
+            "GRPCURL",
+            "POSTGRES_BIN",
+            "REDIS_SERVER",
+            "KAFKA_LIBS",
+            "NGINX",
+        ]
+        .map(|tool| format!("STOCKROOM_TEST_{tool}"))
+        .into_iter()
+        .find(|name| std::env::var_os(name).is_none())
+        .map(|name| format!("{name} is not set; `make test` sets it"))
     } else {
         Some(format!(
             "{} was not built; `cargo test` does",
@@ -115,11 +121,12 @@ fn the_stack_starts_its_tour_works_and_ctrl_c_leaves_nothing() {
     for expected in [
         "\"replayed\": true",
         "\"available\": \"94\"",
+        "SERVED_FROM_CACHE",
         "SERVED_FROM_PRIMARY",
     ] {
         assert!(answers.contains(expected), "{expected} is not in {answers}");
     }
-    // PostgreSQL twice, Kafka, nginx, two instances, and those who guard them.
+    // PostgreSQL twice, Redis, Kafka, nginx, two instances, and those who guard them.
     let processes = descendants(stack.0.id());
     assert!(processes.len() > 10, "{processes:?}");
     let asked = Instant::now();

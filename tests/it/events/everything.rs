@@ -1,4 +1,4 @@
-//! Two instances with Kafka and a replica, of which everything dies in turn while orders
+//! Two instances with Kafka, Redis and a replica, of which everything dies in turn while orders
 //! are placed and read back. Each order is made once, reads keep what they promise, and
 //! Kafka is told all of it.
 
@@ -22,9 +22,16 @@ use crate::chaos::{chance, rounds};
 use crate::fixture::{Home, StoreKind, eventually};
 use crate::process::Server;
 use crate::servers::postgres::Server as Database;
+use crate::servers::redis;
 
-on_postgres! {
-    two_instances_with_kafka_and_a_replica_survive_everything,
+mod postgres {
+    #[test]
+    fn two_instances_with_kafka_redis_and_a_replica_survive_everything() {
+        crate::cache::with_redis(
+            crate::fixture::StoreKind::Postgres,
+            super::two_instances_with_kafka_redis_and_a_replica_survive_everything,
+        );
+    }
 }
 
 const CALLERS: usize = 8;
@@ -44,15 +51,21 @@ enum Blow {
     KillInstance,
     KillKafka,
     FreezeKafka,
+    KillRedis,
+    FreezeRedis,
+    FlushRedis,
     StopReplica,
     PauseReplica,
     StopPrimary,
 }
 
-const BLOWS: [Blow; 6] = [
+const BLOWS: [Blow; 9] = [
     Blow::KillInstance,
     Blow::KillKafka,
     Blow::FreezeKafka,
+    Blow::KillRedis,
+    Blow::FreezeRedis,
+    Blow::FlushRedis,
     Blow::StopReplica,
     Blow::PauseReplica,
     Blow::StopPrimary,
@@ -67,6 +80,7 @@ struct Shop {
     instances: Mutex<Vec<Option<Server>>>,
     answered: AtomicUsize,
     closed: AtomicBool,
+    redis: redis::Server,
     // After its replica, which it would wait for.
     replica: Arc<Database>,
     primary: Arc<Database>,
@@ -163,6 +177,20 @@ impl Shop {
                 self.progress(&what).await;
                 kafka.thaw();
             }
+            Blow::KillRedis => {
+                self.redis.kill();
+                self.progress(&what).await;
+                self.redis.start_again();
+            }
+            Blow::FreezeRedis => {
+                self.redis.freeze();
+                self.progress(&what).await;
+                self.redis.thaw();
+            }
+            Blow::FlushRedis => {
+                self.redis.flush();
+                self.progress(&what).await;
+            }
             Blow::StopReplica => {
                 let stopped = Arc::clone(&replica);
                 spawn_blocking(move || stopped.stop_at_once())
@@ -196,13 +224,15 @@ async fn create(client: Client, request: &CreateOrderRequest) -> Result<Order, C
     Ok(answer.order.unwrap())
 }
 
-async fn two_instances_with_kafka_and_a_replica_survive_everything(_: StoreKind) {
+async fn two_instances_with_kafka_redis_and_a_replica_survive_everything(_: StoreKind) {
     let Some(kafka) = private_kafka() else { return };
     let told = Told::on(kafka).await;
     let primary = Database::start();
     let replica = primary.replica();
     let home = Home::on(&primary);
+    let redis = redis::Server::start();
     let mut options = told.options();
+    options.extend(["--set".to_owned(), format!("redis.urls={}", redis.url())]);
     let replicas = format!("store.replicas={}", home.url_on(&replica));
     options.extend(["--set".to_owned(), replicas]);
     let shop = Shop {
@@ -213,6 +243,7 @@ async fn two_instances_with_kafka_and_a_replica_survive_everything(_: StoreKind)
         instances: Mutex::default(),
         answered: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
+        redis,
         replica,
         primary,
     };
