@@ -1,0 +1,206 @@
+//! The servers: PostgreSQL, Redis, Stockroom with and without them, and the echo.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use stockroom::client::Client;
+use stockroom::client::proto::Product;
+use stockroom::client::proto::PutProductsRequest;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::callers::{self, Call};
+use crate::cpu;
+use crate::effort::Effort;
+use crate::processes::{STOCKROOM, Server, command};
+use crate::servers::postgres::{self, Database, psql};
+use crate::servers::redis;
+
+/// Levels that are read.
+const LEVELS: usize = 1_000;
+
+/// What nobody has of.
+const SOLD_OUT: &str = "sold-out";
+
+/// What it may take until the cache answers.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    Echo,
+    /// Without Redis.
+    Plain,
+    /// With Redis, refusals on it included.
+    Cached,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    pub(crate) calls_per_s: f64,
+    pub(crate) share_of_cache: f64,
+    /// Microseconds of processor time for a call.
+    pub(crate) server_us: f64,
+    pub(crate) database_us: f64,
+    pub(crate) redis_us: f64,
+}
+
+/// Everything that is measured.
+pub(crate) struct Shop {
+    runtime: Runtime,
+    folder: TempDir,
+    database: Database,
+    redis: redis::Server,
+    skus: Vec<String>,
+}
+
+impl Shop {
+    /// Starts what serves, and receives stock.
+    ///
+    /// # Errors
+    /// A server does not start.
+    pub(crate) fn open() -> anyhow::Result<Self> {
+        let mut shop = Self {
+            runtime: Runtime::new()?,
+            folder: tempfile::tempdir()?,
+            database: postgres::database(),
+            redis: redis::Server::start(),
+            skus: Vec::new(),
+        };
+        let server = shop.serve(Who::Plain)?;
+        let mut load = command(STOCKROOM, shop.folder.path());
+        load.args(["load", "--seconds=0", "--warmup-seconds=0"])
+            .args([format!("--skus={LEVELS}"), format!("--addr={}", server.url)])
+            .stdout(Stdio::null());
+        ensure!(load.status()?.success(), "cannot receive stock");
+        shop.skus = shop.runtime.block_on(stocked(&server.url))?;
+        ensure!(
+            shop.skus.len() == LEVELS,
+            "{} levels are there",
+            shop.skus.len()
+        );
+        server.stop()?;
+        psql(&shop.database.url, "VACUUM (ANALYZE)");
+        Ok(shop)
+    }
+
+    /// Calls one of the servers.
+    ///
+    /// # Errors
+    /// A server or a call failed.
+    pub(crate) fn measure(
+        &self,
+        who: Who,
+        what: Call,
+        effort: &Effort,
+    ) -> anyhow::Result<Measured> {
+        let server = self.serve(who)?;
+        let client = self
+            .runtime
+            .block_on(Client::connect(&server.url, callers::CONNECTIONS))?;
+        let sold_out = [SOLD_OUT.to_owned()];
+        let skus = if what == Call::SoldOut {
+            &sold_out[..]
+        } else {
+            &self.skus
+        };
+        let calling = |time| {
+            self.runtime
+                .block_on(callers::call(&client, skus, what, time))
+        };
+        calling(effort.warmup)?;
+        if who == Who::Cached && what == Call::Any {
+            let deadline = Instant::now() + READY_LIMIT;
+            let a_few = Duration::from_millis(50);
+            while calling(a_few).map(|calls| calls.from_cache < calls.all)? {
+                ensure!(Instant::now() < deadline, "the cache does not answer");
+            }
+        }
+        let before = self.used(&server)?;
+        let began = Instant::now();
+        let calls = calling(effort.measured)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let after = self.used(&server)?;
+        server.stop()?;
+        let all = calls.all as f64;
+        let [server_us, database_us, redis_us] =
+            [0, 1, 2].map(|i| (after[i] - before[i]).as_secs_f64() * 1e6 / all);
+        Ok(Measured {
+            calls_per_s: all / seconds,
+            share_of_cache: calls.from_cache as f64 / all,
+            server_us,
+            database_us,
+            redis_us,
+        })
+    }
+
+    fn serve(&self, who: Who) -> anyhow::Result<Server> {
+        if who == Who::Echo {
+            return Server::own(&self.runtime, self.folder.path(), "--serve-echo");
+        }
+        let mut settings = vec![("STOCKROOM_STORE_MIGRATE_AT_START", "true".to_owned())];
+        if who == Who::Cached {
+            settings.push(("STOCKROOM_REDIS_URLS", self.redis.url()));
+            settings.push(("STOCKROOM_CACHE_FAST_REFUSAL", "true".to_owned()));
+            // No entry ends while it is measured.
+            settings.push(("STOCKROOM_CACHE_TTL_MS", "3600000".to_owned()));
+        }
+        let folder = self.folder.path();
+        Server::stockroom(&self.runtime, folder, &self.database.url, &settings)
+    }
+
+    /// Of the server, of the database, of Redis.
+    fn used(&self, server: &Server) -> anyhow::Result<[Duration; 3]> {
+        let redis = self.redis.pid().as_raw().try_into()?;
+        Ok([
+            cpu::used(server.pid())?,
+            cpu::used_by_family(postmaster(&self.database.url)?)?,
+            cpu::used(redis)?,
+        ])
+    }
+}
+
+/// The SKUs that have stock, and one that had one unit and has none.
+async fn stocked(url: &str) -> anyhow::Result<Vec<String>> {
+    use stockroom::client::proto::adjust_stock_request::Change;
+    use stockroom::client::proto::{AdjustStockRequest, ListStockRequest, MovementKind};
+    let client = Client::connect(url, 1).await?;
+    let page = ListStockRequest {
+        page_size: LEVELS as i32,
+        ..ListStockRequest::default()
+    };
+    let levels = client.list_stock(page).await?.levels;
+    let product = Product {
+        sku: SOLD_OUT.to_owned(),
+        ..Product::default()
+    };
+    let products = vec![product];
+    client.put_products(PutProductsRequest { products }).await?;
+    for (request_id, delta, kind) in [
+        ("in", 1, MovementKind::Received),
+        ("out", -1, MovementKind::Damaged),
+    ] {
+        let adjustment = AdjustStockRequest {
+            request_id: request_id.to_owned(),
+            sku: SOLD_OUT.to_owned(),
+            change: Some(Change::Delta(delta)),
+            kind: kind.into(),
+            ..AdjustStockRequest::default()
+        };
+        client.adjust_stock(adjustment).await?;
+    }
+    Ok(levels.into_iter().map(|level| level.sku).collect())
+}
+
+/// The process whose children are all of a database's.
+fn postmaster(url: &str) -> anyhow::Result<u32> {
+    let said = psql(url, "SHOW data_directory");
+    let folder = String::from_utf8(said.stdout)?;
+    let file = fs::read_to_string(Path::new(folder.trim()).join("postmaster.pid"))?;
+    let first = file.lines().next().context("postmaster.pid is empty")?;
+    Ok(first.trim().parse()?)
+}
