@@ -4,9 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::choices::{FastRefusal, MigrateAtStart, Switch};
+use super::neighbours::{CacheConfig, EventsConfig, RedisConfig};
 use super::sections::{
-    CacheConfig, EngineConfig, EventsConfig, FastRefusal, HttpConfig, LockingConfig,
-    MigrateAtStart, OFF, RedisConfig, ServerConfig, StoreConfig, Switch, WatchConfig,
+    EngineConfig, HttpConfig, LockingConfig, OFF, ServerConfig, StoreConfig, WatchConfig,
 };
 use super::store_url::{REDIS_CLUSTER, without_password};
 

@@ -7,8 +7,10 @@
 //! configuration is reported at once. Touches no global state: the environment
 //! and the flags are handed in. Leaves what the values mean to those who use them.
 
+mod choices;
 mod load;
 mod meaning;
+mod neighbours;
 mod sections;
 mod show;
 mod sources;
@@ -17,11 +19,11 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use choices::{CacheLevels, FastRefusal, LockingStrategy, LogFormat, MigrateAtStart, Switch};
 pub use load::{ConfigErrors, Loaded, load};
+pub use neighbours::{CacheConfig, EventsConfig, RedisConfig};
 pub use sections::{
-    CacheConfig, CacheLevels, EngineConfig, EventsConfig, FastRefusal, HttpConfig, LockingConfig,
-    LockingStrategy, LogConfig, LogFormat, MigrateAtStart, RedisConfig, ServerConfig, StoreConfig,
-    Switch, WatchConfig,
+    EngineConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig,
 };
 pub use show::markdown_table;
 pub use sources::{Flag, Sources};

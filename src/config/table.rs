@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use figment::value::Value;
 
+use super::neighbours::{CacheConfig, EventsConfig, RedisConfig};
 use super::sections::{
-    CacheConfig, EngineConfig, EventsConfig, HttpConfig, LockingConfig, LogConfig, RedisConfig,
-    ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig,
 };
 
 /// All sections, in the order in which they are shown.

@@ -6,17 +6,20 @@
 //! it against a naive model. A command that does not fit is refused alone. [`plan`]
 //! takes a batch at once, the planner behind it a command at a time.
 
+mod known;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use self::known::{Known, sum_lines};
 use super::{Command, Done, Prepared};
 use crate::domain::{
-    Adjustment, Change, LevelKey, LevelWrite, Loaded, LoadedLevel, Movement, MovementKind,
-    NewOrder, Order, OrderLine, OrderState, Product, RequestId, RequestWrite, Sku, StockLevel,
-    StoredAnswer, StoredRequest, Timestamp, Trace, Version, Writes,
+    Adjustment, Change, LevelKey, Loaded, LoadedLevel, Movement, MovementKind, NewOrder, Order,
+    OrderLine, OrderState, Product, RequestId, RequestWrite, Sku, StockLevel, StoredAnswer,
+    StoredRequest, Timestamp, Trace, Writes,
 };
 use crate::error::{Error, Shortfall, Violation};
-use crate::events::{Causes, Draft, StockChange};
+use crate::events::Draft;
 
 /// What to answer and what to write first.
 #[derive(Debug)]
@@ -108,78 +111,6 @@ pub(super) struct Planner {
     writes: Writes,
     /// The events of `writes`; those of levels come last.
     draft: Option<Draft>,
-}
-
-/// A level that may be planned on.
-#[derive(Debug)]
-struct Known {
-    /// The version that must still be stored when the batch is written.
-    expected: Version,
-    sku_known: bool,
-    level: StockLevel,
-    available_before: i64,
-    low_before: bool,
-    /// Why it has moved since.
-    causes: Causes,
-    /// Who moved it first.
-    trace: Option<Trace>,
-}
-
-impl Known {
-    fn new(level: StockLevel, sku_known: bool) -> Self {
-        Self {
-            expected: level.version,
-            sku_known,
-            available_before: level.available(),
-            // What has never had stock cannot become low.
-            low_before: level.version == Version::NONE || level.low_stock(),
-            causes: Causes::default(),
-            trace: None,
-            level,
-        }
-    }
-
-    /// Moves the level on by one version and writes down how. The caller has checked
-    /// the bounds.
-    fn step(&mut self, kind: MovementKind, on_hand_delta: i64, now: Timestamp) -> Movement {
-        let level = &mut self.level;
-        level.on_hand += on_hand_delta;
-        level.version = level.version.next();
-        level.updated = now;
-        self.causes.add(kind);
-        Movement {
-            key: level.key.clone(),
-            version: level.version,
-            kind,
-            on_hand_delta,
-            reserved_delta: 0,
-            on_hand: level.on_hand,
-            reserved: level.reserved,
-            time: now,
-            order_id: None,
-            request_id: None,
-            note: String::new(),
-        }
-    }
-
-    /// What became of it, for its event.
-    fn change(&self) -> StockChange<'_> {
-        StockChange {
-            level: &self.level,
-            first: self.expected.next(),
-            available_before: self.available_before,
-            low_before: self.low_before,
-            causes: self.causes,
-            trace: self.trace.expect("whoever moved it has a trace"),
-        }
-    }
-
-    fn into_write(self) -> LevelWrite {
-        LevelWrite {
-            expected: self.expected,
-            level: self.level,
-        }
-    }
 }
 
 impl Planner {
@@ -431,35 +362,4 @@ impl Planner {
         self.writes.levels = changed.into_iter().map(Known::into_write).collect();
         (self.writes, self.accepted)
     }
-}
-
-/// What an order takes of one level.
-struct Take<'a> {
-    key: &'a LevelKey,
-    units: i64,
-    /// The version that it makes; none before it is made.
-    version: Version,
-}
-
-/// What an order takes of each level, in ascending order of the keys. Two lines of one
-/// level are one take: checked apart, they could oversell.
-fn sum_lines(new: &NewOrder) -> Vec<Take<'_>> {
-    let mut takes: Vec<Take<'_>> = new
-        .lines
-        .iter()
-        .map(|line| Take {
-            key: &line.key,
-            units: line.quantity.units(),
-            version: Version::NONE,
-        })
-        .collect();
-    takes.sort_unstable_by_key(|take| take.key);
-    takes.dedup_by(|later, first| {
-        let same = later.key == first.key;
-        if same {
-            first.units += later.units;
-        }
-        same
-    });
-    takes
 }

@@ -1,0 +1,114 @@
+//! What planning knows of a level and asks of it.
+
+use crate::domain::{
+    LevelKey, LevelWrite, Movement, MovementKind, NewOrder, StockLevel, Timestamp, Trace, Version,
+};
+use crate::events::{Causes, StockChange};
+
+/// A level that may be planned on.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// The version that must still be stored when the batch is written.
+    pub(super) expected: Version,
+    pub(super) sku_known: bool,
+    pub(super) level: StockLevel,
+    available_before: i64,
+    low_before: bool,
+    /// Why it has moved since.
+    causes: Causes,
+    /// Who moved it first.
+    pub(super) trace: Option<Trace>,
+}
+
+impl Known {
+    pub(super) fn new(level: StockLevel, sku_known: bool) -> Self {
+        Self {
+            expected: level.version,
+            sku_known,
+            available_before: level.available(),
+            // What has never had stock cannot become low.
+            low_before: level.version == Version::NONE || level.low_stock(),
+            causes: Causes::default(),
+            trace: None,
+            level,
+        }
+    }
+
+    /// Moves the level on by one version and writes down how. The caller has checked
+    /// the bounds.
+    pub(super) fn step(
+        &mut self,
+        kind: MovementKind,
+        on_hand_delta: i64,
+        now: Timestamp,
+    ) -> Movement {
+        let level = &mut self.level;
+        level.on_hand += on_hand_delta;
+        level.version = level.version.next();
+        level.updated = now;
+        self.causes.add(kind);
+        Movement {
+            key: level.key.clone(),
+            version: level.version,
+            kind,
+            on_hand_delta,
+            reserved_delta: 0,
+            on_hand: level.on_hand,
+            reserved: level.reserved,
+            time: now,
+            order_id: None,
+            request_id: None,
+            note: String::new(),
+        }
+    }
+
+    /// What became of it, for its event.
+    pub(super) fn change(&self) -> StockChange<'_> {
+        StockChange {
+            level: &self.level,
+            first: self.expected.next(),
+            available_before: self.available_before,
+            low_before: self.low_before,
+            causes: self.causes,
+            trace: self.trace.expect("whoever moved it has a trace"),
+        }
+    }
+
+    pub(super) fn into_write(self) -> LevelWrite {
+        LevelWrite {
+            expected: self.expected,
+            level: self.level,
+        }
+    }
+}
+
+/// What an order takes of one level.
+pub(super) struct Take<'a> {
+    pub(super) key: &'a LevelKey,
+    pub(super) units: i64,
+    /// The version that it makes; none before it is made.
+    pub(super) version: Version,
+}
+
+/// What an order takes of each level, in ascending order of the keys. Two lines of one
+/// level are one take: checked apart, they could oversell.
+pub(super) fn sum_lines(new: &NewOrder) -> Vec<Take<'_>> {
+    let mut takes: Vec<Take<'_>> = new
+        .lines
+        .iter()
+        .map(|line| Take {
+            key: &line.key,
+            units: line.quantity.units(),
+            version: Version::NONE,
+        })
+        .collect();
+    takes.sort_unstable_by_key(|take| take.key);
+    takes.dedup_by(|later, first| {
+        let same = later.key == first.key;
+        if same {
+            first.units += later.units;
+        }
+        same
+    });
+    takes
+}
