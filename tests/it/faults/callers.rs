@@ -7,12 +7,14 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use stockroom::client::proto::get_order_request::Key;
-use stockroom::client::proto::{CreateOrderRequest, GetOrderRequest, Order, PutProductsRequest};
+use stockroom::client::proto::{
+    CreateOrderRequest, GetOrderRequest, GetStockRequest, Order, PutProductsRequest,
+};
 use stockroom::client::{Client, ClientError};
 use tokio::time::timeout;
 
-use crate::api::{level, order, product, received};
-use crate::fixture::Home;
+use crate::api::{order, product, received};
+use crate::fixture::{Home, eventually};
 
 const SKUS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -149,7 +151,26 @@ pub(super) async fn settle(client: &Client, home: &Home, placed: &[Placed]) {
     for sku in SKUS {
         let lines = placed.iter().flat_map(|placed| &placed.request.lines);
         let sold: i64 = lines.filter(|l| l.sku == sku).map(|l| l.quantity).sum();
-        let left = level(client, sku).await.on_hand;
+        let left = on_hand_at_last(client, sku).await;
         assert_eq!(left, OPENING_UNITS - sold, "units of {sku}");
     }
+}
+
+/// A connection that fell silent while it lay idle is found by the read that takes it,
+/// which is told to come again.
+async fn on_hand_at_last(client: &Client, sku: &str) -> i64 {
+    let mut on_hand = None;
+    eventually("stock can be read again", async || {
+        let request = GetStockRequest {
+            sku: sku.to_owned(),
+            ..GetStockRequest::default()
+        };
+        match client.get_stock(request).await {
+            Ok(answer) => on_hand = answer.level.map(|level| level.on_hand),
+            Err(error) => assert!(error.retryable(), "{error}"),
+        }
+        on_hand.is_some()
+    })
+    .await;
+    on_hand.expect("it was read")
 }
