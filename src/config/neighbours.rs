@@ -52,7 +52,7 @@ section! { "cache"
         writes_max: usize = Int { default: 65_536, min: 1, max: 10_000_000, unit: "levels" },
         /// Whether orders may be refused on a cached level that has not enough; none is ever accepted on one.
         ///
-        /// Spares the database the floods after a sell-out. Off, because a refusal may then be as old as the cache.
+        /// Keeps the floods after a sell-out out of the engine's queue. Off, because a refusal may then be as old as the cache.
         fast_refusal: FastRefusal = Choice { default: "false", choices: &["true", "false"] },
     }
 }
