@@ -36,7 +36,6 @@ bench: setup ## all benches in full: planning, orders through a live server on e
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench plan
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order -- --markdown target/bench/create_order.md
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench watch -- --markdown target/bench/watch.md
-	@$(WITH_TEST_TOOLS) cargo bench --locked --bench replicas -- --markdown target/bench/replicas.md
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench read -- --markdown target/bench/read.md
 
 bench-quick: setup ## orders through a live server, in under three minutes after the build

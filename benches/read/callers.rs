@@ -9,7 +9,10 @@ use stockroom::client::{Client, ClientError};
 use uuid::Uuid;
 
 /// As in the other benches: enough to keep two cores busy, whoever answers.
-const CALLERS: usize = 1_024;
+pub(crate) const MANY: usize = 1_024;
+
+/// Enough for the same where each call takes a connection to a database.
+pub(crate) const FEW: usize = 64;
 
 /// What they share.
 pub(crate) const CONNECTIONS: usize = 8;
@@ -30,6 +33,7 @@ pub(crate) enum Call {
 pub(crate) struct Calls {
     pub(crate) all: u64,
     pub(crate) from_cache: u64,
+    pub(crate) from_replicas: u64,
 }
 
 /// Calls for so long, each caller about SKUs in turn.
@@ -37,10 +41,11 @@ pub(crate) async fn call(
     client: &Client,
     skus: &[String],
     what: Call,
+    callers: usize,
     time: Duration,
 ) -> Result<Calls, ClientError> {
     let until = Instant::now() + time;
-    let callers = (0..CALLERS).map(|caller| {
+    let callers = (0..callers).map(|caller| {
         let client = client.clone();
         let skus: Vec<String> = skus
             .iter()
@@ -55,8 +60,10 @@ pub(crate) async fn call(
                 if Instant::now() >= until {
                     break;
                 }
-                calls.from_cache += u64::from(once(&client, sku, what).await?);
+                let source = once(&client, sku, what).await?;
                 calls.all += 1;
+                calls.from_cache += u64::from(source == ServedFrom::Cache);
+                calls.from_replicas += u64::from(source == ServedFrom::Replica);
             }
             Ok::<_, ClientError>(calls)
         })
@@ -66,12 +73,13 @@ pub(crate) async fn call(
         let calls = calls?;
         sum.all += calls.all;
         sum.from_cache += calls.from_cache;
+        sum.from_replicas += calls.from_replicas;
     }
     Ok(sum)
 }
 
-/// Whether the cache answered, where the answer says so.
-async fn once(client: &Client, sku: &str, what: Call) -> Result<bool, ClientError> {
+/// Where the answer came from, as far as it says so.
+async fn once(client: &Client, sku: &str, what: Call) -> Result<ServedFrom, ClientError> {
     if what == Call::SoldOut {
         let request = CreateOrderRequest {
             request_id: Uuid::now_v7().to_string(),
@@ -83,7 +91,7 @@ async fn once(client: &Client, sku: &str, what: Call) -> Result<bool, ClientErro
             ..CreateOrderRequest::default()
         };
         return match client.create_order(request).await {
-            Err(error) if error.reason == "INSUFFICIENT_STOCK" => Ok(false),
+            Err(error) if error.reason == "INSUFFICIENT_STOCK" => Ok(ServedFrom::Unspecified),
             Err(error) => Err(error),
             Ok(answer) => panic!("what is sold out was sold: {answer:?}"),
         };
@@ -93,6 +101,5 @@ async fn once(client: &Client, sku: &str, what: Call) -> Result<bool, ClientErro
         min_version: (what == Call::Any).then_some(0),
         ..GetStockRequest::default()
     };
-    let answer = client.get_stock(request).await?;
-    Ok(answer.served_from() == ServedFrom::Cache)
+    Ok(client.get_stock(request).await?.served_from())
 }

@@ -1,7 +1,11 @@
-//! Reads through the cache, and refusals on it, against an echo of their messages.
+//! Reads through the cache, and refusals on it, against an echo of their messages; and
+//! what reads cost a primary with replicas.
 //!
-//! Starts a private PostgreSQL and a private Redis, the release binary with and without
-//! Redis, and the same callers for all of them and for the echo, in turn.
+//! Starts a private PostgreSQL with two streaming replicas and a private Redis, which are
+//! there in every case, the release binary with and without them, and the same callers
+//! for all and for the echo, in turn. On one machine all servers share its cores, so
+//! replicas add few reads a second or none here: what is measured of them is the work
+//! that they take off the primary.
 //!
 //! ```text
 //! main     arguments, the cases, medians, tables, target/bench/read.json
@@ -9,7 +13,6 @@
 //! callers  who calls
 //! echo     the server with nothing behind it
 //! ```
-//! What reads cost a primary with replicas is another bench, `replicas`.
 
 mod callers;
 #[expect(dead_code, reason = "this bench has no use for memory")]
@@ -46,7 +49,7 @@ use clap::Parser as _;
 use comfy_table::Table;
 use serde::Serialize;
 
-use callers::Call;
+use callers::{Call, FEW, MANY};
 use effort::Effort;
 use machine::Machine;
 use numbers::{median, rounded};
@@ -59,14 +62,14 @@ use tables::{new_table, short};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measure reads through the cache, and refusals on it
+/// Measure reads through the cache and from replicas, and refusals on the cache
 #[derive(Debug, clap::Parser)]
 #[command(name = "read")]
 struct Arguments {
     /// Once and briefly
     #[arg(long)]
     quick: bool,
-    /// Only the cases whose names begin so, and their echo
+    /// Only the cases whose names begin so, and their floor
     #[arg(long, value_name = "NAME", default_value = "")]
     case: String,
     /// How often each is measured [default: 5; quick: 1]
@@ -86,14 +89,52 @@ struct Arguments {
     serve_echo: bool,
 }
 
-/// What is measured, and against which of them.
-const CASES: [(&str, Who, Call, &str); 6] = [
-    ("echo_read", Who::Echo, Call::Any, "echo_read"),
-    ("read_cached", Who::Cached, Call::Any, "echo_read"),
-    ("read_primary", Who::Plain, Call::Primary, "echo_read"),
-    ("echo_refusal", Who::Echo, Call::SoldOut, "echo_refusal"),
-    ("refusal_cached", Who::Cached, Call::SoldOut, "echo_refusal"),
-    ("refusal_engine", Who::Plain, Call::SoldOut, "echo_refusal"),
+/// Replicas of the largest case. More would only divide two cores further.
+const REPLICAS: usize = 2;
+
+/// A name, who is called, what, by how many, and the case that it is held against.
+type Case = (&'static str, Who, Call, usize, &'static str);
+
+const CASES: [Case; 9] = [
+    ("echo_read", Who::Echo, Call::Any, MANY, "echo_read"),
+    ("read_cached", Who::Cached, Call::Any, MANY, "echo_read"),
+    (
+        "read_primary",
+        Who::Plain(0),
+        Call::Primary,
+        MANY,
+        "echo_read",
+    ),
+    (
+        "echo_refusal",
+        Who::Echo,
+        Call::SoldOut,
+        MANY,
+        "echo_refusal",
+    ),
+    (
+        "refusal_cached",
+        Who::Cached,
+        Call::SoldOut,
+        MANY,
+        "echo_refusal",
+    ),
+    (
+        "refusal_engine",
+        Who::Plain(0),
+        Call::SoldOut,
+        MANY,
+        "echo_refusal",
+    ),
+    ("replicas_0", Who::Plain(0), Call::Any, FEW, "replicas_0"),
+    ("replicas_1", Who::Plain(1), Call::Any, FEW, "replicas_0"),
+    (
+        "replicas_2",
+        Who::Plain(REPLICAS),
+        Call::Any,
+        FEW,
+        "replicas_0",
+    ),
 ];
 
 /// What is written of one case.
@@ -101,12 +142,17 @@ const CASES: [(&str, Who, Call, &str); 6] = [
 struct Row {
     case: &'static str,
     calls_per_s: f64,
-    ratio_to_echo: f64,
-    /// Of all reads.
+    /// To the echo of its messages; of replicas to none of them.
+    ratio_to_floor: f64,
+    /// Of all calls.
     hit_rate: f64,
+    /// Of all calls.
+    share_of_replicas: f64,
     /// Microseconds of processor time for a call.
     server_us: f64,
+    /// Of the primary.
     database_us: f64,
+    replicas_us: f64,
     redis_us: f64,
 }
 
@@ -131,11 +177,11 @@ fn main() -> anyhow::Result<ExitCode> {
     let machine = Machine::look()?;
     eprintln!("{machine}");
     let cases = chosen(&arguments.case)?;
-    let shop = Shop::open()?;
+    let shop = Shop::open(REPLICAS)?;
     let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); cases.len()];
     for repeat in 1..=effort.repeats {
-        for (&(name, who, what, _), measured) in cases.iter().zip(&mut measured) {
-            let one = shop.measure(who, what, &effort)?;
+        for (&(name, who, what, callers, _), measured) in cases.iter().zip(&mut measured) {
+            let one = shop.measure(who, what, callers, &effort)?;
             eprintln!("[{repeat}] {name}: {:.0}/s", one.calls_per_s);
             measured.push(one);
         }
@@ -144,7 +190,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let verdicts = verdicts(&rows);
     let preface = vec![machine.to_string(), effort.to_string()];
     let tables = [
-        ("Calls, 1,024 in flight on 8 connections", table(&rows)),
+        (
+            "Calls, 1,024 in flight (replicas: 64) on 8 connections",
+            table(&rows),
+        ),
         ("Promised and measured", promises(&verdicts)),
     ];
     let paper = Paper::new(preface, tables);
@@ -155,10 +204,19 @@ fn main() -> anyhow::Result<ExitCode> {
         paper.write_markdown(&path)?;
         written.push(path);
     }
-    Ok(paper::end(&written, began, &[]))
+    let astray = rows.iter().filter(|row| {
+        row.case.starts_with("replicas") && row.case != "replicas_0" && row.share_of_replicas < 0.99
+    });
+    let problems: Vec<String> = astray
+        .map(|row| {
+            format!(
+                "{}: {} of the reads came from them",
+                row.case, row.share_of_replicas
+            )
+        })
+        .collect();
+    Ok(paper::end(&written, began, &problems))
 }
-
-type Case = (&'static str, Who, Call, &'static str);
 
 fn chosen(prefix: &str) -> anyhow::Result<Vec<Case>> {
     let wanted: Vec<Case> = CASES
@@ -166,26 +224,28 @@ fn chosen(prefix: &str) -> anyhow::Result<Vec<Case>> {
         .filter(|it| it.0.starts_with(prefix))
         .collect();
     anyhow::ensure!(!wanted.is_empty(), "there is no case {prefix}");
-    let needed = |case: &&Case| wanted.iter().any(|it| it.0 == case.0 || it.3 == case.0);
+    let needed = |case: &&Case| wanted.iter().any(|it| it.0 == case.0 || it.4 == case.0);
     Ok(CASES.iter().filter(needed).copied().collect())
 }
 
 fn rows(cases: &[Case], measured: &[Vec<Measured>]) -> Vec<Row> {
     let of = |name: &str, value: fn(&Measured) -> f64| {
         let place = cases.iter().position(|case| case.0 == name);
-        let measured = &measured[place.expect("an echo comes with its cases")];
+        let measured = &measured[place.expect("a floor comes with its cases")];
         median(measured.iter().map(value))
     };
-    let row = |&(case, _, _, echo): &Case| Row {
+    let row = |&(case, .., floor): &Case| Row {
         case,
         calls_per_s: rounded(of(case, |it| it.calls_per_s), 0),
-        ratio_to_echo: rounded(
-            of(case, |it| it.calls_per_s) / of(echo, |it| it.calls_per_s),
+        ratio_to_floor: rounded(
+            of(case, |it| it.calls_per_s) / of(floor, |it| it.calls_per_s),
             3,
         ),
         hit_rate: rounded(of(case, |it| it.share_of_cache), 4),
+        share_of_replicas: rounded(of(case, |it| it.share_of_replicas), 4),
         server_us: rounded(of(case, |it| it.server_us), 2),
         database_us: rounded(of(case, |it| it.database_us), 2),
+        replicas_us: rounded(of(case, |it| it.replicas_us), 2),
         redis_us: rounded(of(case, |it| it.redis_us), 2),
     };
     cases.iter().map(row).collect()
@@ -201,7 +261,7 @@ fn verdicts(rows: &[Row]) -> Vec<Verdict> {
         Some(Verdict::least(
             what,
             "× echo",
-            row.ratio_to_echo,
+            row.ratio_to_floor,
             at_least,
             None,
         ))
@@ -220,10 +280,12 @@ fn table(rows: &[Row]) -> Table {
     let header = [
         "case",
         "calls/s",
-        "× echo",
+        "× floor",
         "hit rate",
+        "from replicas",
         "server, µs CPU a call",
-        "database, µs",
+        "primary, µs",
+        "replicas, µs",
         "Redis, µs",
     ];
     let mut table = new_table(&header, 1);
@@ -231,10 +293,12 @@ fn table(rows: &[Row]) -> Table {
         table.add_row([
             row.case.to_owned(),
             short(row.calls_per_s),
-            short(row.ratio_to_echo),
+            short(row.ratio_to_floor),
             short(row.hit_rate),
+            short(row.share_of_replicas),
             short(row.server_us),
             short(row.database_us),
+            short(row.replicas_us),
             short(row.redis_us),
         ]);
     }

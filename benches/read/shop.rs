@@ -1,18 +1,20 @@
-//! The servers: PostgreSQL, Redis, Stockroom with and without them, and the echo.
+//! The servers: PostgreSQL with replicas, Redis, Stockroom with and without them, and the
+//! echo; and who of them uses how much processor time.
 
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use stockroom::client::Client;
 use stockroom::client::proto::Product;
 use stockroom::client::proto::PutProductsRequest;
+use stockroom::client::{Client, ClientError};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::callers::{self, Call};
+use crate::callers::{self, Call, Calls};
 use crate::cpu;
 use crate::effort::Effort;
 use crate::processes::{STOCKROOM, Server, command};
@@ -32,8 +34,8 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
     Echo,
-    /// Without Redis.
-    Plain,
+    /// With so many replicas, and without Redis.
+    Plain(usize),
     /// With Redis, refusals on it included.
     Cached,
 }
@@ -43,9 +45,12 @@ pub(crate) enum Who {
 pub(crate) struct Measured {
     pub(crate) calls_per_s: f64,
     pub(crate) share_of_cache: f64,
+    pub(crate) share_of_replicas: f64,
     /// Microseconds of processor time for a call.
     pub(crate) server_us: f64,
+    /// Of the primary.
     pub(crate) database_us: f64,
+    pub(crate) replicas_us: f64,
     pub(crate) redis_us: f64,
 }
 
@@ -54,6 +59,8 @@ pub(crate) struct Shop {
     runtime: Runtime,
     folder: TempDir,
     database: Database,
+    replicas: Vec<Arc<postgres::Server>>,
+    _primary: Arc<postgres::Server>,
     redis: redis::Server,
     skus: Vec<String>,
 }
@@ -63,15 +70,18 @@ impl Shop {
     ///
     /// # Errors
     /// A server does not start.
-    pub(crate) fn open() -> anyhow::Result<Self> {
+    pub(crate) fn open(replicas: usize) -> anyhow::Result<Self> {
+        let primary = postgres::Server::start();
         let mut shop = Self {
             runtime: Runtime::new()?,
             folder: tempfile::tempdir()?,
-            database: postgres::database(),
+            database: primary.database(),
+            replicas: (0..replicas).map(|_| primary.replica()).collect(),
+            _primary: Arc::clone(&primary),
             redis: redis::Server::start(),
             skus: Vec::new(),
         };
-        let server = shop.serve(Who::Plain)?;
+        let server = shop.serve(Who::Plain(0))?;
         let mut load = command(STOCKROOM, shop.folder.path());
         load.args(["load", "--seconds=0", "--warmup-seconds=0"])
             .args([format!("--skus={LEVELS}"), format!("--addr={}", server.url)])
@@ -85,6 +95,9 @@ impl Shop {
         );
         server.stop()?;
         psql(&shop.database.url, "VACUUM (ANALYZE)");
+        for replica in &shop.replicas {
+            primary.wait_until_shown_by(replica);
+        }
         Ok(shop)
     }
 
@@ -96,6 +109,7 @@ impl Shop {
         &self,
         who: Who,
         what: Call,
+        callers: usize,
         effort: &Effort,
     ) -> anyhow::Result<Measured> {
         let server = self.serve(who)?;
@@ -109,17 +123,11 @@ impl Shop {
             &self.skus
         };
         let calling = |time| {
-            self.runtime
-                .block_on(callers::call(&client, skus, what, time))
+            let calls = callers::call(&client, skus, what, callers, time);
+            self.runtime.block_on(calls)
         };
         calling(effort.warmup)?;
-        if who == Who::Cached && what == Call::Any {
-            let deadline = Instant::now() + READY_LIMIT;
-            let a_few = Duration::from_millis(50);
-            while calling(a_few).map(|calls| calls.from_cache < calls.all)? {
-                ensure!(Instant::now() < deadline, "the cache does not answer");
-            }
-        }
+        wait_for_source(who, what, calling)?;
         let before = self.used(&server)?;
         let began = Instant::now();
         let calls = calling(effort.measured)?;
@@ -127,13 +135,15 @@ impl Shop {
         let after = self.used(&server)?;
         server.stop()?;
         let all = calls.all as f64;
-        let [server_us, database_us, redis_us] =
-            [0, 1, 2].map(|i| (after[i] - before[i]).as_secs_f64() * 1e6 / all);
+        let [server_us, database_us, replicas_us, redis_us] =
+            [0, 1, 2, 3].map(|i| (after[i] - before[i]).as_secs_f64() * 1e6 / all);
         Ok(Measured {
             calls_per_s: all / seconds,
             share_of_cache: calls.from_cache as f64 / all,
+            share_of_replicas: calls.from_replicas as f64 / all,
             server_us,
             database_us,
+            replicas_us,
             redis_us,
         })
     }
@@ -143,6 +153,11 @@ impl Shop {
             return Server::own(&self.runtime, self.folder.path(), "--serve-echo");
         }
         let mut settings = vec![("STOCKROOM_STORE_MIGRATE_AT_START", "true".to_owned())];
+        if let Who::Plain(replicas) = who {
+            let replicas = self.replicas[..replicas].iter();
+            let urls: Vec<String> = replicas.map(|it| self.database.url_on(it)).collect();
+            settings.push(("STOCKROOM_STORE_REPLICAS", urls.join(",")));
+        }
         if who == Who::Cached {
             settings.push(("STOCKROOM_REDIS_URLS", self.redis.url()));
             settings.push(("STOCKROOM_CACHE_FAST_REFUSAL", "true".to_owned()));
@@ -153,14 +168,41 @@ impl Shop {
         Server::stockroom(&self.runtime, folder, &self.database.url, &settings)
     }
 
-    /// Of the server, of the database, of Redis.
-    fn used(&self, server: &Server) -> anyhow::Result<[Duration; 3]> {
-        let redis = self.redis.pid().as_raw().try_into()?;
+    /// Of the server, of the primary, of the replicas, of Redis.
+    fn used(&self, server: &Server) -> anyhow::Result<[Duration; 4]> {
+        let of_database = |url: &str| cpu::used_by_family(postmaster(url)?);
+        let replicas = self.replicas.iter();
+        let replicas = replicas.map(|it| of_database(&self.database.url_on(it)));
         Ok([
             cpu::used(server.pid())?,
-            cpu::used_by_family(postmaster(&self.database.url)?)?,
-            cpu::used(redis)?,
+            of_database(&self.database.url)?,
+            replicas.sum::<anyhow::Result<_>>()?,
+            cpu::used(self.redis.pid().as_raw().try_into()?)?,
         ])
+    }
+}
+
+/// A cache has to be filled, and a replica checked, before they answer.
+fn wait_for_source(
+    who: Who,
+    what: Call,
+    calling: impl Fn(Duration) -> Result<Calls, ClientError>,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY_LIMIT;
+    loop {
+        let calls = calling(Duration::from_millis(50))?;
+        let is_ready = match (who, what) {
+            (Who::Cached, Call::Any) => calls.from_cache == calls.all,
+            (Who::Plain(1..), Call::Any) => calls.from_replicas == calls.all,
+            _ => true,
+        };
+        if is_ready {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{who:?} does not answer by itself"
+        );
     }
 }
 
