@@ -18,7 +18,7 @@ mod entry;
 pub mod gather;
 mod pending;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redis::Cmd;
@@ -38,10 +38,6 @@ const LEVELS_AT_ONCE_MAX: usize = 512;
 /// What the cache has of the levels asked for, in their order.
 pub type Found = Vec<Option<StockLevel>>;
 
-/// A store, as far as names in the cache tell stores apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Epoch(Arc<str>);
-
 /// A handle on the cache; clones share it.
 #[derive(Debug, Clone)]
 pub struct Cache {
@@ -54,7 +50,8 @@ pub struct Cache {
 struct Shared {
     link: Link,
     ttl: Duration,
-    epoch: Mutex<Option<Epoch>>,
+    /// What the names of the served store's levels begin with, once that is known.
+    prefix: OnceLock<String>,
     questions: Gather<Vec<LevelKey>, Option<Found>>,
     /// Committed here, and perhaps not in Redis yet.
     pending: Pending,
@@ -68,7 +65,7 @@ impl Cache {
         let shared = Arc::new(Shared {
             link,
             ttl: config.ttl(),
-            epoch: Mutex::default(),
+            prefix: OnceLock::new(),
             questions: Gather::default(),
             pending: Pending::new(config.writes_max, config.ttl(), counters.clone()),
             counters,
@@ -84,36 +81,18 @@ impl Cache {
         }
     }
 
-    /// To be told again and again which store the database says it is.
+    /// To be told which store is served, before anything is read or written there. A cache
+    /// serves one store: a server that finds another one begins anew.
     pub fn serve(&self, store_id: Uuid) {
-        let now = Epoch(key_prefix(store_id, "level").into());
-        let mut epoch = self.shared.lock_epoch();
-        if epoch.as_ref() != Some(&now) {
-            *epoch = Some(now);
-            self.shared.pending.clear();
-        }
+        self.shared
+            .prefix
+            .get_or_init(|| key_prefix(store_id, "level"));
     }
 
-    /// The store that is served; none before it is known. To be taken before reading
-    /// what shall be offered.
-    pub fn epoch(&self) -> Option<Epoch> {
-        self.shared.lock_epoch().clone()
-    }
-
-    /// To be told of every commit: the levels as they are now. Does not block.
-    pub fn committed(&self, levels: &[StockLevel]) {
-        if let Some(epoch) = self.epoch() {
-            self.offer(&epoch, levels.iter());
-        }
-    }
-
-    /// Takes committed levels of the store `epoch`, those that are newer than what waits
-    /// to be written.
-    pub fn offer<'a>(&self, epoch: &Epoch, levels: impl IntoIterator<Item = &'a StockLevel>) {
-        let now = self.shared.lock_epoch();
-        if now.as_ref() == Some(epoch) {
-            self.shared.pending.add(levels);
-        }
+    /// To be told of every commit, and of what was read: levels of the store as they were
+    /// committed. Keeps those that are newer than what waits to be written. Does not block.
+    pub fn offer<'a>(&self, levels: impl IntoIterator<Item = &'a StockLevel>) {
+        self.shared.pending.add(levels);
     }
 
     /// What the cache has of `keys`; none when it cannot be asked. Counts nothing, since
@@ -159,13 +138,13 @@ impl Shared {
     /// An answer for each question, in their order.
     async fn ask(&self, questions: Vec<Vec<LevelKey>>) -> Vec<Option<Found>> {
         let none = || vec![None; questions.len()];
-        let Some(epoch) = self.lock_epoch().clone() else {
+        let Some(prefix) = self.prefix.get() else {
             return none();
         };
         let mut keys: Vec<&LevelKey> = questions.iter().flatten().collect();
         keys.sort_unstable();
         keys.dedup();
-        let Ok(found) = self.look_up(&epoch, &keys).await else {
+        let Ok(found) = self.look_up(prefix, &keys).await else {
             return none();
         };
         let of = |key: &LevelKey| {
@@ -176,8 +155,8 @@ impl Shared {
         questions.iter().map(answer).collect()
     }
 
-    async fn look_up(&self, epoch: &Epoch, keys: &[&LevelKey]) -> Result<Found, Unanswered> {
-        let names = keys.iter().map(|key| epoch.name(key));
+    async fn look_up(&self, prefix: &str, keys: &[&LevelKey]) -> Result<Found, Unanswered> {
+        let names = keys.iter().map(|key| format!("{prefix}{key}"));
         let values: Vec<Option<Vec<u8>>> = if self.link.is_cluster() {
             self.look_up_each(names).await?
         } else {
@@ -210,16 +189,5 @@ impl Shared {
             return Err(Unanswered);
         }
         Ok(answers.into_iter().map(|it| it.ok().flatten()).collect())
-    }
-
-    /// The worst that a panic could leave is the epoch before.
-    fn lock_epoch(&self) -> std::sync::MutexGuard<'_, Option<Epoch>> {
-        self.epoch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Epoch {
-    fn name(&self, key: &LevelKey) -> String {
-        format!("{}{key}", self.0)
     }
 }

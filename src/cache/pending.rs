@@ -15,7 +15,7 @@ use redis::Cmd;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::{Epoch, Found, Shared, entry};
+use super::{Found, Shared, entry};
 use crate::domain::{LevelKey, StockLevel};
 use crate::redis_link::Unanswered;
 use crate::telemetry::CacheCounters;
@@ -46,14 +46,6 @@ struct State {
     /// Those that could not be written, and when that was last tried.
     failed: Vec<LevelKey>,
     failed_at: Option<Instant>,
-    /// Counts the stores that were served.
-    epochs: u64,
-}
-
-/// Levels to write.
-pub(super) struct Due {
-    epochs: u64,
-    levels: Vec<StockLevel>,
 }
 
 #[derive(Debug)]
@@ -121,18 +113,8 @@ impl Pending {
         all
     }
 
-    /// Forgets all: they are another store's.
-    pub(super) fn clear(&self) {
-        let mut state = self.lock();
-        let epochs = state.epochs + 1;
-        *state = State {
-            epochs,
-            ..State::default()
-        };
-    }
-
     /// Takes some that are due, without those that nothing older can be left of.
-    fn take_due(&self) -> Due {
+    fn take_due(&self) -> Vec<StockLevel> {
         let mut state = self.lock();
         let state = &mut *state;
         if state
@@ -158,8 +140,7 @@ impl Pending {
             }
         }
         self.counters.waiting.set(state.levels.len() as i64);
-        let epochs = state.epochs;
-        Due { epochs, levels }
+        levels
     }
 
     /// Waits until there may be something due.
@@ -173,12 +154,9 @@ impl Pending {
     }
 
     /// Of what was due, Redis has these, or later ones, and the others it has not.
-    fn tried(&self, epochs: u64, written: &[StockLevel], failed: &[StockLevel]) {
+    fn tried(&self, written: &[StockLevel], failed: &[StockLevel]) {
         let mut state = self.lock();
         let state = &mut *state;
-        if state.epochs != epochs {
-            return;
-        }
         for level in written {
             let waiting = state.levels.get(&level.key);
             if waiting.is_some_and(|it| it.level.version <= level.version) {
@@ -208,17 +186,16 @@ pub(super) async fn write_forever(shared: Arc<Shared>) {
     let pending = &shared.pending;
     loop {
         shared.link.connected().await;
-        // Under one lock, so that no level is written under the name of another store.
-        let due = {
-            let epoch = shared.lock_epoch();
-            epoch.clone().map(|epoch| (epoch, pending.take_due()))
+        let Some(prefix) = shared.prefix.get() else {
+            pending.may_be_due().await;
+            continue;
         };
-        match due {
-            Some((epoch, due)) if !due.levels.is_empty() => {
-                let (written, failed) = write(&shared, &epoch, due.levels).await;
-                pending.tried(due.epochs, &written, &failed);
-            }
-            _ => pending.may_be_due().await,
+        let due = pending.take_due();
+        if due.is_empty() {
+            pending.may_be_due().await;
+        } else {
+            let (written, failed) = write(&shared, prefix, due).await;
+            pending.tried(&written, &failed);
         }
     }
 }
@@ -226,7 +203,7 @@ pub(super) async fn write_forever(shared: Arc<Shared>) {
 /// Writes `levels`; returns those that Redis took or has later ones of, and the others.
 async fn write(
     shared: &Shared,
-    epoch: &Epoch,
+    prefix: &str,
     levels: Vec<StockLevel>,
 ) -> (Vec<StockLevel>, Vec<StockLevel>) {
     // The keys of a cluster are each by itself.
@@ -240,7 +217,7 @@ async fn write(
         let mut command = Cmd::new();
         command.arg("EVAL").arg(entry::WRITE).arg(levels.len());
         for level in levels {
-            command.arg(epoch.name(&level.key));
+            command.arg(format!("{prefix}{}", level.key));
         }
         command.arg(ttl);
         for level in levels {

@@ -115,7 +115,6 @@ impl Shared {
     }
 
     async fn read(&self, keys: Vec<KeyToRead>) {
-        let epoch = self.cache.epoch();
         self.cache.counters().fills.add(1);
         let read = self.store.read_levels_at(&keys).await;
         let (loaded, source) = match read {
@@ -123,10 +122,8 @@ impl Shared {
             // Everyone reads alone now, and learns what the matter is.
             Err(_) => (Vec::new(), None),
         };
-        if let Some(epoch) = &epoch {
-            let known = loaded.iter().filter(|loaded| loaded.sku_known);
-            self.cache.offer(epoch, known.map(|loaded| &loaded.level));
-        }
+        let known = loaded.iter().filter(|loaded| loaded.sku_known);
+        self.cache.offer(known.map(|loaded| &loaded.level));
         // Offered first: whoever misses from here on finds it in the cache.
         let mut loaded = loaded.into_iter();
         let mut missed = self.lock();

@@ -117,12 +117,9 @@ impl Reads {
         cache: &Cache,
         keys: &[KeyToRead],
     ) -> Result<(Vec<StockLevel>, ServedFrom), Error> {
-        let epoch = cache.epoch();
         cache.counters().fills.add(1);
         let (levels, source) = self.stored(keys).await?;
-        if let Some(epoch) = &epoch {
-            cache.offer(epoch, &levels);
-        }
+        cache.offer(&levels);
         Ok((levels, source))
     }
 

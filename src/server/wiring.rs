@@ -91,7 +91,7 @@ pub(super) fn start_engine(
         move |levels| {
             feed.publish(levels);
             if let Some(cache) = &cache {
-                cache.committed(levels);
+                cache.offer(levels);
             }
             if let Some(outbox) = &outbox {
                 outbox.committed(levels);
