@@ -18,6 +18,7 @@ mod entry;
 pub mod gather;
 mod pending;
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -102,17 +103,15 @@ impl Cache {
         if !shared.link.is_connected() {
             return None;
         }
-        let mut found = vec![None; keys.len()];
-        if shared.pending.look_up(&keys, &mut found) {
-            return Some(found);
+        let Some(waiting) = shared.pending.look_up(&keys) else {
+            return shared.questions.ask(keys).await?;
+        };
+        if waiting.iter().all(Option::is_some) {
+            return Some(waiting);
         }
         let asked = shared.questions.ask(keys).await??;
-        for (found, asked) in found.iter_mut().zip(asked) {
-            if found.is_none() {
-                *found = asked;
-            }
-        }
-        Some(found)
+        let each = waiting.into_iter().zip(asked);
+        Some(each.map(|(waiting, asked)| waiting.or(asked)).collect())
     }
 
     /// What is counted.
@@ -141,18 +140,21 @@ impl Shared {
         let Some(prefix) = self.prefix.get() else {
             return none();
         };
-        let mut keys: Vec<&LevelKey> = questions.iter().flatten().collect();
-        keys.sort_unstable();
-        keys.dedup();
+        // What many ask for is asked for once.
+        let (mut keys, mut places) = (Vec::new(), HashMap::new());
+        let asked = questions.iter().flatten().map(|key| {
+            *places.entry(key).or_insert_with(|| {
+                keys.push(key);
+                keys.len() - 1
+            })
+        });
+        let asked: Vec<usize> = asked.collect();
         let Ok(found) = self.look_up(prefix, &keys).await else {
             return none();
         };
-        let of = |key: &LevelKey| {
-            let place = keys.binary_search(&key);
-            found[place.expect("every key was asked for")].clone()
-        };
-        let answer = |question: &Vec<LevelKey>| Some(question.iter().map(of).collect());
-        questions.iter().map(answer).collect()
+        let mut found = asked.into_iter().map(|place| found[place].clone());
+        let answer = |question: &Vec<LevelKey>| found.by_ref().take(question.len()).collect();
+        questions.iter().map(answer).map(Some).collect()
     }
 
     async fn look_up(&self, prefix: &str, keys: &[&LevelKey]) -> Result<Found, Unanswered> {

@@ -99,18 +99,15 @@ impl Pending {
         }
     }
 
-    /// Fills in what is here; whether that is everything.
-    pub(super) fn look_up(&self, keys: &[LevelKey], found: &mut Found) -> bool {
+    /// What is here of `keys`; none if nothing is.
+    pub(super) fn look_up(&self, keys: &[LevelKey]) -> Option<Found> {
         let state = self.lock();
         if state.levels.is_empty() {
-            return keys.is_empty();
+            return None;
         }
-        let mut all = true;
-        for (key, found) in keys.iter().zip(found) {
-            *found = state.levels.get(key).map(|waiting| waiting.level.clone());
-            all &= found.is_some();
-        }
-        all
+        let waiting = keys.iter().map(|key| state.levels.get(key));
+        let found: Found = waiting.map(|it| it.map(|it| it.level.clone())).collect();
+        found.iter().any(Option::is_some).then_some(found)
     }
 
     /// Takes some that are due, without those that nothing older can be left of.
