@@ -37,6 +37,11 @@ use crate::events::{Event, Key};
 /// the next are ten milliseconds away.
 const LINGER_MS: &str = "5";
 
+/// Requests on their way to one broker. What comes meanwhile makes the next one, which is
+/// the larger the busier a broker is; more in flight make more and smaller ones, and each
+/// costs the broker and this process as much.
+const REQUESTS_IN_FLIGHT: &str = "1";
+
 /// The largest message that this client lets pass: the broker decides.
 const MESSAGE_BYTES_MAX: &str = "1000000000";
 
@@ -189,6 +194,7 @@ impl Publisher {
             .set("enable.gapless.guarantee", "true")
             .set("message.timeout.ms", "0")
             .set("linger.ms", LINGER_MS)
+            .set("max.in.flight.requests.per.connection", REQUESTS_IN_FLIGHT)
             .set("message.max.bytes", MESSAGE_BYTES_MAX)
             .set("queue.buffering.max.messages", QUEUE_MESSAGES_MAX)
             .set("queue.buffering.max.kbytes", QUEUE_KIB_MAX)
