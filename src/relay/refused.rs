@@ -49,7 +49,12 @@ impl Refused {
     /// Stops the key of `event`.
     pub(super) fn stop(&mut self, event: &Event<'_>) {
         self.stopped.insert((event.topic, text(event.key)));
-        self.retry_at = Some(Instant::now() + self.retry);
+    }
+
+    /// A producer begins. The time until what is stopped is offered again counts from
+    /// here, so that all others have that time, however long it took to begin.
+    pub(super) fn begin(&mut self) {
+        self.retry_at = (!self.stopped.is_empty()).then(|| Instant::now() + self.retry);
     }
 
     /// Of a row's events, by their place, those to send and those to hold back.

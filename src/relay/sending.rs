@@ -112,6 +112,7 @@ impl<'a> Sending<'a> {
     /// Begins with this producer.
     pub(super) fn begin(&mut self, publisher: Publisher) {
         self.publisher = Some(publisher);
+        self.refused.begin();
         self.heard = Instant::now();
     }
 
