@@ -1,8 +1,6 @@
 //! What planning knows of a level and asks of it.
 
-use crate::domain::{
-    LevelKey, LevelWrite, Movement, MovementKind, NewOrder, StockLevel, Timestamp, Trace, Version,
-};
+use crate::domain::{LevelWrite, Movement, MovementKind, StockLevel, Timestamp, Trace, Version};
 use crate::events::{Causes, StockChange};
 
 /// A level that may be planned on.
@@ -80,35 +78,4 @@ impl Known {
             level: self.level,
         }
     }
-}
-
-/// What an order takes of one level.
-pub(super) struct Take<'a> {
-    pub(super) key: &'a LevelKey,
-    pub(super) units: i64,
-    /// The version that it makes; none before it is made.
-    pub(super) version: Version,
-}
-
-/// What an order takes of each level, in ascending order of the keys. Two lines of one
-/// level are one take: checked apart, they could oversell.
-pub(super) fn sum_lines(new: &NewOrder) -> Vec<Take<'_>> {
-    let mut takes: Vec<Take<'_>> = new
-        .lines
-        .iter()
-        .map(|line| Take {
-            key: &line.key,
-            units: line.quantity.units(),
-            version: Version::NONE,
-        })
-        .collect();
-    takes.sort_unstable_by_key(|take| take.key);
-    takes.dedup_by(|later, first| {
-        let same = later.key == first.key;
-        if same {
-            first.units += later.units;
-        }
-        same
-    });
-    takes
 }

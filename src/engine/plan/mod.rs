@@ -7,18 +7,20 @@
 //! takes a batch at once, the planner behind it a command at a time.
 
 mod known;
+mod orders;
+mod stock;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use self::known::{Known, sum_lines};
+use self::known::Known;
+pub(super) use self::stock::plan_thresholds;
 use super::{Command, Done, Prepared};
 use crate::domain::{
-    Adjustment, Change, LevelKey, Loaded, LoadedLevel, Movement, MovementKind, NewOrder, Order,
-    OrderLine, OrderState, Product, RequestId, RequestWrite, Sku, StockLevel, StoredAnswer,
-    StoredRequest, Timestamp, Trace, Writes,
+    LevelKey, Loaded, LoadedLevel, Movement, MovementKind, RequestId, RequestWrite, Sku,
+    StockLevel, StoredAnswer, StoredRequest, Timestamp, Trace, Writes,
 };
-use crate::error::{Error, Shortfall, Violation};
+use crate::error::Error;
 use crate::events::Draft;
 
 /// What to answer and what to write first.
@@ -45,42 +47,6 @@ pub fn plan(loaded: &Loaded, commands: &[&Prepared], now: Timestamp) -> Plan {
 
 /// Requests and what they made.
 pub type Accepted = HashMap<RequestId, StoredRequest>;
-
-/// Plans the THRESHOLD movements of `levels` after their products changed; `trace` is of
-/// whoever changed them.
-pub(super) fn plan_thresholds(
-    levels: Vec<StockLevel>,
-    products: &[&Product],
-    now: Timestamp,
-    trace: Trace,
-    events: Events,
-) -> Writes {
-    let thresholds: HashMap<&Sku, i64> = products
-        .iter()
-        .map(|product| (&product.sku, product.low_stock_threshold))
-        .collect();
-    let mut writes = Writes {
-        time: now,
-        ..Writes::default()
-    };
-    let mut draft = events.draft();
-    for level in levels {
-        let Some(&threshold) = thresholds.get(&level.key.sku) else {
-            continue;
-        };
-        let mut known = Known::new(level, true);
-        known.level.low_stock_threshold = threshold;
-        let movement = known.step(MovementKind::Threshold, 0, now);
-        writes.movements.push(Arc::new(movement));
-        if let Some(draft) = &mut draft {
-            known.trace = Some(trace);
-            draft.stock_changed(&known.change());
-        }
-        writes.levels.push(known.into_write());
-    }
-    writes.outbox = draft.map(Draft::finish);
-    writes
-}
 
 /// Whether what is planned tells other systems of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,102 +182,6 @@ impl Planner {
             // collision of hashes; the other kind's answer would be wrong even then.
             _ => Err(reused()),
         }
-    }
-
-    fn create_order(&mut self, new: &NewOrder, trace: Trace) -> Result<Arc<Order>, Error> {
-        let mut takes = sum_lines(new);
-        self.require_known(takes.iter().map(|take| take.key))?;
-        let short: Vec<Shortfall> = takes
-            .iter()
-            .filter_map(|take| {
-                let available = self.level(take.key).available();
-                (available < take.units).then(|| Shortfall {
-                    key: take.key.clone(),
-                    requested: take.units,
-                    available,
-                })
-            })
-            .collect();
-        if !short.is_empty() {
-            return Err(Error::InsufficientStock(short));
-        }
-        for take in &mut takes {
-            let mut movement = self.step(take.key, MovementKind::Ordered, -take.units, trace);
-            movement.order_id = Some(new.order_id);
-            take.version = movement.version;
-            self.writes.movements.push(Arc::new(movement));
-        }
-        let version_of = |key: &LevelKey| {
-            let place = takes.binary_search_by(|take| take.key.cmp(key));
-            takes[place.expect("every line was summed")].version
-        };
-        let lines = new.lines.iter().map(|line| OrderLine {
-            key: line.key.clone(),
-            quantity: line.quantity,
-            version: version_of(&line.key),
-        });
-        let order = Arc::new(Order {
-            order_id: new.order_id,
-            request_id: new.request_id.clone(),
-            state: OrderState::Confirmed,
-            lines: lines.collect(),
-            customer_ref: new.customer_ref.clone(),
-            labels: new.labels.clone(),
-            created: self.now,
-            updated: self.now,
-            version: 1,
-        });
-        self.writes.orders.push(Arc::clone(&order));
-        if let Some(draft) = &mut self.draft {
-            draft.order_created(&order, trace);
-        }
-        Ok(order)
-    }
-
-    fn adjust_stock(
-        &mut self,
-        adjustment: &Adjustment,
-        trace: Trace,
-    ) -> Result<(Arc<Movement>, StockLevel), Error> {
-        let key = &adjustment.key;
-        self.require_known(std::iter::once(key))?;
-        let level = self.level(key);
-        if let Some(expected) = adjustment.expected_version
-            && expected != level.version
-        {
-            return Err(Error::VersionMismatch {
-                key: key.clone(),
-                expected,
-                actual: level.version,
-            });
-        }
-        let (delta, field) = match adjustment.change {
-            Change::Delta(delta) => (delta, "delta"),
-            Change::SetOnHand(on_hand) => (on_hand - level.on_hand, "set_on_hand"),
-        };
-        if level.on_hand + delta < level.reserved {
-            return Err(Error::InsufficientStock(vec![Shortfall {
-                key: key.clone(),
-                requested: -delta,
-                available: level.available(),
-            }]));
-        }
-        if level.on_hand + delta > StockLevel::UNITS_MAX {
-            return Err(Error::InvalidRequest(vec![Violation {
-                field: field.to_owned(),
-                description: format!(
-                    "must leave on_hand at or below {}, it is {}",
-                    StockLevel::UNITS_MAX,
-                    level.on_hand
-                ),
-            }]));
-        }
-        let mut movement = self.step(key, adjustment.kind, delta, trace);
-        movement.request_id = Some(adjustment.request_id.clone());
-        movement.note.clone_from(&adjustment.note);
-        let movement = Arc::new(movement);
-        self.writes.movements.push(Arc::clone(&movement));
-        Ok((movement, self.level(key).clone()))
     }
 
     /// The level as the commands so far have left it.

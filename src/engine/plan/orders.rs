@@ -1,0 +1,96 @@
+//! Planning what happens to orders.
+
+use std::sync::Arc;
+
+use super::Planner;
+use crate::domain::{
+    LevelKey, MovementKind, NewOrder, Order, OrderLine, OrderState, Trace, Version,
+};
+use crate::error::{Error, Shortfall};
+
+impl Planner {
+    pub(super) fn create_order(
+        &mut self,
+        new: &NewOrder,
+        trace: Trace,
+    ) -> Result<Arc<Order>, Error> {
+        let mut takes = sum_lines(new);
+        self.require_known(takes.iter().map(|take| take.key))?;
+        let short: Vec<Shortfall> = takes
+            .iter()
+            .filter_map(|take| {
+                let available = self.level(take.key).available();
+                (available < take.units).then(|| Shortfall {
+                    key: take.key.clone(),
+                    requested: take.units,
+                    available,
+                })
+            })
+            .collect();
+        if !short.is_empty() {
+            return Err(Error::InsufficientStock(short));
+        }
+        for take in &mut takes {
+            let mut movement = self.step(take.key, MovementKind::Ordered, -take.units, trace);
+            movement.order_id = Some(new.order_id);
+            take.version = movement.version;
+            self.writes.movements.push(Arc::new(movement));
+        }
+        let version_of = |key: &LevelKey| {
+            let place = takes.binary_search_by(|take| take.key.cmp(key));
+            takes[place.expect("every line was summed")].version
+        };
+        let lines = new.lines.iter().map(|line| OrderLine {
+            key: line.key.clone(),
+            quantity: line.quantity,
+            version: version_of(&line.key),
+        });
+        let order = Arc::new(Order {
+            order_id: new.order_id,
+            request_id: new.request_id.clone(),
+            state: OrderState::Confirmed,
+            lines: lines.collect(),
+            customer_ref: new.customer_ref.clone(),
+            labels: new.labels.clone(),
+            created: self.now,
+            updated: self.now,
+            version: 1,
+        });
+        self.writes.orders.push(Arc::clone(&order));
+        if let Some(draft) = &mut self.draft {
+            draft.order_created(&order, trace);
+        }
+        Ok(order)
+    }
+}
+
+/// What an order takes of one level.
+struct Take<'a> {
+    key: &'a LevelKey,
+    units: i64,
+    /// The version that it makes; none before it is made.
+    version: Version,
+}
+
+/// What an order takes of each level, in ascending order of the keys. Two lines of one
+/// level are one take: checked apart, they could oversell.
+fn sum_lines(new: &NewOrder) -> Vec<Take<'_>> {
+    let mut takes: Vec<Take<'_>> = new
+        .lines
+        .iter()
+        .map(|line| Take {
+            key: &line.key,
+            units: line.quantity.units(),
+            version: Version::NONE,
+        })
+        .collect();
+    takes.sort_unstable_by_key(|take| take.key);
+    takes.dedup_by(|later, first| {
+        let same = later.key == first.key;
+        if same {
+            first.units += later.units;
+        }
+        same
+    });
+    takes
+}
