@@ -7,8 +7,10 @@ mod adjust;
 mod config;
 mod demo;
 mod events;
+mod export;
 mod get;
 mod health;
+mod import;
 mod load;
 mod migrate;
 mod movements;
@@ -25,6 +27,7 @@ mod latency;
 mod level;
 mod options;
 mod progress;
+mod sheet;
 mod shutdown;
 mod table;
 
@@ -72,6 +75,8 @@ enum Command {
     Orders(orders::OrdersArgs),
     Movements(movements::MovementsArgs),
     Products(products::ProductsArgs),
+    Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Events(events::EventsArgs),
     Health(health::HealthArgs),
     Config(config::ConfigArgs),
@@ -149,6 +154,8 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
         Command::Orders(args) => orders::run(args, config).await,
         Command::Movements(args) => movements::run(args, config).await,
         Command::Products(args) => products::run(args, config).await,
+        Command::Import(args) => import::run(args, config).await,
+        Command::Export(args) => export::run(args, config).await,
         Command::Events(args) => events::run(args, config).await,
         Command::Health(args) => health::run(args, config).await,
         Command::Config(args) => config::run(&args, &loaded),

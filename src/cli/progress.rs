@@ -13,7 +13,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Progress {
     label: &'static str,
-    total: u64,
+    /// None where nobody knows how much there is.
+    total: Option<u64>,
     started: Instant,
     done: AtomicU64,
     look: Look,
@@ -29,13 +30,24 @@ enum Look {
 impl Progress {
     /// Starts to show `total` pieces of work, called by what they are: "orders".
     pub(super) fn start(label: &'static str, total: usize) -> Self {
-        let total = total as u64;
+        Self::new(label, Some(total as u64))
+    }
+
+    /// Starts to count pieces of work of which nobody knows how many there are.
+    pub(super) fn counting(label: &'static str) -> Self {
+        Self::new(label, None)
+    }
+
+    fn new(label: &'static str, total: Option<u64>) -> Self {
         let started = Instant::now();
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
         let look = if bar.is_hidden() {
             Look::Lines(Mutex::new(started + LINE_INTERVAL))
         } else {
-            let template = "  {msg:<14} {wide_bar:.cyan/dim} {human_pos:>7} of {human_len} ";
+            let template = match total {
+                Some(_) => "  {msg:<14} {wide_bar:.cyan/dim} {human_pos:>7} of {human_len} ",
+                None => "  {msg:<14} {human_pos:>7}  {per_sec}",
+            };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
@@ -61,7 +73,10 @@ impl Progress {
                 // Whoever finds it locked need not wait: the line is being written.
                 let Ok(mut due) = due.try_lock() else { return };
                 if Instant::now() >= *due {
-                    eprintln!("  {}: {done} of {}", self.label, self.total);
+                    match self.total {
+                        Some(total) => eprintln!("  {}: {done} of {total}", self.label),
+                        None => eprintln!("  {}: {done}", self.label),
+                    }
                     *due = Instant::now() + LINE_INTERVAL;
                 }
             }

@@ -5,7 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// What shells report for a program that Ctrl-C ended.
-const EXIT_INTERRUPTED: i32 = 130;
+pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
 /// Catches SIGTERM and SIGINT from now on. The future resolves with the first;
 /// a second one ends the process at once, whether anybody polls the future or not.
@@ -51,5 +51,5 @@ impl Signals {
     reason = "whoever signals twice wants no drain; what was acknowledged is on disk"
 )]
 fn end_at_once() -> ! {
-    std::process::exit(EXIT_INTERRUPTED)
+    std::process::exit(EXIT_INTERRUPTED.into())
 }

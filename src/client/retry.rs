@@ -11,8 +11,10 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::proto::{
-    AdjustStockRequest, AdjustStockResponse, CreateOrderRequest, CreateOrderResponse,
-    PutProductsRequest, PutProductsResponse,
+    AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
+    CreateOrderRequest, CreateOrderResponse, GetProductRequest, GetProductResponse,
+    ListMovementsRequest, ListMovementsResponse, ListProductsRequest, ListProductsResponse,
+    ListStockRequest, ListStockResponse, PutProductsRequest, PutProductsResponse,
 };
 use super::{Client, ClientError};
 
@@ -99,21 +101,34 @@ impl Retrying {
             .map_err(|error| error.of_request(&request.request_id))
     }
 
-    /// [`Client::put_products`], repeated.
-    ///
-    /// # Errors
-    /// The products cannot be stored, or the last of the attempts failed.
-    pub async fn put_products(
-        &self,
-        request: &PutProductsRequest,
-    ) -> Result<PutProductsResponse, ClientError> {
-        repeat(&self.retries, || self.client.put_products(request.clone())).await
-    }
-
     /// How many attempts after a first one were made through this handle and its clones.
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
+}
+
+/// Calls that need no key: they read, or twice is as good as once.
+macro_rules! repeated {
+    ($($name:ident($request:ty) -> $response:ty;)*) => {
+        impl Retrying {$(
+            #[doc = concat!("[`Client::", stringify!($name), "`], repeated.")]
+            ///
+            /// # Errors
+            /// Those of the call, or the last of the attempts failed.
+            pub async fn $name(&self, request: &$request) -> Result<$response, ClientError> {
+                repeat(&self.retries, || self.client.$name(request.clone())).await
+            }
+        )*}
+    };
+}
+
+repeated! {
+    put_products(PutProductsRequest) -> PutProductsResponse;
+    get_product(GetProductRequest) -> GetProductResponse;
+    list_products(ListProductsRequest) -> ListProductsResponse;
+    batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse;
+    list_stock(ListStockRequest) -> ListStockResponse;
+    list_movements(ListMovementsRequest) -> ListMovementsResponse;
 }
 
 /// A key for a request whose caller has none: begins with the time, so that

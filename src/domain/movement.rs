@@ -100,6 +100,9 @@ impl Adjustment {
     /// Largest change in either direction, in units.
     pub const DELTA_MAX: i64 = 1_000_000_000;
 
+    /// Longest note, in bytes.
+    pub const NOTE_BYTES_MAX: usize = 512;
+
     /// The fingerprint of what is asked for.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut canonical = Canonical::new("AdjustStock");

@@ -108,3 +108,11 @@ pub struct Product {
     /// Low at or below this many available units; 0 means never.
     pub low_stock_threshold: i64,
 }
+
+impl Product {
+    /// Longest name, in bytes.
+    pub const DISPLAY_NAME_BYTES_MAX: usize = 255;
+
+    /// Most units of a threshold.
+    pub const THRESHOLD_UNITS_MAX: i64 = 1_000_000_000;
+}

@@ -19,10 +19,10 @@ pub(super) const CUSTOMER_REF_BYTES_MAX: usize = 128;
 const LABELS_MAX: usize = 16;
 const LABEL_KEY_BYTES_MAX: usize = 63;
 const LABEL_VALUE_BYTES_MAX: usize = 255;
-const NOTE_BYTES_MAX: usize = 512;
-const DISPLAY_NAME_BYTES_MAX: usize = 255;
+const NOTE_BYTES_MAX: usize = Adjustment::NOTE_BYTES_MAX;
+const DISPLAY_NAME_BYTES_MAX: usize = Product::DISPLAY_NAME_BYTES_MAX;
 const PRODUCTS_MAX: usize = 1_000;
-const THRESHOLD_UNITS_MAX: i64 = 1_000_000_000;
+const THRESHOLD_UNITS_MAX: i64 = Product::THRESHOLD_UNITS_MAX;
 const BATCH_GET_KEYS_MAX: usize = 1_000;
 
 /// Collects the violations of one request.

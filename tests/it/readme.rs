@@ -80,6 +80,37 @@ fn the_watches_of_the_readme_come_up_to_date() {
     });
 }
 
+/// Commands by hand that the README must show at least.
+const BY_HAND_MIN: usize = 9;
+
+#[test]
+fn what_the_readme_does_by_hand_succeeds() {
+    const COMMANDS: [&str; 6] = ["adjust", "order", "orders", "movements", "import", "export"];
+    run_on(StoreKind::Sqlite, async |store| {
+        let server = Server::start(Home::new(store)).await;
+        crate::api::put(&server.client().await, "85123A", 0).await;
+        let folder = tempfile::tempdir().unwrap();
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let mut count = 0;
+        for line in readme.lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let ["$", "stockroom", arguments @ ..] = &words[..] else {
+                continue;
+            };
+            if !COMMANDS.contains(&arguments[0]) {
+                continue;
+            }
+            let addr = ["--addr", &server.url];
+            let output = crate::process::run(folder.path(), &[arguments, &addr].concat());
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{line}\n{said}");
+            count += 1;
+        }
+        assert!(count >= BY_HAND_MIN, "only {count} commands");
+    });
+}
+
 #[test]
 fn the_configuration_table_of_the_readme_is_the_programs() {
     let folder = tempfile::tempdir().unwrap();

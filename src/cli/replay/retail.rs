@@ -14,10 +14,7 @@ use crate::client::proto::{
     AdjustStockRequest, CreateOrderRequest, MovementKind, OrderLineRequest, Product,
     adjust_stock_request::Change,
 };
-
-/// Bounds of the API, in bytes.
-const DISPLAY_NAME_BYTES_MAX: usize = 255;
-const NOTE_BYTES_MAX: usize = 512;
+use crate::domain::{self, Adjustment};
 
 /// A product counts as low with this part of all that the file sells of it left.
 const LOW_STOCK_DIVISOR: i64 = 10;
@@ -134,7 +131,8 @@ impl Replay {
         goods.corrected += corrected;
         // Corrections are described by what was wrong, not by what the goods are.
         if corrected == 0 && goods.display_name.is_empty() {
-            goods.display_name = cut(&row.description, DISPLAY_NAME_BYTES_MAX).to_owned();
+            goods.display_name =
+                cut(&row.description, domain::Product::DISPLAY_NAME_BYTES_MAX).to_owned();
         }
     }
 
@@ -211,7 +209,7 @@ fn adjust(row: Row, number: usize, kind: MovementKind, delta: i64) -> AdjustStoc
         sku: row.code,
         change: Some(Change::Delta(delta)),
         kind: kind.into(),
-        note: cut(&row.description, NOTE_BYTES_MAX).to_owned(),
+        note: cut(&row.description, Adjustment::NOTE_BYTES_MAX).to_owned(),
         ..AdjustStockRequest::default()
     }
 }

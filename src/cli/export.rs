@@ -1,0 +1,158 @@
+//! `stockroom export`: products, levels and the ledger as CSV.
+//!
+//! Owns what is asked for and how an export ends. Pages are read one after the other and
+//! written as they come, so memory does not depend on how much there is.
+
+mod output;
+mod pages;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::Address;
+use super::level::parse_level;
+use super::shutdown;
+use crate::client::proto::StockKey;
+use crate::config::Config;
+use output::Output;
+
+/// Write products, levels or movements to a CSV file
+///
+/// Rows come in ascending SKU and location by bytes, movements of a level in the order of
+/// their versions and without a gap. What changes while the export runs may be in it or
+/// not; a level's movements are complete up to the version that its last row has.
+///
+/// A text that a spreadsheet would take for a formula has an apostrophe before it, which
+/// `stockroom import` takes off again. What products and levels export, import reads; a
+/// ledger is for reading alone.
+///
+/// An export to a file that ended too soon, whatever ended it, goes on with --resume;
+/// until then FILE.csv.resume beside it says how far it came.
+///
+/// Examples:
+///
+///   # What is in stock, on standard output
+///   stockroom export levels
+///
+///   # The whole ledger, and the same again after it was interrupted
+///   stockroom export movements --output ledger.csv
+///   stockroom export movements --output ledger.csv --resume
+///
+///   # What has happened to a level since version 120
+///   stockroom export movements --level 22423@york --after 120
+///
+///   # A family of products
+///   stockroom export products --sku-prefix 85 --output products.csv
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct ExportArgs {
+    /// What to write
+    #[arg(value_enum, value_name = "WHAT")]
+    what: What,
+    /// The file to write [default: standard output]
+    #[arg(long, short, value_name = "FILE.csv")]
+    output: Option<PathBuf>,
+    /// Go on with a file that is not complete; without one, begin
+    #[arg(long, requires = "output")]
+    resume: bool,
+    /// Replace a file that is there
+    #[arg(long, requires = "output", conflicts_with = "resume")]
+    overwrite: bool,
+    /// Only SKUs that begin with this
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    sku_prefix: String,
+    /// Only movements of this level; the location is main unless given
+    #[arg(long, value_name = "SKU[@LOCATION]", value_parser = parse_level, conflicts_with = "sku_prefix")]
+    level: Option<StockKey>,
+    /// Only movements above this version of the level
+    #[arg(long, value_name = "VERSION", requires = "level")]
+    after: Option<i64>,
+    #[command(flatten)]
+    address: Address,
+}
+
+/// What an export has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum What {
+    /// Products: what is sold
+    Products,
+    /// Levels: what is in stock
+    Levels,
+    /// Movements: every change of stock, from the ledger
+    Movements,
+}
+
+/// What is asked for: what a file that is gone on with must have been asked for, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Selection {
+    what: What,
+    sku_prefix: String,
+    /// A single level: its SKU and location.
+    level: Option<(String, String)>,
+    /// Of the single level, only versions above.
+    after: i64,
+}
+
+impl Selection {
+    fn of(args: &ExportArgs) -> anyhow::Result<Self> {
+        if args.level.is_some() && args.what != What::Movements {
+            anyhow::bail!("--level goes with movements alone");
+        }
+        let level = args.level.as_ref();
+        Ok(Self {
+            what: args.what,
+            sku_prefix: args.sku_prefix.clone(),
+            level: level.map(|key| (key.sku.clone(), key.location.clone())),
+            after: args.after.unwrap_or_default(),
+        })
+    }
+}
+
+pub(super) async fn run(args: ExportArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let selection = Selection::of(&args)?;
+    let stop = shutdown::requested()?;
+    // Connected first: a file is not touched when there is nothing to write into it.
+    let client = args.address.connect(&config, 1).await?.retrying();
+    let mut output = match args.output {
+        None => Output::stdout(),
+        Some(path) if args.overwrite => Output::create(path, selection.clone())?,
+        Some(path) => Output::open(path, selection.clone(), args.resume)?,
+    };
+    let begin = output.place().clone();
+    let ended = tokio::select! {
+        result = pages::write(&client, &selection, begin, &mut output) => Some(result),
+        () = stop => None,
+    };
+    match ended {
+        Some(Ok(())) => {
+            output.complete()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        // Whoever reads has seen enough: `stockroom export levels | head`.
+        Some(Err(error)) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Some(Err(error)) => Err(match output.incomplete()? {
+            Some(how) => error.context(format!("the export is not complete; {how}")),
+            None => error.context("the export is not complete"),
+        }),
+        None => {
+            if let Some(how) = output.incomplete()? {
+                eprintln!("interrupted; {how}");
+            }
+            Ok(ExitCode::from(shutdown::EXIT_INTERRUPTED))
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

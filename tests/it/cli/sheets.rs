@@ -1,0 +1,457 @@
+//! `stockroom import` and `stockroom export`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::api::{level, order, put, received};
+use crate::fixture::{DEADLINE, Home, StoreKind, eventually};
+use crate::process::{Server, stdout, stockroom};
+use crate::proxy::{Line, Proxy};
+
+on_each_store! {
+    what_was_exported_makes_an_empty_store_the_same,
+    every_bad_row_is_told_before_anything_is_written,
+    unknown_skus_are_told_before_anything_is_written,
+    adjustments_are_made_in_their_order_and_once,
+    an_import_that_is_killed_goes_on_and_applies_each_row_once,
+    an_import_outlives_a_server_that_is_killed,
+    a_row_that_is_refused_is_corrected_and_gone_on_with,
+    an_export_that_is_killed_goes_on_after_its_last_whole_row,
+    an_interrupted_import_says_how_to_go_on,
+}
+
+/// A folder for files.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    }
+}
+
+/// A process that imports or exports, to be killed.
+fn start(url: &str, arguments: &[&str]) -> Child {
+    let mut command = stockroom(Path::new("."), &[arguments, &["--addr", url]].concat());
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// `import FILE` must fail, and say so.
+fn refused(server: &Server, arguments: &[&str]) -> String {
+    let output = server.run(&[&["import"], arguments].concat());
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
+/// Rows imported now, and before.
+fn counts(printed: &str) -> (u64, u64) {
+    let printed = printed.replace(',', "");
+    let words: Vec<&str> = printed.split_whitespace().collect();
+    let before = |word| words.iter().position(|w| *w == word).unwrap() - 1;
+    let number = |word| words[before(word)].parse().unwrap();
+    (number("imported"), number("before"))
+}
+
+/// The file's cells in these columns, row by row.
+fn columns(text: &str, columns: &[usize]) -> Vec<String> {
+    let mut reader = csv::ReaderBuilder::new();
+    let mut reader = reader.has_headers(false).from_reader(text.as_bytes());
+    let rows = reader.records().map(Result::unwrap);
+    let cells = rows.map(|row| columns.iter().map(|i| row[*i].to_owned()).collect());
+    cells.map(|cells: Vec<_>| cells.join("|")).collect()
+}
+
+async fn what_was_exported_makes_an_empty_store_the_same(store: StoreKind) {
+    let folder = Folder::new();
+    let products = "\u{feff}low_stock_threshold,sku,display_name\r\n\
+        3,b,\"a \"\"quoted\"\", name\"\r\n\
+        ,a,'=not one\r\n\
+        0,C-1,=1+1\r\n\
+        7,d,\"two\nlines, grün\"\r\n";
+    let products = folder.write("products.csv", products);
+    let levels = "sku,on_hand,location\nb,5,\na,12,york\na,0,main\nC-1,1000000000000,x\n";
+    let levels = folder.write("levels.csv", levels);
+    let first = Server::start(Home::new(store)).await;
+    for (file, rows) in [(&products, 4), (&levels, 4)] {
+        let printed = stdout(&first.run(&["import", file]));
+        assert_eq!(counts(&printed), (rows, 0), "{printed}");
+    }
+    let client = first.client().await;
+    client.create_order(order("o", &[("b", 2)])).await.unwrap();
+    let export = |server: &Server, what: &str| stdout(&server.run(&["export", what]));
+    let (products, levels) = (export(&first, "products"), export(&first, "levels"));
+    assert_eq!(
+        products,
+        "sku,display_name,low_stock_threshold\n\
+         C-1,'=1+1,0\n\
+         a,'=not one,0\n\
+         b,\"a \"\"quoted\"\", name\",3\n\
+         d,\"two\nlines, grün\",7\n"
+    );
+    let expected = ["sku|location|on_hand|reserved|available|version"];
+    let rows = [
+        "C-1|x|1000000000000|0|1000000000000|1",
+        "a|main|0|0|0|1",
+        "a|york|12|0|12|1",
+        "b|main|3|0|3|2",
+    ];
+    assert_eq!(
+        columns(&levels, &[0, 1, 2, 3, 4, 5]),
+        [&expected, &rows[..]].concat()
+    );
+
+    let second = Server::start(Home::new(store)).await;
+    for (name, text) in [("p.csv", &products), ("l.csv", &levels)] {
+        let file = folder.write(name, text);
+        stdout(&second.run(&["import", &file]));
+    }
+    assert_eq!(export(&second, "products"), products);
+    let again = export(&second, "levels");
+    assert_eq!(
+        columns(&again, &[0, 1, 2, 3, 4]),
+        columns(&levels, &[0, 1, 2, 3, 4])
+    );
+
+    let ledger = export(&first, "movements");
+    assert_eq!(
+        columns(&ledger, &[0, 1, 2, 3, 4, 6]),
+        [
+            "sku|location|version|kind|on_hand_delta|on_hand",
+            "C-1|x|1|COUNT|1000000000000|1000000000000",
+            "a|main|1|COUNT|0|0",
+            "a|york|1|COUNT|12|12",
+            "b|main|1|COUNT|5|5",
+            "b|main|2|ORDERED|-2|3",
+        ]
+    );
+    let since = ["export", "movements", "--level", "b", "--after", "1"];
+    let since = stdout(&first.run(&since));
+    assert_eq!(columns(&since, &[2, 3])[1..], ["2|ORDERED"]);
+    let ledger = folder.write("ledger.csv", ledger);
+    assert!(refused(&second, &[&ledger]).contains("never rewritten"));
+}
+
+async fn every_bad_row_is_told_before_anything_is_written(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    put(&server.client().await, "a", 0).await;
+    let long = "x".repeat(65);
+    let mut file = format!(
+        "sku,location,on_hand,note\n\
+         a,main,1,good\n\
+         a b,,1,\n\
+         {long},y/z,-1,\n\
+         a,york,two,\n\
+         a,leeds,1000000000001,{}\n\
+         a,\"ne\nw\",1,\n\
+         a,,3,\n\
+         a,x\n",
+        "n".repeat(513),
+    )
+    .into_bytes();
+    file.extend(b"a,z,1,\xff\n");
+    let file = folder.write("levels.csv", file);
+    let told = refused(&server, &[&file]);
+    for problem in [
+        "11 problems:",
+        "line 3, sku: must be of A-Z a-z 0-9 . _ -, has ' '",
+        "line 4, sku: must have 1 to 64 characters, has 65",
+        "line 4, location: must be of A-Z a-z 0-9 . _ -, has '/'",
+        "line 4, on_hand: must be 0 to 1000000000000, is \"-1\"",
+        "line 5, on_hand: must be 0 to 1000000000000, is \"two\"",
+        "line 6, on_hand: must be 0 to 1000000000000, is \"1000000000001\"",
+        "line 6, note: must have at most 512 bytes, has 513",
+        "line 7, location: must be of",
+        "line 9, sku: must come once, is in line 2 already",
+        "line 10: must have 4 cells, has 2",
+        "line 11, note: must be UTF-8",
+    ] {
+        assert!(told.contains(problem), "{problem:?} is not in {told}");
+    }
+    let adjustments = "delta,kind,sku\n0,RECEIVED,a\n1,ORDERED,a\n1000000001,count,a\n";
+    let told = refused(&server, &[&folder.write("adjustments.csv", adjustments)]);
+    for problem in [
+        "3 problems:",
+        "line 2, delta: must be -1000000000 to 1000000000 and not 0, is 0",
+        "line 3, kind: must be RECEIVED, RETURNED, DAMAGED, COUNT or CORRECTION",
+        "line 4, delta: must be -1000000000 to 1000000000, is \"1000000001\"",
+    ] {
+        assert!(told.contains(problem), "{problem:?} is not in {told}");
+    }
+    let many = format!("sku\n{}", "b ad\n".repeat(1_234));
+    let told = refused(&server, &[&folder.write("products.csv", many)]);
+    assert!(told.contains("1234 problems:"), "{told}");
+    assert!(told.contains("line 1001, sku: ") && !told.contains("line 1002"));
+    assert!(told.contains("and 234 more"), "{told}");
+    // A quote that is left open does not take the rest of the file for a cell.
+    let open = format!("sku,display_name\na,\"{}", "b,c\n".repeat(100_000));
+    let told = refused(&server, &[&folder.write("open.csv", open)]);
+    assert!(
+        told.contains("line 2: ") && told.contains("quote"),
+        "{told}"
+    );
+    assert_eq!(
+        server
+            .client()
+            .await
+            .list_stock(Default::default())
+            .await
+            .unwrap()
+            .levels,
+        []
+    );
+}
+
+async fn unknown_skus_are_told_before_anything_is_written(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    put(&server.client().await, "a", 0).await;
+    let mut file = String::from("sku,delta,kind\n");
+    for row in 2..=1_500 {
+        let sku = if row % 500 == 0 { "nobody" } else { "a" };
+        file += &format!("{sku},1,received\n");
+    }
+    let file = folder.write("adjustments.csv", file);
+    let told = refused(&server, &[&file]);
+    for line in [500, 1_000, 1_500] {
+        let problem = format!("line {line}, sku: nobody is no product of this store");
+        assert!(told.contains(&problem), "{told}");
+    }
+    assert!(told.contains("3 problems:"), "{told}");
+    assert_eq!(level(&server.client().await, "a").await.version, 0);
+}
+
+async fn adjustments_are_made_in_their_order_and_once(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    put(&client, "a", 0).await;
+    let file = "sku,delta,kind,note\na,10,received,\na,-10,damaged,fell\na,3,Returned,\n";
+    let file = folder.write("adjustments.csv", file);
+    let checked = stdout(&server.run(&["import", &file, "--check"]));
+    assert!(checked.contains("nothing was written"), "{checked}");
+    assert_eq!(level(&client, "a").await.version, 0);
+    for expected in [(3, 0), (0, 3)] {
+        let printed = stdout(&server.run(&["import", &file]));
+        assert_eq!(counts(&printed), expected, "{printed}");
+        let a = level(&client, "a").await;
+        assert_eq!((a.on_hand, a.version), (3, 3));
+    }
+    // The same bytes as another import are another import; from standard input, too.
+    let mut piped = stockroom(Path::new("."), &["import", "-", "--addr", &server.url]);
+    let again = piped.args(["--import-id", "second"]);
+    let again = again
+        .stdin(fs::File::open(&file).unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(counts(&stdout(&again)), (3, 0));
+    assert_eq!(level(&client, "a").await.version, 6);
+}
+
+const LEVELS: usize = 4_000;
+
+/// Products in the store and a file that counts each of them, unsorted.
+async fn many_levels(server: &Server, folder: &Folder) -> String {
+    let mut products = String::from("sku\n");
+    let mut levels = String::from("sku,on_hand\n");
+    for row in 0..LEVELS {
+        let sku = row * 7_919 % LEVELS;
+        products += &format!("sku-{sku}\n");
+        levels += &format!("sku-{sku},{}\n", sku + 1);
+    }
+    let products = folder.write("products.csv", products);
+    stdout(&server.run(&["import", &products]));
+    folder.write("levels.csv", levels)
+}
+
+/// Fails unless every level was counted once.
+fn check_counted_once(server: &Server) {
+    let exported = stdout(&server.run(&["export", "levels"]));
+    let rows = columns(&exported, &[0, 2, 5]);
+    assert_eq!(rows.len() - 1, LEVELS);
+    for row in &rows[1..] {
+        let mut cells = row.split('|');
+        let sku: usize = cells.next().unwrap()[4..].parse().unwrap();
+        assert_eq!(cells.next().unwrap(), (sku + 1).to_string(), "{row}");
+        assert_eq!(cells.next().unwrap(), "1", "{row}");
+    }
+}
+
+async fn some_are_counted(server: &Server) {
+    let client = server.client().await;
+    eventually("some rows are written", async || {
+        // The row in the middle of the first piece.
+        level(&client, &format!("sku-{}", 250 * 7_919 % LEVELS))
+            .await
+            .version
+            == 1
+    })
+    .await;
+}
+
+async fn an_import_that_is_killed_goes_on_and_applies_each_row_once(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let file = many_levels(&server, &folder).await;
+    let mut importing = start(&server.url, &["import", &file]);
+    some_are_counted(&server).await;
+    signal(&importing, Signal::SIGKILL);
+    assert!(!importing.wait().unwrap().success(), "it was too fast");
+    let printed = stdout(&server.run(&["import", &file]));
+    let (now, before) = counts(&printed);
+    assert!(now > 0 && before >= 250, "{printed}");
+    assert_eq!(now + before, LEVELS as u64);
+    check_counted_once(&server);
+}
+
+async fn an_import_outlives_a_server_that_is_killed(store: StoreKind) {
+    let folder = Folder::new();
+    let home = Home::new(store);
+    let server = Server::start(home.clone()).await;
+    let file = many_levels(&server, &folder).await;
+    let address = |server: &Server| server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let proxy = Proxy::before(address(&server)).await;
+    let importing = start(&format!("http://{}", proxy.addr), &["import", &file]);
+    some_are_counted(&server).await;
+    server.kill();
+    let server = Server::start(home).await;
+    proxy.lead_to(address(&server));
+    let waiting = tokio::task::spawn_blocking(|| importing.wait_with_output().unwrap());
+    let printed = stdout(&waiting.await.unwrap());
+    let (now, before) = counts(&printed);
+    assert_eq!(now + before, LEVELS as u64, "{printed}");
+    check_counted_once(&server);
+}
+
+async fn a_row_that_is_refused_is_corrected_and_gone_on_with(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    put(&client, "a", 0).await;
+    let rows = |third| format!("sku,delta,kind\na,5,received\na,-3,damaged\na,{third},damaged\n");
+    let told = refused(&server, &[&folder.write("a.csv", rows(-4))]);
+    assert!(
+        told.contains("line 4: ") && told.contains("INSUFFICIENT_STOCK"),
+        "{told}"
+    );
+    let id = told.split("--import-id ").nth(1).unwrap();
+    let id = id.split_whitespace().next().unwrap();
+    assert_eq!(level(&client, "a").await.on_hand, 2);
+    let corrected = folder.write("a.csv", rows(-2));
+    let printed = stdout(&server.run(&["import", &corrected, "--import-id", id]));
+    assert_eq!(counts(&printed), (1, 2));
+    let a = level(&client, "a").await;
+    assert_eq!((a.on_hand, a.version), (0, 3));
+}
+
+async fn an_interrupted_import_says_how_to_go_on(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let file = many_levels(&server, &folder).await;
+    let importing = start(&server.url, &["import", &file]);
+    some_are_counted(&server).await;
+    signal(&importing, Signal::SIGINT);
+    let output = importing.wait_with_output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("the same command goes on"), "{told}");
+    stdout(&server.run(&["import", &file]));
+    check_counted_once(&server);
+}
+
+async fn an_export_that_is_killed_goes_on_after_its_last_whole_row(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let file = many_levels(&server, &folder).await;
+    stdout(&server.run(&["import", &file]));
+    let client = server.client().await;
+    for number in 0..30 {
+        let more = received(&format!("more-{number}"), "sku-7", 1);
+        client.adjust_stock(more).await.unwrap();
+    }
+    let whole = stdout(&server.run(&["export", "movements"]));
+    assert_eq!(whole.lines().count(), 1 + LEVELS + 30);
+
+    // Slow enough to be killed on the way.
+    let address = server.url.strip_prefix("http://").unwrap();
+    let proxy = Proxy::before(address.parse().unwrap()).await;
+    proxy.set(Line::delayed(Duration::from_millis(30)));
+    let (output, beside) = (folder.path("ledger.csv"), folder.path("ledger.csv.resume"));
+    let name = output.display().to_string();
+    let arguments = ["export", "movements", "--output", &name];
+    let mut exporting = start(&format!("http://{}", proxy.addr), &arguments);
+    eventually("some rows are written", async || {
+        let state = fs::read(&beside).unwrap_or_default();
+        let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
+        state["rows"].as_u64().is_some_and(|rows| rows > 0)
+    })
+    .await;
+    signal(&exporting, Signal::SIGKILL);
+    assert!(!exporting.wait().unwrap().success(), "it was too fast");
+    // A row that was torn.
+    let mut torn = fs::read(&output).unwrap();
+    torn.extend(b"sku-9,ma");
+    fs::write(&output, torn).unwrap();
+
+    let again = server.run(&arguments);
+    assert!(
+        said(&again).contains("--resume goes on"),
+        "{}",
+        said(&again)
+    );
+    let other = ["export", "levels", "--output", &name, "--resume"];
+    let other = server.run(&other);
+    assert!(said(&other).contains("other arguments"), "{}", said(&other));
+    let begun = Instant::now();
+    let resumed = server.run(&[&arguments[..], &["--resume"]].concat());
+    assert!(
+        said(&resumed).contains("going on after "),
+        "{}",
+        said(&resumed)
+    );
+    assert!(resumed.status.success() && begun.elapsed() < DEADLINE);
+    assert_eq!(fs::read_to_string(&output).unwrap(), whole);
+    assert!(!beside.exists());
+    let again = server.run(&[&arguments[..], &["--resume"]].concat());
+    assert!(said(&again).contains("is complete"), "{}", said(&again));
+    stdout(&server.run(&[&arguments[..], &["--overwrite"]].concat()));
+    assert_eq!(fs::read_to_string(&output).unwrap(), whole);
+}
+
+#[test]
+fn a_file_is_not_touched_when_nobody_answers() {
+    let folder = Folder::new();
+    let file = folder.write("levels.csv", "mine");
+    for flag in ["--overwrite", "--resume"] {
+        let arguments = ["export", "levels", "-o", &file, flag];
+        let addr = ["--addr", "http://127.0.0.1:1"];
+        let output = stockroom(folder.0.path(), &[&arguments[..], &addr].concat());
+        let output = { output }.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    }
+}
