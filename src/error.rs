@@ -23,16 +23,9 @@ pub enum Error {
     /// Levels that have less than was asked for; all of them are listed.
     #[error("not enough stock: {}", list(.0))]
     InsufficientStock(Vec<Shortfall>),
-    /// The caller's own expected version was stale.
-    #[error("{key} is at version {actual}, not {expected}")]
-    VersionMismatch {
-        /// The level.
-        key: LevelKey,
-        /// What the caller expected.
-        expected: Version,
-        /// What the level is at.
-        actual: Version,
-    },
+    /// The caller's own expected versions were stale; all of them are listed.
+    #[error("{}", list(.0))]
+    VersionMismatch(Vec<Mismatch>),
     /// No source has the version that the caller asked for.
     #[error("{key} is at version {actual}, below {wanted}")]
     VersionNotReached {
@@ -133,6 +126,17 @@ pub struct Shortfall {
     pub available: i64,
 }
 
+/// A level that is not at the version that the caller expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The level.
+    pub key: LevelKey,
+    /// What the caller expected.
+    pub expected: Version,
+    /// What the level is at.
+    pub actual: Version,
+}
+
 impl Error {
     /// Whether the same request can succeed later without anybody changing it.
     pub fn retryable(&self) -> bool {
@@ -148,7 +152,7 @@ impl Error {
             | Self::SkuNotFound(_)
             | Self::OrderNotFound(_)
             | Self::InsufficientStock(_)
-            | Self::VersionMismatch { .. }
+            | Self::VersionMismatch(_)
             | Self::VersionNotReached { .. }
             | Self::Internal(_) => false,
         }
@@ -164,7 +168,7 @@ impl Error {
             Self::SkuNotFound(_) => Reason::SkuNotFound,
             Self::OrderNotFound(_) => Reason::OrderNotFound,
             Self::InsufficientStock(_) => Reason::InsufficientStock,
-            Self::VersionMismatch { .. } => Reason::VersionMismatch,
+            Self::VersionMismatch(_) => Reason::VersionMismatch,
             Self::VersionNotReached { .. } => Reason::VersionNotReached,
             Self::StockContention { .. } => Reason::StockContention,
             Self::Overloaded(_) => Reason::Overloaded,
@@ -269,6 +273,16 @@ impl std::fmt::Display for WatchBound {
 impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.field, self.description)
+    }
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} is at version {}, not {}",
+            self.key, self.actual, self.expected
+        )
     }
 }
 

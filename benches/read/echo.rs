@@ -79,6 +79,24 @@ impl InventoryService for Echo {
         not_here()
     }
 
+    async fn batch_adjust_stock(
+        &self,
+        _: Request<BatchAdjustStockRequest>,
+    ) -> Answer<BatchAdjustStockResponse> {
+        not_here()
+    }
+
+    async fn count_stock(&self, _: Request<CountStockRequest>) -> Answer<CountStockResponse> {
+        not_here()
+    }
+
+    async fn transfer_stock(
+        &self,
+        _: Request<TransferStockRequest>,
+    ) -> Answer<TransferStockResponse> {
+        not_here()
+    }
+
     async fn batch_get_stock(
         &self,
         _: Request<BatchGetStockRequest>,

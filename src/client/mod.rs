@@ -87,12 +87,13 @@ use futures_util::future::try_join_all;
 use proto::inventory_service_client::InventoryServiceClient;
 use proto::order_service_client::OrderServiceClient;
 use proto::{
-    AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
+    AdjustStockRequest, AdjustStockResponse, BatchAdjustStockRequest, BatchAdjustStockResponse,
+    BatchGetStockRequest, BatchGetStockResponse, CountStockRequest, CountStockResponse,
     CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetProductRequest,
     GetProductResponse, GetStockRequest, GetStockResponse, ListMovementsRequest,
     ListMovementsResponse, ListOrdersRequest, ListOrdersResponse, ListProductsRequest,
     ListProductsResponse, ListStockRequest, ListStockResponse, PutProductsRequest,
-    PutProductsResponse,
+    PutProductsResponse, TransferStockRequest, TransferStockResponse,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
@@ -185,6 +186,12 @@ calls! {
     inventory.list_products(ListProductsRequest) -> ListProductsResponse;
     /// Changes `on_hand` of one level for a reason other than an order.
     inventory.adjust_stock(AdjustStockRequest) -> AdjustStockResponse;
+    /// Makes up to 500 adjustments, all of them or none.
+    inventory.batch_adjust_stock(BatchAdjustStockRequest) -> BatchAdjustStockResponse;
+    /// Sets `on_hand` of one level to what was counted, unless it has changed since.
+    inventory.count_stock(CountStockRequest) -> CountStockResponse;
+    /// Moves units from one location to another.
+    inventory.transfer_stock(TransferStockRequest) -> TransferStockResponse;
     /// Reads one level.
     inventory.get_stock(GetStockRequest) -> GetStockResponse;
     /// Reads up to 1,000 levels.

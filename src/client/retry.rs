@@ -11,10 +11,12 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::proto::{
-    AdjustStockRequest, AdjustStockResponse, BatchGetStockRequest, BatchGetStockResponse,
+    AdjustStockRequest, AdjustStockResponse, BatchAdjustStockRequest, BatchAdjustStockResponse,
+    BatchGetStockRequest, BatchGetStockResponse, CountStockRequest, CountStockResponse,
     CreateOrderRequest, CreateOrderResponse, GetProductRequest, GetProductResponse,
     ListMovementsRequest, ListMovementsResponse, ListProductsRequest, ListProductsResponse,
     ListStockRequest, ListStockResponse, PutProductsRequest, PutProductsResponse,
+    TransferStockRequest, TransferStockResponse,
 };
 use super::{Client, ClientError};
 
@@ -51,60 +53,43 @@ impl Retrying {
         }
     }
 
-    /// [`Client::create_order`], repeated. Without a `request_id` it gets one, the
-    /// same for each attempt; the order that comes back names it.
-    ///
-    /// # Errors
-    /// The order cannot be made, or the last of the attempts failed.
-    /// [`ClientError::request_id`] is what it was sent with.
-    pub async fn create_order(
-        &self,
-        request: &CreateOrderRequest,
-    ) -> Result<CreateOrderResponse, ClientError> {
-        let made;
-        let request = if request.request_id.is_empty() {
-            made = CreateOrderRequest {
-                request_id: new_request_id(),
-                ..request.clone()
-            };
-            &made
-        } else {
-            request
-        };
-        repeat(&self.retries, || self.client.create_order(request.clone()))
-            .await
-            .map_err(|error| error.of_request(&request.request_id))
-    }
-
-    /// [`Client::adjust_stock`], repeated. Without a `request_id` it gets one, the
-    /// same for each attempt; the movement that comes back names it.
-    ///
-    /// # Errors
-    /// The change cannot be made, or the last of the attempts failed.
-    /// [`ClientError::request_id`] is what it was sent with.
-    pub async fn adjust_stock(
-        &self,
-        request: &AdjustStockRequest,
-    ) -> Result<AdjustStockResponse, ClientError> {
-        let made;
-        let request = if request.request_id.is_empty() {
-            made = AdjustStockRequest {
-                request_id: new_request_id(),
-                ..request.clone()
-            };
-            &made
-        } else {
-            request
-        };
-        repeat(&self.retries, || self.client.adjust_stock(request.clone()))
-            .await
-            .map_err(|error| error.of_request(&request.request_id))
-    }
-
     /// How many attempts after a first one were made through this handle and its clones.
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
+}
+
+/// Writes with a `request_id`.
+macro_rules! writes {
+    ($($name:ident($request:ty) -> $response:ty, $names_it:literal;)*) => {
+        impl Retrying {$(
+            #[doc = concat!(
+                "[`Client::", stringify!($name), "`], repeated. Without a `request_id` it gets one, ",
+                "the same for each attempt; ", $names_it, " that comes back names it."
+            )]
+            ///
+            /// # Errors
+            /// It cannot be done, or the last of the attempts failed.
+            /// [`ClientError::request_id`] is what it was sent with.
+            pub async fn $name(&self, request: &$request) -> Result<$response, ClientError> {
+                let mut request = request.clone();
+                if request.request_id.is_empty() {
+                    request.request_id = new_request_id();
+                }
+                repeat(&self.retries, || self.client.$name(request.clone()))
+                    .await
+                    .map_err(|error| error.of_request(&request.request_id))
+            }
+        )*}
+    };
+}
+
+writes! {
+    create_order(CreateOrderRequest) -> CreateOrderResponse, "the order";
+    adjust_stock(AdjustStockRequest) -> AdjustStockResponse, "the movement";
+    batch_adjust_stock(BatchAdjustStockRequest) -> BatchAdjustStockResponse, "each movement";
+    count_stock(CountStockRequest) -> CountStockResponse, "the movement";
+    transfer_stock(TransferStockRequest) -> TransferStockResponse, "each movement";
 }
 
 /// Calls that need no key: they read, or twice is as good as once.

@@ -4,6 +4,7 @@
 //! Values are checked when they are made, so that the rest of the program
 //! never asks again.
 
+mod adjustment;
 mod movement;
 mod order;
 mod quantity;
@@ -15,7 +16,8 @@ mod time;
 mod trace;
 mod writes;
 
-pub use movement::{Adjustment, Change, Movement, MovementKind};
+pub use adjustment::{Adjustment, AdjustmentCall, Adjustments, Change};
+pub use movement::{Counterpart, Movement, MovementKind};
 pub use order::{NewOrder, NewOrderLine, Order, OrderId, OrderLine, OrderState};
 pub use quantity::Quantity;
 pub use read::{KeyToRead, ServedFrom};

@@ -1,7 +1,6 @@
 //! The ledger: one row for each change of a level.
 
-use super::request::Canonical;
-use super::{Fingerprint, LevelKey, OrderId, RequestId, Timestamp, Version};
+use super::{LevelKey, Location, OrderId, RequestId, Timestamp, Version};
 
 /// Why stock moved. The numbers are stored and are those of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +19,10 @@ pub enum MovementKind {
     Ordered = 6,
     /// The product's threshold changed; both deltas are 0.
     Threshold = 7,
+    /// Units left for another location.
+    TransferredOut = 8,
+    /// Units came from another location.
+    TransferredIn = 9,
 }
 
 impl MovementKind {
@@ -33,13 +36,20 @@ impl MovementKind {
             5 => Self::Correction,
             6 => Self::Ordered,
             7 => Self::Threshold,
+            8 => Self::TransferredOut,
+            9 => Self::TransferredIn,
             _ => return None,
         })
     }
 
     /// Whether a caller may give it to AdjustStock.
     pub fn is_adjustment(self) -> bool {
-        !matches!(self, Self::Ordered | Self::Threshold)
+        match self {
+            Self::Received | Self::Returned | Self::Damaged | Self::Count | Self::Correction => {
+                true
+            }
+            Self::Ordered | Self::Threshold | Self::TransferredOut | Self::TransferredIn => false,
+        }
     }
 }
 
@@ -68,55 +78,15 @@ pub struct Movement {
     pub request_id: Option<RequestId>,
     /// The caller's note; may be empty.
     pub note: String,
+    /// The other half of a transfer.
+    pub counterpart: Option<Counterpart>,
 }
 
-/// A change of stock to make for a reason other than an order.
+/// The movement of the same SKU that is the other half of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Adjustment {
-    /// The caller's key.
-    pub request_id: RequestId,
-    /// The level.
-    pub key: LevelKey,
-    /// By how much.
-    pub change: Change,
-    /// Why; one for which [`MovementKind::is_adjustment`] holds.
-    pub kind: MovementKind,
-    /// A note for the ledger; may be empty.
-    pub note: String,
-    /// The version that the caller saw; none means any.
-    pub expected_version: Option<Version>,
-}
-
-/// How `on_hand` changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Units to add; not 0.
-    Delta(i64),
-    /// What it shall be.
-    SetOnHand(i64),
-}
-
-impl Adjustment {
-    /// Largest change in either direction, in units.
-    pub const DELTA_MAX: i64 = 1_000_000_000;
-
-    /// Longest note, in bytes.
-    pub const NOTE_BYTES_MAX: usize = 512;
-
-    /// The fingerprint of what is asked for.
-    pub fn fingerprint(&self) -> Fingerprint {
-        let mut canonical = Canonical::new("AdjustStock");
-        canonical.text(1, self.key.sku.as_str());
-        canonical.text(2, self.key.location.as_str());
-        match self.change {
-            Change::Delta(units) => canonical.number(3, units),
-            Change::SetOnHand(units) => canonical.number(4, units),
-        }
-        canonical.number(5, self.kind as i64);
-        canonical.text(6, &self.note);
-        if let Some(version) = self.expected_version {
-            canonical.number(7, version.number());
-        }
-        canonical.finish()
-    }
+pub struct Counterpart {
+    /// Where.
+    pub location: Location,
+    /// The version that it made.
+    pub version: Version,
 }

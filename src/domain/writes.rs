@@ -42,8 +42,8 @@ pub struct StoredRequest {
 pub enum StoredAnswer {
     /// CreateOrder.
     Order(Arc<Order>),
-    /// AdjustStock.
-    Movement(Arc<Movement>),
+    /// AdjustStock and the like: what each of its changes made, in their order.
+    Movements(Vec<Arc<Movement>>),
 }
 
 /// What one transaction writes, all of it or nothing.
@@ -70,10 +70,25 @@ pub struct RequestWrite {
     pub request_id: RequestId,
     /// Of its payload.
     pub fingerprint: Fingerprint,
-    /// The order it made; none for an adjustment.
+    /// The order it made; none for adjustments.
     pub order_id: Option<OrderId>,
-    /// The movement it made; none for an order.
-    pub movement: Option<(LevelKey, Version)>,
+    /// The movements that adjustments made, in their order; none for an order.
+    pub movements: Vec<(LevelKey, Version)>,
+}
+
+impl RequestWrite {
+    /// The first of its movements, which `request` names.
+    pub fn movement(&self) -> Option<&(LevelKey, Version)> {
+        self.movements.first()
+    }
+}
+
+impl Writes {
+    /// Whether there is what one call of `commit_batch` does not write: requests with
+    /// several movements.
+    pub fn is_wide(&self) -> bool {
+        self.requests.iter().any(|r| r.movements.len() > 1)
+    }
 }
 
 /// A level's new values and the version they replace.

@@ -35,7 +35,7 @@ use self::plan::Events;
 use self::queue::{Queued, Room};
 use crate::config::{Config, EngineConfig};
 use crate::domain::{
-    Adjustment, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel, Trace,
+    Adjustments, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel, Trace,
 };
 use crate::error::Error;
 use crate::storage::Store;
@@ -46,8 +46,8 @@ use crate::telemetry::Counters;
 pub enum Command {
     /// Take units from stock.
     CreateOrder(NewOrder),
-    /// Change stock for another reason.
-    AdjustStock(Adjustment),
+    /// Change stock for another reason, with one change or several.
+    AdjustStock(Adjustments),
 }
 
 /// What a command did.
@@ -60,12 +60,13 @@ pub enum Done {
         /// Whether an earlier call made it.
         replayed: bool,
     },
-    /// AdjustStock made this movement.
+    /// AdjustStock made these movements.
     Adjusted {
-        /// The movement.
-        movement: Arc<Movement>,
-        /// The level as the movement left it; when replayed, as it is now.
-        level: StockLevel,
+        /// One for each change, in their order.
+        movements: Vec<Arc<Movement>>,
+        /// The levels that it changed, each once, in ascending order, as the movements
+        /// left them; when replayed, as they are now.
+        levels: Vec<StockLevel>,
         /// Whether an earlier call made it.
         replayed: bool,
     },
@@ -87,24 +88,25 @@ impl Command {
     pub fn request_id(&self) -> &RequestId {
         match self {
             Self::CreateOrder(new) => &new.request_id,
-            Self::AdjustStock(adjustment) => &adjustment.request_id,
+            Self::AdjustStock(asked) => &asked.request_id,
         }
     }
 
     /// The levels that it names; one may come twice.
     fn keys(&self) -> impl Iterator<Item = &LevelKey> {
-        let (lines, adjusted) = match self {
-            Self::CreateOrder(new) => (new.lines.as_slice(), None),
-            Self::AdjustStock(adjustment) => (&[][..], Some(&adjustment.key)),
+        let (lines, changes) = match self {
+            Self::CreateOrder(new) => (new.lines.as_slice(), &[][..]),
+            Self::AdjustStock(asked) => (&[][..], asked.changes.as_slice()),
         };
-        lines.iter().map(|line| &line.key).chain(adjusted)
+        let changed = changes.iter().map(|change| &change.key);
+        lines.iter().map(|line| &line.key).chain(changed)
     }
 
     /// How much of the queue's and the batch's bound on lines it takes.
     fn lines(&self) -> usize {
         match self {
             Self::CreateOrder(new) => new.lines.len(),
-            Self::AdjustStock(_) => 1,
+            Self::AdjustStock(asked) => asked.changes.len(),
         }
     }
 }
@@ -113,8 +115,8 @@ impl From<Command> for Prepared {
     fn from(command: Command) -> Self {
         let (fingerprint, trace) = match &command {
             Command::CreateOrder(new) => (new.fingerprint(), Trace::of_order(new.order_id)),
-            Command::AdjustStock(adjustment) => (
-                adjustment.fingerprint(),
+            Command::AdjustStock(asked) => (
+                asked.fingerprint(),
                 Trace::of_id(*Uuid::now_v7().as_bytes()),
             ),
         };

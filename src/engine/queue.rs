@@ -68,11 +68,14 @@ impl Queued {
     /// Answers. A caller that hung up learns the outcome when it sends its request_id again.
     pub(super) fn answer(self, mut outcome: Result<Done, Error>) {
         if let Ok(Done::Adjusted {
-            movement, replayed, ..
+            movements,
+            replayed,
+            ..
         }) = &mut outcome
         {
-            // The very movement that this call made, before its commit's answer was lost.
-            *replayed &= self.unheard != Some(movement.time);
+            // The very movements that this call made, before its commit's answer was lost.
+            let made = movements.first().map(|movement| movement.time);
+            *replayed &= self.unheard.is_none() || self.unheard != made;
         }
         let _ = self.reply.send(outcome);
     }

@@ -8,9 +8,9 @@ use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
 use crate::domain::{
-    Adjustment, Change, Invalid, KeyToRead, LevelKey, Location, Movement, MovementKind, NewOrder,
-    NewOrderLine, Order, OrderId, OrderState, Product, Quantity, RequestId, ServedFrom, Sku,
-    StockLevel, Timestamp, Trace, Version,
+    Counterpart, Invalid, KeyToRead, LevelKey, Location, Movement, NewOrder, NewOrderLine, Order,
+    OrderId, OrderState, Product, Quantity, RequestId, ServedFrom, Sku, StockLevel, Timestamp,
+    Trace, Version,
 };
 use crate::error::{Error, Violation};
 use crate::proto;
@@ -19,7 +19,6 @@ pub(super) const CUSTOMER_REF_BYTES_MAX: usize = 128;
 const LABELS_MAX: usize = 16;
 const LABEL_KEY_BYTES_MAX: usize = 63;
 const LABEL_VALUE_BYTES_MAX: usize = 255;
-const NOTE_BYTES_MAX: usize = Adjustment::NOTE_BYTES_MAX;
 const DISPLAY_NAME_BYTES_MAX: usize = Product::DISPLAY_NAME_BYTES_MAX;
 const PRODUCTS_MAX: usize = 1_000;
 const THRESHOLD_UNITS_MAX: i64 = Product::THRESHOLD_UNITS_MAX;
@@ -65,7 +64,7 @@ impl Fields {
         }
     }
 
-    fn count(&mut self, field: &str, count: usize, max: usize) {
+    pub(super) fn count(&mut self, field: &str, count: usize, max: usize) {
         if !(1..=max).contains(&count) {
             self.refuse(field, format!("must have 1 to {max} entries, has {count}"));
         }
@@ -162,59 +161,6 @@ pub(super) fn labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {
         fields.text(&format!("{field} key"), key, LABEL_KEY_BYTES_MAX);
         fields.text(&field, value, LABEL_VALUE_BYTES_MAX);
     }
-}
-
-pub(super) fn adjustment(request: proto::AdjustStockRequest) -> Result<Adjustment, Error> {
-    use proto::adjust_stock_request::Change as Asked;
-
-    let mut fields = Fields::default();
-    let request_id = fields.take("request_id", RequestId::new(request.request_id));
-    let key = fields.key("", &request.sku, &request.location);
-    let kind = MovementKind::from_number(request.kind).filter(|kind| kind.is_adjustment());
-    if kind.is_none() {
-        fields.refuse(
-            "kind",
-            "must be RECEIVED, RETURNED, DAMAGED, COUNT or CORRECTION",
-        );
-    }
-    let change = match request.change {
-        Some(Asked::Delta(delta)) => {
-            let max = Adjustment::DELTA_MAX;
-            if delta == 0 || !(-max..=max).contains(&delta) {
-                fields.refuse(
-                    "delta",
-                    format!("must be -{max} to {max} and not 0, is {delta}"),
-                );
-            }
-            Some(Change::Delta(delta))
-        }
-        Some(Asked::SetOnHand(units)) => {
-            let max = StockLevel::UNITS_MAX;
-            if !(0..=max).contains(&units) {
-                fields.refuse("set_on_hand", format!("must be 0 to {max}, is {units}"));
-            }
-            Some(Change::SetOnHand(units))
-        }
-        None => {
-            fields.refuse("change", "must be delta or set_on_hand");
-            None
-        }
-    };
-    fields.text("note", &request.note, NOTE_BYTES_MAX);
-    let expected_version = request
-        .expected_version
-        .and_then(|number| fields.version("expected_version", number));
-    let adjustment = (|| {
-        Some(Adjustment {
-            request_id: request_id?,
-            key: key?,
-            change: change?,
-            kind: kind?,
-            note: request.note,
-            expected_version,
-        })
-    })();
-    fields.finish(adjustment)
 }
 
 pub(super) fn products(request: proto::PutProductsRequest) -> Result<Vec<Product>, Error> {
@@ -352,6 +298,16 @@ impl From<&Movement> for proto::Movement {
                 .map(ToString::to_string)
                 .unwrap_or_default(),
             note: movement.note.clone(),
+            counterpart: movement.counterpart.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl From<&Counterpart> for proto::MovementCounterpart {
+    fn from(other: &Counterpart) -> Self {
+        Self {
+            location: other.location.to_string(),
+            version: other.version.number(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! one mapping from errors to status codes, and the life of a watch stream.
 //! Decides nothing about stock.
 
+mod adjustments;
 mod convert;
 mod layers;
 mod movements;

@@ -54,7 +54,7 @@ impl OrderService for Orders {
                     replayed,
                 }))
             }
-            Ok(Done::Adjusted { .. }) => unreachable!("plan answers each command in its kind"),
+            Ok(_) => unreachable!("plan answers each command in its kind"),
             Err(error) => {
                 self.reads.refused(&error);
                 Err(fail(error))

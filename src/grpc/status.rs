@@ -102,11 +102,17 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
             }
             put("total", &short.len());
         }
-        Error::VersionMismatch {
-            expected, actual, ..
-        } => {
-            put("expected_version", expected);
-            put("version", actual);
+        Error::VersionMismatch(stale) => {
+            for s in fitting(stale, |s| s.key.to_string().len() + 40) {
+                let description = format!("expected {}, is {}", s.expected, s.actual);
+                let subject = s.key.to_string();
+                details.add_precondition_failure_violation("VERSION", subject, description);
+            }
+            if let Some(first) = stale.first() {
+                put("expected_version", &first.expected);
+                put("version", &first.actual);
+            }
+            put("total", &stale.len());
         }
         Error::VersionNotReached { wanted, actual, .. } => {
             put("min_version", wanted);

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
-use tracing::info_span;
 
 use super::convert::{self, Fields};
 use super::page::{Tokens, level_key, page_size};
-use super::{Gate, movements, products, turn_down};
+use super::{Gate, adjustments, movements, products};
 use crate::domain::{LevelKey, ServedFrom, Sku};
-use crate::engine::{Command, Done, Engine};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::proto;
 use crate::proto::inventory_service_server::InventoryService;
@@ -65,32 +64,60 @@ impl InventoryService for Inventory {
         &self,
         request: Request<proto::AdjustStockRequest>,
     ) -> Result<Response<proto::AdjustStockResponse>, Status> {
-        let outcomes = &self.counters.adjustments;
-        let refuse = turn_down(outcomes);
-        self.gate.pass().map_err(refuse)?;
-        let trace = convert::trace(request.metadata());
-        let adjustment = convert::adjustment(request.into_inner()).map_err(refuse)?;
-        let request_id = adjustment.request_id.clone();
-        let fail = |error| info_span!("adjust_stock", %request_id).in_scope(|| refuse(error));
-        let command = Command::AdjustStock(adjustment);
-        match self.engine.submit(command, trace).await {
-            Ok(Done::Adjusted {
-                movement,
-                level,
-                replayed,
-            }) => {
-                if replayed {
-                    outcomes.replayed.add(1);
-                }
-                Ok(Response::new(proto::AdjustStockResponse {
-                    level: Some((&level).into()),
-                    movement: Some((&*movement).into()),
-                    replayed,
-                }))
-            }
-            Ok(Done::Order { .. }) => unreachable!("plan answers each command in its kind"),
-            Err(error) => Err(fail(error)),
-        }
+        let (metadata, _, request) = request.into_parts();
+        let done = self
+            .adjust(&metadata, || adjustments::adjust(request))
+            .await?;
+        Ok(Response::new(proto::AdjustStockResponse {
+            level: done.levels.into_iter().next(),
+            movement: done.movements.into_iter().next(),
+            replayed: done.replayed,
+        }))
+    }
+
+    async fn batch_adjust_stock(
+        &self,
+        request: Request<proto::BatchAdjustStockRequest>,
+    ) -> Result<Response<proto::BatchAdjustStockResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let done = self
+            .adjust(&metadata, || adjustments::batch(request))
+            .await?;
+        Ok(Response::new(proto::BatchAdjustStockResponse {
+            levels: done.levels,
+            movements: done.movements,
+            replayed: done.replayed,
+        }))
+    }
+
+    async fn count_stock(
+        &self,
+        request: Request<proto::CountStockRequest>,
+    ) -> Result<Response<proto::CountStockResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let done = self
+            .adjust(&metadata, || adjustments::count(request))
+            .await?;
+        Ok(Response::new(proto::CountStockResponse {
+            level: done.levels.into_iter().next(),
+            movement: done.movements.into_iter().next(),
+            replayed: done.replayed,
+        }))
+    }
+
+    async fn transfer_stock(
+        &self,
+        request: Request<proto::TransferStockRequest>,
+    ) -> Result<Response<proto::TransferStockResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        let done = self
+            .adjust(&metadata, || adjustments::transfer(request))
+            .await?;
+        Ok(Response::new(proto::TransferStockResponse {
+            levels: done.levels,
+            movements: done.movements,
+            replayed: done.replayed,
+        }))
     }
 
     async fn get_stock(

@@ -93,12 +93,38 @@ const RULES: &[(&str, &str)] = &[
              GROUP BY order_id, request_id
              HAVING sum(n) <> 0
              UNION ALL
-             SELECT NULL FROM request AS r
-             WHERE r.order_id IS NULL AND NOT EXISTS (
+             SELECT NULL FROM (
+                 SELECT request_id, sku, location, version FROM request WHERE order_id IS NULL
+                 UNION ALL
+                 SELECT request_id, sku, location, version FROM request_movement) AS r
+             WHERE NOT EXISTS (
                  SELECT 1 FROM movement AS m
                  WHERE m.sku = r.sku AND m.location = r.location AND m.version = r.version
                    AND m.request_id = r.request_id)
          ) AS broken",
+    ),
+    (
+        "each movement that a request made is named by it",
+        "SELECT count(*) FROM (
+             SELECT request_id FROM (
+                 SELECT request_id, 1 AS n FROM movement WHERE request_id IS NOT NULL AND order_id IS NULL
+                 UNION ALL
+                 SELECT request_id, -1 FROM request WHERE order_id IS NULL
+                 UNION ALL
+                 SELECT request_id, -1 FROM request_movement
+             ) AS both_sides
+             GROUP BY request_id
+             HAVING sum(n) <> 0
+         ) AS broken",
+    ),
+    (
+        "the halves of a transfer name each other, and what leaves comes to the other",
+        "SELECT count(*) FROM movement AS m
+         WHERE (m.kind IN (8, 9) OR m.counterpart_version IS NOT NULL) AND NOT EXISTS (
+             SELECT 1 FROM movement AS o
+             WHERE o.sku = m.sku AND o.location = m.counterpart_location AND o.version = m.counterpart_version
+               AND o.counterpart_location = m.location AND o.counterpart_version = m.version
+               AND o.request_id = m.request_id AND o.on_hand_delta = -m.on_hand_delta)",
     ),
     (
         "orders are found by the labels that they have",

@@ -6,8 +6,8 @@ use super::entity::{movement, stock_level};
 use super::rows::Rows;
 use super::{StorageError, Store};
 use crate::domain::{
-    LevelKey, LoadedLevel, Location, Movement, MovementKind, OrderId, RequestId, Sku, StockLevel,
-    Timestamp, Version,
+    Counterpart, Invalid, LevelKey, LoadedLevel, Location, Movement, MovementKind, OrderId,
+    RequestId, Sku, StockLevel, Timestamp, Version,
 };
 
 /// `place` is the key's in the question. The product is asked for only where
@@ -227,6 +227,14 @@ fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, Storag
 
 pub(super) fn movement_of(row: movement::Model) -> Result<Movement, StorageError> {
     let request_id = row.request_id.map(RequestId::new).transpose();
+    let counterpart = row.counterpart_location.zip(row.counterpart_version);
+    let counterpart = counterpart.map(|(location, version)| {
+        Ok(Counterpart {
+            location: Location::new(&location)?,
+            version: Version::new(version),
+        })
+    });
+    let counterpart = counterpart.transpose();
     Ok(Movement {
         key: key(&row.sku, &row.location)?,
         version: Version::new(row.version),
@@ -241,6 +249,8 @@ pub(super) fn movement_of(row: movement::Model) -> Result<Movement, StorageError
         request_id: request_id
             .map_err(|e| StorageError::corrupt(format!("movement.request_id {e}")))?,
         note: row.note.unwrap_or_default(),
+        counterpart: counterpart
+            .map_err(|e: Invalid| StorageError::corrupt(format!("a counterpart {e}")))?,
     })
 }
 

@@ -6,9 +6,11 @@ use stockroom::client::Client;
 use stockroom::client::proto::adjust_stock_request::Change;
 use stockroom::client::proto::inventory_service_client::InventoryServiceClient;
 use stockroom::client::proto::order_service_client::OrderServiceClient;
+use stockroom::client::proto::stock_adjustment::Change as BatchChange;
 use stockroom::client::proto::{
-    AdjustStockRequest, CreateOrderRequest, GetStockRequest, MovementKind, OrderLineRequest,
-    Product, PutProductsRequest, StockLevel,
+    AdjustStockRequest, BatchAdjustStockRequest, CreateOrderRequest, GetStockRequest, MovementKind,
+    OrderLineRequest, Product, PutProductsRequest, StockAdjustment, StockLevel, TransferLine,
+    TransferStockRequest,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -49,6 +51,56 @@ pub(crate) fn counted(request_id: &str, sku: &str, on_hand: i64) -> AdjustStockR
         change: Some(Change::SetOnHand(on_hand)),
         kind: MovementKind::Count.into(),
         ..received(request_id, sku, 0)
+    }
+}
+
+/// An adjustment as BatchAdjustStock has it, alone under the same request_id.
+pub(crate) fn batch(request: AdjustStockRequest) -> BatchAdjustStockRequest {
+    BatchAdjustStockRequest {
+        request_id: request.request_id,
+        adjustments: vec![StockAdjustment {
+            sku: request.sku,
+            location: request.location,
+            change: request.change.map(|change| match change {
+                Change::Delta(units) => BatchChange::Delta(units),
+                Change::SetOnHand(units) => BatchChange::SetOnHand(units),
+            }),
+            kind: request.kind,
+            note: request.note,
+            expected_version: request.expected_version,
+        }],
+    }
+}
+
+/// Adjustments as BatchAdjustStock has them; their own request_ids do not count.
+pub(crate) fn batch_of(
+    request_id: &str,
+    requests: impl IntoIterator<Item = AdjustStockRequest>,
+) -> BatchAdjustStockRequest {
+    let adjustments = requests.into_iter().flat_map(|it| batch(it).adjustments);
+    BatchAdjustStockRequest {
+        request_id: request_id.to_owned(),
+        adjustments: adjustments.collect(),
+    }
+}
+
+/// Units of each SKU that go from one location to another.
+pub(crate) fn transfer(
+    request_id: &str,
+    from: &str,
+    to: &str,
+    lines: &[(&str, i64)],
+) -> TransferStockRequest {
+    let lines = lines.iter().map(|&(sku, quantity)| TransferLine {
+        sku: sku.to_owned(),
+        quantity,
+    });
+    TransferStockRequest {
+        request_id: request_id.to_owned(),
+        from_location: from.to_owned(),
+        to_location: to.to_owned(),
+        lines: lines.collect(),
+        ..TransferStockRequest::default()
     }
 }
 

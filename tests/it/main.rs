@@ -19,6 +19,7 @@ mod servers;
 mod watching;
 
 // What they claim.
+mod adjusting;
 mod books;
 mod cache;
 mod catalogue;

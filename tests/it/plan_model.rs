@@ -8,13 +8,14 @@
 mod model;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
 use stockroom::domain::{
-    Adjustment, Change, LevelKey, Loaded, LoadedLevel, Location, MovementKind, NewOrder,
-    NewOrderLine, OrderId, Quantity, RequestId, Sku, StockLevel, StoredAnswer, StoredRequest,
-    Timestamp, Version,
+    Adjustment, AdjustmentCall, Adjustments, Change, LevelKey, Loaded, LoadedLevel, Location,
+    Movement, MovementKind, NewOrder, NewOrderLine, OrderId, Quantity, RequestId, Sku, StockLevel,
+    StoredAnswer, StoredRequest, Timestamp, Version,
 };
 use stockroom::engine::plan::{Plan, plan};
 use stockroom::engine::{Command, Done, Prepared};
@@ -31,12 +32,16 @@ const LOCATIONS: [&str; 2] = ["main", "york"];
 #[derive(Debug, Clone)]
 enum Ask {
     Order(Vec<(usize, usize, i64)>),
-    Adjust {
-        sku: usize,
-        location: usize,
-        change: Change,
-        expected: Option<i64>,
-    },
+    /// By AdjustStock, BatchAdjustStock or TransferStock.
+    Adjust(AdjustmentCall, Vec<Asked>),
+}
+
+#[derive(Debug, Clone)]
+struct Asked {
+    sku: usize,
+    location: usize,
+    change: Change,
+    expected: Option<i64>,
 }
 
 fn ask() -> impl Strategy<Value = Ask> {
@@ -58,12 +63,46 @@ fn ask() -> impl Strategy<Value = Ask> {
         Just(Change::Delta(StockLevel::UNITS_MAX)),
     ];
     let expected = prop_oneof![3 => Just(None), 1 => (0..6_i64).prop_map(Some)];
+    let asked = (0..SKUS.len(), 0..LOCATIONS.len(), change, expected).prop_map(
+        |(sku, location, change, expected)| Asked {
+            sku,
+            location,
+            change,
+            expected,
+        },
+    );
+    let single = asked.clone().prop_map(|asked| vec![asked]);
+    let batch = prop::collection::vec(asked, 1..5);
     prop_oneof![
-        3 => prop::collection::vec(line, 1..5).prop_map(Ask::Order),
-        2 => (0..SKUS.len(), 0..LOCATIONS.len(), change, expected).prop_map(
-            |(sku, location, change, expected)| Ask::Adjust { sku, location, change, expected }
-        ),
+        6 => prop::collection::vec(line, 1..5).prop_map(Ask::Order),
+        3 => single.prop_map(|asked| Ask::Adjust(AdjustmentCall::Adjust, asked)),
+        2 => batch.prop_map(|asked| Ask::Adjust(AdjustmentCall::Batch, asked)),
+        2 => transfer().prop_map(|asked| Ask::Adjust(AdjustmentCall::Transfer, asked)),
     ]
+}
+
+/// Some SKUs, each once, from one location to the other.
+fn transfer() -> impl Strategy<Value = Vec<Asked>> {
+    let units = prop::collection::vec(prop::option::of(1..6_i64), 3);
+    (units, 0..LOCATIONS.len()).prop_map(|(units, from)| {
+        let lines = units.into_iter().enumerate();
+        let mut lines: Vec<(usize, i64)> = lines
+            .filter_map(|(sku, units)| Some((sku, units?)))
+            .collect();
+        if lines.is_empty() {
+            lines.push((SKUS.len() - 1, 1));
+        }
+        let half = |sku, location, units| Asked {
+            sku,
+            location,
+            change: Change::Delta(units),
+            expected: None,
+        };
+        let halves = lines
+            .into_iter()
+            .flat_map(|(sku, units)| [half(sku, from, -units), half(sku, 1 - from, units)]);
+        halves.collect()
+    })
 }
 
 /// Batches of (request id, ask). A repeat sends an earlier command again; other
@@ -115,18 +154,19 @@ fn prepared(number: u128, id: usize, ask: &Ask) -> Prepared {
             customer_ref: String::new(),
             labels: BTreeMap::new(),
         }),
-        Ask::Adjust {
-            sku,
-            location,
-            change,
-            expected,
-        } => Command::AdjustStock(Adjustment {
+        Ask::Adjust(call, asked) => Command::AdjustStock(Adjustments {
             request_id,
-            key: key(*sku, *location),
-            change: *change,
-            kind: MovementKind::Correction,
-            note: String::new(),
-            expected_version: expected.map(Version::new),
+            call: *call,
+            changes: asked
+                .iter()
+                .map(|asked| Adjustment {
+                    key: key(asked.sku, asked.location),
+                    change: asked.change,
+                    kind: MovementKind::Correction,
+                    note: String::new(),
+                    expected_version: asked.expected.map(Version::new),
+                })
+                .collect(),
         }),
     })
 }
@@ -178,6 +218,21 @@ impl Stored {
             let before = before.or(level.map(|l| l.version)).unwrap_or_default();
             assert_eq!(movement.version, before.next(), "the ledger has no gap");
             versions.insert(&movement.key, movement.version);
+            if let Some(other) = &movement.counterpart {
+                let mut written = plan.writes.movements.iter();
+                let it = written
+                    .find(|m| {
+                        m.key.sku == movement.key.sku
+                            && (&m.key.location, m.version) == (&other.location, other.version)
+                    })
+                    .expect("the other half is written");
+                assert_eq!(it.on_hand_delta, -movement.on_hand_delta);
+                let back = it.counterpart.as_ref().expect("it names this one");
+                assert_eq!(
+                    (&back.location, back.version),
+                    (&movement.key.location, movement.version)
+                );
+            }
             if let Some(order_id) = movement.order_id {
                 let first = made_by_order.insert((order_id, &movement.key));
                 assert!(first, "one movement for each order and level");
@@ -202,16 +257,19 @@ impl Stored {
                 .orders
                 .iter()
                 .find(|o| Some(o.order_id) == write.order_id);
-            let movement = plan.writes.movements.iter().find(|m| {
-                write
-                    .movement
-                    .as_ref()
-                    .is_some_and(|(k, v)| (k, v) == (&m.key, &m.version))
-            });
-            let answer = match (order, movement) {
-                (Some(order), None) => StoredAnswer::Order(order.clone()),
-                (None, Some(movement)) => StoredAnswer::Movement(movement.clone()),
-                other => panic!("a request made one thing, not {other:?}"),
+            let movements: Vec<_> = write
+                .movements
+                .iter()
+                .map(|(key, version)| {
+                    let mut written = plan.writes.movements.iter();
+                    let made = |m: &&Arc<Movement>| (&m.key, m.version) == (key, *version);
+                    Arc::clone(written.find(made).expect("what it names is written"))
+                })
+                .collect();
+            let answer = match order {
+                Some(order) if movements.is_empty() => StoredAnswer::Order(order.clone()),
+                None if !movements.is_empty() => StoredAnswer::Movements(movements),
+                other => panic!("a request made one thing, not {other:?} and {movements:?}"),
             };
             let stored = StoredRequest {
                 fingerprint: write.fingerprint,
@@ -236,16 +294,18 @@ fn outcome(answer: &Result<Done, Error>) -> Outcome {
             replayed: *replayed,
         },
         Ok(Done::Adjusted {
-            movement,
-            level,
+            movements,
+            levels,
             replayed,
         }) => Outcome::Adjusted {
-            movement: (
-                movement.version.number(),
-                movement.on_hand_delta,
-                movement.on_hand,
-            ),
-            level: (level.version.number(), level.on_hand),
+            movements: movements
+                .iter()
+                .map(|m| (m.version.number(), m.on_hand_delta, m.on_hand))
+                .collect(),
+            levels: levels
+                .iter()
+                .map(|level| (level.version.number(), level.on_hand))
+                .collect(),
             replayed: *replayed,
         },
         Err(Error::RequestIdReused(_)) => Outcome::Reused,
@@ -258,8 +318,10 @@ fn outcome(answer: &Result<Done, Error>) -> Outcome {
                 .map(|s| (s.key.clone(), s.requested, s.available))
                 .collect(),
         ),
-        Err(Error::VersionMismatch { actual, .. }) => Outcome::Mismatch(actual.number()),
-        Err(Error::InvalidRequest(_)) => Outcome::TooMuch,
+        Err(Error::VersionMismatch(stale)) => {
+            Outcome::Mismatch(stale.iter().map(|it| it.actual.number()).collect())
+        }
+        Err(Error::InvalidRequest(violations)) => Outcome::TooMuch(violations.len()),
         Err(other) => panic!("plan cannot answer {other:?}"),
     }
 }

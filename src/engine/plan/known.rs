@@ -57,6 +57,7 @@ impl Known {
             order_id: None,
             request_id: None,
             note: String::new(),
+            counterpart: None,
         }
     }
 

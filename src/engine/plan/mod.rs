@@ -121,35 +121,36 @@ impl Planner {
         if let Some(stored) = answered {
             return self.repeat(prepared, stored);
         }
-        let (done, order_id, movement) = match &prepared.command {
+        let (done, order_id, movements) = match &prepared.command {
             Command::CreateOrder(new) => {
                 let order = self.create_order(new, prepared.trace)?;
                 let done = Done::Order {
                     order: Arc::clone(&order),
                     replayed: false,
                 };
-                (done, Some(order.order_id), None)
+                (done, Some(order.order_id), Vec::new())
             }
-            Command::AdjustStock(adjustment) => {
-                let (movement, level) = self.adjust_stock(adjustment, prepared.trace)?;
-                let place = (movement.key.clone(), movement.version);
+            Command::AdjustStock(asked) => {
+                let (movements, levels) = self.adjust_stock(asked, prepared.trace)?;
+                let places = movements.iter().map(|m| (m.key.clone(), m.version));
+                let places = places.collect();
                 let done = Done::Adjusted {
-                    movement,
-                    level,
+                    movements,
+                    levels,
                     replayed: false,
                 };
-                (done, None, Some(place))
+                (done, None, places)
             }
         };
         self.writes.requests.push(RequestWrite {
             request_id: request_id.clone(),
             fingerprint: prepared.fingerprint,
             order_id,
-            movement,
+            movements,
         });
         let answer = match &done {
             Done::Order { order, .. } => StoredAnswer::Order(Arc::clone(order)),
-            Done::Adjusted { movement, .. } => StoredAnswer::Movement(Arc::clone(movement)),
+            Done::Adjusted { movements, .. } => StoredAnswer::Movements(movements.clone()),
         };
         let stored = StoredRequest {
             fingerprint: prepared.fingerprint,
@@ -171,10 +172,10 @@ impl Planner {
                 // The very order that this command made, before its commit's answer was lost.
                 replayed: order.order_id != new.order_id,
             }),
-            (StoredAnswer::Movement(movement), Command::AdjustStock(adjustment)) => {
+            (StoredAnswer::Movements(movements), Command::AdjustStock(asked)) => {
                 Ok(Done::Adjusted {
-                    movement: Arc::clone(movement),
-                    level: self.level(&adjustment.key).clone(),
+                    movements: movements.clone(),
+                    levels: self.levels_of(asked),
                     replayed: true,
                 })
             }

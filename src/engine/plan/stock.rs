@@ -1,61 +1,132 @@
 //! Planning what changes stock for another reason than an order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::known::Known;
 use super::{Events, Planner};
 use crate::domain::{
-    Adjustment, Change, Movement, MovementKind, Product, Sku, StockLevel, Timestamp, Trace, Writes,
+    AdjustmentCall, Adjustments, Change, Counterpart, LevelKey, Movement, MovementKind, Product,
+    Sku, StockLevel, Timestamp, Trace, Writes,
 };
-use crate::error::{Error, Shortfall, Violation};
+use crate::error::{Error, Mismatch, Shortfall, Violation};
 use crate::events::Draft;
 
+/// What adjustments made: a movement for each, and the levels as they are then, each
+/// once, in ascending order of their keys.
+type Adjusted = (Vec<Arc<Movement>>, Vec<StockLevel>);
+
 impl Planner {
+    /// Makes all of the changes or none.
     pub(super) fn adjust_stock(
         &mut self,
-        adjustment: &Adjustment,
+        asked: &Adjustments,
         trace: Trace,
-    ) -> Result<(Arc<Movement>, StockLevel), Error> {
-        let key = &adjustment.key;
-        self.require_known(std::iter::once(key))?;
-        let level = self.level(key);
-        if let Some(expected) = adjustment.expected_version
-            && expected != level.version
-        {
-            return Err(Error::VersionMismatch {
-                key: key.clone(),
-                expected,
-                actual: level.version,
-            });
+    ) -> Result<Adjusted, Error> {
+        let keys: BTreeSet<&LevelKey> = asked.keys().collect();
+        self.require_known(keys.iter().copied())?;
+        self.require_versions(asked)?;
+        let deltas = self.deltas(asked)?;
+        let changes = asked.changes.iter().zip(deltas);
+        let mut movements: Vec<Movement> = changes
+            .map(|(change, delta)| {
+                let mut movement = self.step(&change.key, change.kind, delta, trace);
+                movement.request_id = Some(asked.request_id.clone());
+                movement.note.clone_from(&change.note);
+                movement
+            })
+            .collect();
+        if asked.call == AdjustmentCall::Transfer {
+            name_each_other(&mut movements);
         }
-        let (delta, field) = match adjustment.change {
-            Change::Delta(delta) => (delta, "delta"),
-            Change::SetOnHand(on_hand) => (on_hand - level.on_hand, "set_on_hand"),
-        };
-        if level.on_hand + delta < level.reserved {
-            return Err(Error::InsufficientStock(vec![Shortfall {
-                key: key.clone(),
-                requested: -delta,
-                available: level.available(),
-            }]));
+        let movements: Vec<Arc<Movement>> = movements.into_iter().map(Arc::new).collect();
+        self.writes.movements.extend(movements.iter().cloned());
+        Ok((movements, self.levels_of(asked)))
+    }
+
+    /// The levels that are named, each once, in ascending order of their keys.
+    pub(super) fn levels_of(&self, asked: &Adjustments) -> Vec<StockLevel> {
+        let keys: BTreeSet<&LevelKey> = asked.keys().collect();
+        keys.into_iter()
+            .map(|key| self.level(key).clone())
+            .collect()
+    }
+
+    fn require_versions(&self, asked: &Adjustments) -> Result<(), Error> {
+        let stale: Vec<Mismatch> = asked
+            .changes
+            .iter()
+            .filter_map(|change| {
+                let expected = change.expected_version?;
+                let actual = self.level(&change.key).version;
+                (expected != actual).then(|| Mismatch {
+                    key: change.key.clone(),
+                    expected,
+                    actual,
+                })
+            })
+            .collect();
+        if stale.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::VersionMismatch(stale))
         }
-        if level.on_hand + delta > StockLevel::UNITS_MAX {
-            return Err(Error::InvalidRequest(vec![Violation {
-                field: field.to_owned(),
-                description: format!(
-                    "must leave on_hand at or below {}, it is {}",
-                    StockLevel::UNITS_MAX,
-                    level.on_hand
-                ),
-            }]));
+    }
+
+    /// How many units each change adds, the changes before it done. One that does not fit
+    /// is left out of what those after it find, so that each level that is short is told
+    /// once, for its own sake.
+    fn deltas(&self, asked: &Adjustments) -> Result<Vec<i64>, Error> {
+        let mut on_hand: HashMap<&LevelKey, i64> = HashMap::new();
+        let mut short: Vec<Shortfall> = Vec::new();
+        let mut too_much = Vec::new();
+        let mut deltas = Vec::with_capacity(asked.changes.len());
+        for (place, change) in asked.changes.iter().enumerate() {
+            let level = self.level(&change.key);
+            let now = on_hand.entry(&change.key).or_insert(level.on_hand);
+            let delta = match change.change {
+                Change::Delta(delta) => delta,
+                Change::SetOnHand(units) => units - *now,
+            };
+            if *now + delta < level.reserved {
+                if short.iter().all(|told| told.key != change.key) {
+                    short.push(Shortfall {
+                        key: change.key.clone(),
+                        requested: -delta,
+                        available: *now - level.reserved,
+                    });
+                }
+            } else if *now + delta > StockLevel::UNITS_MAX {
+                let max = StockLevel::UNITS_MAX;
+                too_much.push(Violation {
+                    field: asked.field(place),
+                    description: format!("must leave on_hand at or below {max}, it is {now}"),
+                });
+            } else {
+                *now += delta;
+            }
+            deltas.push(delta);
         }
-        let mut movement = self.step(key, adjustment.kind, delta, trace);
-        movement.request_id = Some(adjustment.request_id.clone());
-        movement.note.clone_from(&adjustment.note);
-        let movement = Arc::new(movement);
-        self.writes.movements.push(Arc::clone(&movement));
-        Ok((movement, self.level(key).clone()))
+        if !short.is_empty() {
+            Err(Error::InsufficientStock(short))
+        } else if !too_much.is_empty() {
+            Err(Error::InvalidRequest(too_much))
+        } else {
+            Ok(deltas)
+        }
+    }
+}
+
+/// Tells the halves of each transfer of each other.
+fn name_each_other(movements: &mut [Movement]) {
+    let place = |movement: &Movement| Counterpart {
+        location: movement.key.location.clone(),
+        version: movement.version,
+    };
+    for halves in movements.chunks_exact_mut(2) {
+        let (out, into) = (place(&halves[0]), place(&halves[1]));
+        halves[0].counterpart = Some(into);
+        halves[1].counterpart = Some(out);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a batch is planned on, read outside of any transaction: the guards of the
 //! commit prove afterwards that none of it was stale.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use super::super::{Connection, StorageError, Store, orders, stock};
 use super::WriteTx;
 use crate::domain::{Fingerprint, LevelKey, LoadedLevel, RequestId, StoredAnswer, StoredRequest};
 
-/// Requests that have been answered, each with what it made. `{asked}` stands for
-/// those that are asked for.
+/// Requests that have been answered, each with what it made: a row for each movement,
+/// in their order. `{asked}` stands for those that are asked for.
 const LOAD_REQUESTS: &str = "\
 SELECT r.request_id, r.fingerprint, r.order_id,
        o.order_id AS o_order_id, o.request_id AS o_request_id, o.state AS o_state, o.lines AS o_lines,
@@ -24,11 +25,17 @@ SELECT r.request_id, r.fingerprint, r.order_id,
        m.sku AS m_sku, m.location AS m_location, m.version AS m_version, m.kind AS m_kind,
        m.on_hand_delta AS m_on_hand_delta, m.reserved_delta AS m_reserved_delta,
        m.on_hand AS m_on_hand, m.reserved AS m_reserved, m.time_us AS m_time_us,
-       m.order_id AS m_order_id, m.request_id AS m_request_id, m.note AS m_note
-FROM request AS r
+       m.order_id AS m_order_id, m.request_id AS m_request_id, m.note AS m_note,
+       m.counterpart_location AS m_counterpart_location, m.counterpart_version AS m_counterpart_version
+FROM (SELECT request_id, fingerprint, order_id, 0 AS place, sku, location, version
+      FROM request WHERE request_id {asked}
+      UNION ALL
+      SELECT f.request_id, r.fingerprint, r.order_id, f.place, f.sku, f.location, f.version
+      FROM request_movement AS f JOIN request AS r ON r.request_id = f.request_id
+      WHERE f.request_id {asked}) AS r
 LEFT JOIN orders AS o ON o.order_id = r.order_id
 LEFT JOIN movement AS m ON m.sku = r.sku AND m.location = r.location AND m.version = r.version
-WHERE r.request_id {asked}";
+ORDER BY r.request_id, r.place";
 
 /// Of requests that are asked for, those that have been answered.
 const ANSWERED: &str = "SELECT request_id FROM request WHERE request_id {asked}";
@@ -123,9 +130,7 @@ async fn of_postgres(
     let ids: Vec<&str> = requests.iter().map(|id| id.as_str()).collect();
     let text = AssertSqlSafe(LOAD_REQUESTS.replace("{asked}", "= ANY ($1)"));
     let rows = query(text).bind(ids).fetch_all(connection).await?;
-    rows.into_iter()
-        .map(|row| stored_request(&row.into()))
-        .collect()
+    stored_requests(rows.into_iter().map(Into::into))
 }
 
 async fn of_sqlite(
@@ -136,9 +141,32 @@ async fn of_sqlite(
     let text = LOAD_REQUESTS.replace("{asked}", "IN (SELECT value FROM json_each($1))");
     let statement = query(AssertSqlSafe(text)).bind(ids.to_string());
     let rows = statement.fetch_all(connection).await?;
-    rows.into_iter()
-        .map(|row| stored_request(&row.into()))
-        .collect()
+    stored_requests(rows.into_iter().map(Into::into))
+}
+
+/// The requests of rows that come in the order of [`LOAD_REQUESTS`].
+fn stored_requests(
+    rows: impl Iterator<Item = QueryResult>,
+) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
+    let mut requests: HashMap<RequestId, StoredRequest> = HashMap::new();
+    for row in rows {
+        let (request_id, stored) = stored_request(&row)?;
+        match requests.entry(request_id) {
+            Entry::Vacant(first) => {
+                first.insert(stored);
+            }
+            Entry::Occupied(mut earlier) => match (&mut earlier.get_mut().answer, stored.answer) {
+                (StoredAnswer::Movements(all), StoredAnswer::Movements(next)) => all.extend(next),
+                _ => {
+                    let id = earlier.key();
+                    return Err(StorageError::corrupt(format!(
+                        "request {id} made an order and movements"
+                    )));
+                }
+            },
+        }
+    }
+    Ok(requests)
 }
 
 fn stored_request(row: &QueryResult) -> Result<(RequestId, StoredRequest), StorageError> {
@@ -156,7 +184,7 @@ fn stored_request(row: &QueryResult) -> Result<(RequestId, StoredRequest), Stora
     } else {
         let movement = movement::Model::from_query_result_optional(row, "m_")?;
         let movement = movement.ok_or_else(nothing)?;
-        StoredAnswer::Movement(Arc::new(stock::movement_of(movement)?))
+        StoredAnswer::Movements(vec![Arc::new(stock::movement_of(movement)?)])
     };
     let fingerprint = Fingerprint::from_bytes(fingerprint);
     Ok((

@@ -7,6 +7,7 @@
 mod load;
 mod postgres;
 mod sqlite;
+mod wide;
 
 pub(super) use postgres::column;
 pub(super) use sqlite::{Parameters, store};
@@ -53,8 +54,9 @@ pub enum Verdict<T> {
 
 impl Store {
     /// Stores `writes`, each level guarded by its version, in a transaction of their
-    /// own: on PostgreSQL a single statement. Must run in a task of its own, so that
-    /// a caller that hangs up does not drop it half-way.
+    /// own: on PostgreSQL a single statement, but for requests with several movements.
+    /// Must run in a task of its own, so that a caller that hangs up does not drop it
+    /// half-way.
     ///
     /// # Errors
     /// [`StorageError::Conflict`] when a level is not at its expected version or a
@@ -62,7 +64,7 @@ impl Store {
     /// can be had; [`StorageError::CommitUnknown`] when it breaks or falls silent
     /// while the writes are under way.
     pub async fn commit(&self, writes: &Writes) -> Result<(), StorageError> {
-        if !self.is_shared() {
+        if !self.is_shared() || writes.is_wide() {
             return self
                 .transaction(async |tx| {
                     tx.write(writes, Guard::ByVersion).await?;
@@ -201,9 +203,20 @@ impl WriteTx {
     /// As [`Store::commit`]. After one the transaction must be given up.
     pub async fn write(&mut self, writes: &Writes, guard: Guard) -> Result<(), StorageError> {
         match self {
-            Self::Postgres(tx) => postgres::write(tx, writes, guard).await,
-            Self::Sqlite(tx) => sqlite::write(tx, writes).await,
+            Self::Postgres(tx) => {
+                postgres::write(tx, writes, guard).await?;
+                if writes.is_wide() {
+                    wide::write_postgres(tx, writes).await?;
+                }
+            }
+            Self::Sqlite(tx) => {
+                sqlite::write(tx, writes).await?;
+                if writes.is_wide() {
+                    wide::write_sqlite(tx, writes).await?;
+                }
+            }
         }
+        Ok(())
     }
 }
 
@@ -214,9 +227,11 @@ fn sorted_requests(writes: &Writes) -> Vec<&RequestWrite> {
     requests
 }
 
-/// In ascending (sku, location, version): neighbours in the index.
+/// In ascending (sku, location, version): neighbours in the index. Those that `wide`
+/// writes are left out.
 fn sorted_movements(writes: &Writes) -> Vec<&Movement> {
-    let mut movements: Vec<_> = writes.movements.iter().map(|m| &**m).collect();
+    let movements = writes.movements.iter().map(|movement| &**movement);
+    let mut movements: Vec<_> = movements.filter(|m| m.counterpart.is_none()).collect();
     // Stable within a level: plan made its versions in ascending order.
     movements.sort_by(|a, b| a.key.cmp(&b.key));
     movements

@@ -65,13 +65,11 @@ pub(super) async fn write(
         .bind(column(&requests, |w| w.request_id.as_str()))
         .bind(column(&requests, |w| &w.fingerprint.as_bytes()[..]))
         .bind(sparse(&requests, |w| w.order_id.map(|id| id.0)))
+        .bind(sparse(&requests, |w| Some(w.movement()?.0.sku.as_str())))
         .bind(sparse(&requests, |w| {
-            Some(w.movement.as_ref()?.0.sku.as_str())
+            Some(w.movement()?.0.location.as_str())
         }))
-        .bind(sparse(&requests, |w| {
-            Some(w.movement.as_ref()?.0.location.as_str())
-        }))
-        .bind(sparse(&requests, |w| Some(w.movement.as_ref()?.1.number())))
+        .bind(sparse(&requests, |w| Some(w.movement()?.1.number())))
         .bind(column(orders, |o| o.order_id.0))
         .bind(column(orders, |o| o.request_id.as_str()))
         .bind(column(orders, |o| orders::state_number(o.state)))
@@ -130,7 +128,7 @@ fn sparse<'a, Row, T>(
     values.iter().any(Option::is_some).then_some(values)
 }
 
-fn given(text: &str) -> Option<&str> {
+pub(super) fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 

@@ -126,7 +126,7 @@ fn request_row(row: &mut Parameters, request: &&RequestWrite) {
     row.add(request.request_id.shared());
     row.add(&request.fingerprint.as_bytes()[..]);
     row.add(request.order_id.map(|id| id.0));
-    let movement = request.movement.as_ref();
+    let movement = request.movement();
     row.add(movement.map(|(key, _)| key.sku.shared()));
     row.add(movement.map(|(key, _)| key.location.shared()));
     row.add(movement.map(|(_, version)| version.number()));
@@ -147,7 +147,7 @@ fn label_row(row: &mut Parameters, &(key, value, order_id): &(&str, &str, OrderI
     row.add(order_id.0);
 }
 
-fn movement_row(row: &mut Parameters, movement: &&Movement) {
+pub(super) fn movement_row(row: &mut Parameters, movement: &&Movement) {
     row.add(movement.key.sku.shared());
     row.add(movement.key.location.shared());
     row.add(movement.version.number());

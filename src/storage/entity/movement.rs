@@ -20,6 +20,8 @@ pub(in crate::storage) struct Model {
     pub order_id: Option<Uuid>,
     pub request_id: Option<String>,
     pub note: Option<String>,
+    pub counterpart_location: Option<String>,
+    pub counterpart_version: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

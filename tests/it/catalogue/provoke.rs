@@ -5,14 +5,15 @@ use stockroom::client::proto::inventory_service_client::InventoryServiceClient;
 use stockroom::client::proto::list_movements_request::Scope;
 use stockroom::client::proto::order_service_client::OrderServiceClient;
 use stockroom::client::proto::{
-    AdjustStockRequest, BatchGetStockKey, BatchGetStockRequest, CreateOrderRequest,
-    GetOrderRequest, GetProductRequest, GetStockRequest, ListMovementsRequest, ListOrdersRequest,
-    ListProductsRequest, ListStockRequest, PutProductsRequest, StockKey, WatchStockRequest,
+    AdjustStockRequest, BatchGetStockKey, BatchGetStockRequest, CountStockRequest,
+    CreateOrderRequest, GetOrderRequest, GetProductRequest, GetStockRequest, ListMovementsRequest,
+    ListOrdersRequest, ListProductsRequest, ListStockRequest, PutProductsRequest, StockKey,
+    TransferLine, TransferStockRequest, WatchStockRequest,
 };
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-use crate::api::{order, product, received, stock};
+use crate::api::{batch, order, product, received, stock};
 use crate::fixture::Stockroom;
 use crate::watching::everything;
 
@@ -87,6 +88,12 @@ async fn of_stock(calls: &Calls, rpc: &str, reason: &str, sku: &str) -> Option<S
             refused(inventory.get_product(GetProductRequest { sku }).await)
         }
         "AdjustStock" => refused(inventory.adjust_stock(adjustment(reason, sku)).await),
+        "BatchAdjustStock" => {
+            let request = batch(adjustment(reason, sku));
+            refused(inventory.batch_adjust_stock(request).await)
+        }
+        "CountStock" => refused(inventory.count_stock(count(reason, sku)).await),
+        "TransferStock" => refused(inventory.transfer_stock(transfer(reason, sku)).await),
         "GetStock" => {
             let request = GetStockRequest {
                 sku: sku.to_owned(),
@@ -184,6 +191,37 @@ fn adjustment(reason: &str, sku: &str) -> AdjustStockRequest {
         _ => {}
     }
     request
+}
+
+/// The level has 9 units, at version 2, of which none is reserved.
+fn count(reason: &str, sku: &str) -> CountStockRequest {
+    CountStockRequest {
+        request_id: match reason {
+            "REQUEST_ID_REUSED" => "sold".to_owned(),
+            _ => "new".to_owned(),
+        },
+        sku: sku.to_owned(),
+        on_hand: 9,
+        expected_version: Some(if reason == "VERSION_MISMATCH" { 99 } else { 2 }),
+        ..CountStockRequest::default()
+    }
+}
+
+fn transfer(reason: &str, sku: &str) -> TransferStockRequest {
+    let quantity = match reason {
+        "INSUFFICIENT_STOCK" => 1_000,
+        _ => 1,
+    };
+    let sku = sku.to_owned();
+    TransferStockRequest {
+        request_id: match reason {
+            "REQUEST_ID_REUSED" => "sold".to_owned(),
+            _ => "new".to_owned(),
+        },
+        to_location: "york".to_owned(),
+        lines: vec![TransferLine { sku, quantity }],
+        ..TransferStockRequest::default()
+    }
 }
 
 #[track_caller]

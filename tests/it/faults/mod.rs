@@ -68,6 +68,7 @@ macro_rules! under {
                 settling:
                     an_order_whose_commit_went_unheard_is_answered_with_itself,
                     an_adjustment_whose_commit_went_unheard_is_answered_with_itself,
+                    a_transfer_whose_commit_went_unheard_is_answered_with_itself,
                     an_order_that_cannot_be_settled_in_time_is_store_unavailable_and_settled_later,
                     a_commit_that_arrives_after_it_was_given_up_changes_nothing;
                 stops:

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tonic::{Code, Response, Status};
 
 use super::Guard;
-use crate::api::{level, order, received, refusal, stock};
+use crate::api::{level, order, received, refusal, stock, transfer};
 use crate::fixture::{Home, Stockroom, StoreKind};
 use crate::proxy::{Action, Line, Place, Proxy, Strike, behind_proxy};
 
@@ -139,6 +139,32 @@ pub(super) async fn an_adjustment_whose_commit_went_unheard_is_answered_with_its
     let again = server.client.adjust_stock(request).await.unwrap();
     assert_eq!((again.replayed, &again.movement), (true, &answer.movement));
     assert_eq!(level(&server.client, "a").await.on_hand, left, "added once");
+    assert!(!answer.replayed, "it is the first answer to this request");
+}
+
+pub(super) async fn a_transfer_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
+    let (server, proxy) = shop(guard).await;
+    let request = |request_id: &str| transfer(request_id, "main", "york", &[("a", 1)]);
+    let unheard = unheard_commit(&server, &proxy, "request", |request_id| {
+        let (mut inventory, request) = (server.inventory(), request(request_id));
+        tokio::spawn(async move { inventory.transfer_stock(request).await })
+    })
+    .await;
+    let left = server
+        .home
+        .sql("SELECT on_hand FROM stock_level WHERE location = 'main'");
+    let left: i64 = left.parse().unwrap();
+    unheard.held.release(Action::Reset);
+    let answer = unheard.answer.await.unwrap();
+    let answer = answer.expect("settled before it is answered").into_inner();
+    let again = request(&unheard.request_id);
+    let again = server.client.transfer_stock(again).await.unwrap();
+    assert_eq!(
+        (again.replayed, &again.movements),
+        (true, &answer.movements)
+    );
+    assert_eq!(again.movements.len(), 2);
+    assert_eq!(level(&server.client, "a").await.on_hand, left, "moved once");
     assert!(!answer.replayed, "it is the first answer to this request");
 }
 

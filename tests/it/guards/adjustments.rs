@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use stockroom::client::proto::{AdjustStockRequest, ListStockRequest, PutProductsRequest};
 
 use super::shop::{Cell, Shop};
-use crate::api::{counted, level, order, product, put, received, stock};
+use crate::api::{batch_of, counted, level, order, product, put, received, stock, transfer};
 
 /// Received, counted and ordered at once: the books, checked at the end, say that
 /// each count found what the ledger says and that no movement was lost.
@@ -116,4 +116,80 @@ pub(super) async fn a_threshold_changed_under_load_is_the_one_of_every_level(cel
     };
     let low = shop.client(0).list_stock(low).await.unwrap().levels;
     assert_eq!(low.len(), 1 + SHELVES);
+}
+
+/// While orders take from both sides. Each half is in the books, which say that they name
+/// each other.
+pub(super) async fn transfers_in_opposite_directions_lose_no_unit(cell: Cell) {
+    const UNITS: i64 = 500;
+    let shop = Shop::open(cell).await;
+    for sku in ["a", "b"] {
+        stock(shop.client(0), sku, UNITS).await;
+        let mut york = received(&format!("york-{sku}"), sku, UNITS);
+        york.location = "york".to_owned();
+        shop.retrying(1).adjust_stock(&york).await.unwrap();
+    }
+    let requests: Vec<_> = (0..30)
+        .map(|i| order(&format!("o-{i}"), &[("b", 1), ("a", 1)]))
+        .collect();
+    let moving = join_all((0..30).map(|i| {
+        let (from, to) = match i % 3 {
+            0 => ("main", "york"),
+            1 => ("york", "main"),
+            // Its level is new to most of them.
+            _ => ("york", "attic"),
+        };
+        let lines = [("a", 3), ("b", 2)];
+        let request = transfer(&format!("t-{i}"), from, to, &lines[..1 + i % 2]);
+        let client = shop.retrying(i / 2);
+        async move { client.transfer_stock(&request).await }
+    }));
+    let (sold, moved) = tokio::join!(shop.order_all(&requests), moving);
+    assert!(sold.iter().all(Result::is_ok), "{sold:?}");
+    assert!(moved.iter().all(Result::is_ok), "{moved:?}");
+    let all = ListStockRequest::default();
+    let levels = shop.client(1).list_stock(all).await.unwrap().levels;
+    for sku in ["a", "b"] {
+        let of_sku = levels.iter().filter(|level| level.sku == sku);
+        assert_eq!(
+            of_sku.map(|level| level.on_hand).sum::<i64>(),
+            2 * UNITS - 30
+        );
+    }
+}
+
+/// Each batch takes 10 units of two levels, the second of which is short for most: what
+/// the first ones of a refused batch would have done is nowhere.
+pub(super) async fn batches_of_adjustments_are_made_whole_or_not_at_all(cell: Cell) {
+    let shop = Shop::open(cell).await;
+    stock(shop.client(0), "a", 1_000).await;
+    stock(shop.client(0), "b", 40).await;
+    let answers = join_all((0..16).map(|i| {
+        let client = shop.retrying(i);
+        let request = batch_of(
+            &format!("b-{i}"),
+            [
+                received("", "a", -20),
+                received("", "b", -10),
+                received("", "a", 10),
+            ],
+        );
+        async move { client.batch_adjust_stock(&request).await }
+    }))
+    .await;
+    let (made, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    let reasons = refused.into_iter().map(|r| r.unwrap_err().reason);
+    assert!(reasons.into_iter().all(|r| r == "INSUFFICIENT_STOCK"));
+    assert_eq!(made.len(), 4);
+    for answer in made {
+        let answer = answer.unwrap();
+        let versions: Vec<_> = answer.movements.iter().map(|m| m.version).collect();
+        assert_eq!(versions[2], versions[0] + 1, "in one transaction");
+    }
+    let (a, b) = (
+        level(shop.client(1), "a").await,
+        level(shop.client(1), "b").await,
+    );
+    assert_eq!((a.on_hand, a.version), (960, 9));
+    assert_eq!((b.on_hand, b.version), (0, 5));
 }

@@ -36,11 +36,14 @@ macro_rules! contract {
                 one_request_sent_sixteen_times_at_once_makes_one_order,
                 of_payloads_that_race_under_one_id_one_is_made_and_the_rest_are_refused,
                 an_answer_that_is_stored_is_replayed_wherever_it_is_asked_for,
+                an_answer_of_several_movements_is_replayed_wherever_it_is_asked_for,
                 repeats_in_a_batch_fail_no_neighbour;
             adjustments:
                 adjustments_that_race_with_orders_end_at_the_truth,
                 of_adjustments_that_expect_one_version_one_is_made,
                 first_stock_of_one_level_is_summed,
+                transfers_in_opposite_directions_lose_no_unit,
+                batches_of_adjustments_are_made_whole_or_not_at_all,
                 a_threshold_changed_under_load_is_the_one_of_every_level;
         }
     };

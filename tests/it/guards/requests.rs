@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tonic::Code;
 
 use super::shop::{Cell, Shop};
-use crate::api::{counted, level, order, received, refusal, stock};
+use crate::api::{batch_of, counted, level, order, received, refusal, stock, transfer};
 
 pub(super) async fn one_request_sent_sixteen_times_at_once_makes_one_order(cell: Cell) {
     const ROUNDS: i64 = 3;
@@ -72,6 +72,40 @@ pub(super) async fn an_answer_that_is_stored_is_replayed_wherever_it_is_asked_fo
         refused.is(Code::InvalidArgument, "REQUEST_ID_REUSED");
     }
     assert_eq!(level(shop.client(0), "a").await.on_hand, 90);
+}
+
+pub(super) async fn an_answer_of_several_movements_is_replayed_wherever_it_is_asked_for(
+    cell: Cell,
+) {
+    let shop = Shop::open(cell).await;
+    stock(shop.client(0), "a", 100).await;
+    stock(shop.client(0), "b", 100).await;
+    // What the second instance remembers is behind from here on.
+    let before = order("before", &[("a", 1), ("b", 1)]);
+    shop.retrying(1).create_order(&before).await.unwrap();
+    let moves = transfer("moves", "main", "york", &[("b", 5), ("a", 3)]);
+    let several = batch_of(
+        "several",
+        [
+            received("", "a", 1),
+            counted("", "b", 50),
+            received("", "a", 2),
+        ],
+    );
+    let moved = shop.retrying(0).transfer_stock(&moves).await.unwrap();
+    let made = shop.retrying(0).batch_adjust_stock(&several).await.unwrap();
+    assert!(!moved.replayed && !made.replayed);
+    for i in [1, 0] {
+        let again = shop.retrying(i).transfer_stock(&moves).await.unwrap();
+        assert_eq!((again.replayed, &again.movements), (true, &moved.movements));
+        let again = shop.retrying(i).batch_adjust_stock(&several).await.unwrap();
+        assert_eq!((again.replayed, &again.movements), (true, &made.movements));
+        assert_eq!(again.levels, made.levels);
+        let other = transfer("moves", "york", "main", &[("b", 5), ("a", 3)]);
+        let refused = refusal(shop.server(i).inventory().transfer_stock(other).await);
+        refused.is(Code::InvalidArgument, "REQUEST_ID_REUSED");
+    }
+    assert_eq!(level(shop.client(0), "a").await.on_hand, 99);
 }
 
 pub(super) async fn repeats_in_a_batch_fail_no_neighbour(cell: Cell) {

@@ -1,8 +1,8 @@
 //! Stock as a child would keep it: one command after the other on a map.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use stockroom::domain::{Adjustment, Change, LevelKey, NewOrder, OrderId, StockLevel};
+use stockroom::domain::{Adjustments, Change, LevelKey, NewOrder, OrderId, StockLevel};
 use stockroom::engine::Command;
 
 /// What a command is answered with.
@@ -13,17 +13,18 @@ pub(super) enum Outcome {
         versions: Vec<i64>,
         replayed: bool,
     },
-    /// Version, delta and on_hand of the movement; version and on_hand of the level.
+    /// Version, delta and on_hand of each movement; version and on_hand of each level.
     Adjusted {
-        movement: (i64, i64, i64),
-        level: (i64, i64),
+        movements: Vec<(i64, i64, i64)>,
+        levels: Vec<(i64, i64)>,
         replayed: bool,
     },
     Reused,
     Unknown(Vec<String>),
     Short(Vec<(LevelKey, i64, i64)>),
-    Mismatch(i64),
-    TooMuch,
+    Mismatch(Vec<i64>),
+    /// How many changes are.
+    TooMuch(usize),
 }
 
 /// on_hand, reserved, version.
@@ -63,7 +64,7 @@ impl Model {
         }
         let outcome = match command {
             Command::CreateOrder(new) => self.order(new),
-            Command::AdjustStock(adjustment) => self.adjust(adjustment),
+            Command::AdjustStock(asked) => self.adjust(asked),
         };
         if matches!(outcome, Outcome::Ordered { .. } | Outcome::Adjusted { .. }) {
             self.answered.insert(request_id, (asked, outcome.clone()));
@@ -76,13 +77,12 @@ impl Model {
             (Outcome::Ordered { replayed, .. }, _) => *replayed = true,
             (
                 Outcome::Adjusted {
-                    replayed, level, ..
+                    replayed, levels, ..
                 },
-                Command::AdjustStock(adjustment),
+                Command::AdjustStock(asked),
             ) => {
                 *replayed = true;
-                let (on_hand, _, version) = self.levels[&adjustment.key];
-                *level = (version, on_hand);
+                *levels = self.now(asked);
             }
             other => panic!("only what was done is remembered: {other:?}"),
         }
@@ -130,34 +130,69 @@ impl Model {
         }
     }
 
-    fn adjust(&mut self, adjustment: &Adjustment) -> Outcome {
-        let key = &adjustment.key;
-        if key.sku.as_str() == "unknown" {
+    fn adjust(&mut self, asked: &Adjustments) -> Outcome {
+        let keys: BTreeSet<&LevelKey> = asked.keys().collect();
+        if keys.iter().any(|key| key.sku.as_str() == "unknown") {
             return Outcome::Unknown(vec!["unknown".to_owned()]);
         }
-        let (on_hand, reserved, version) = self.level(key);
-        if let Some(expected) = adjustment.expected_version
-            && expected.number() != version
-        {
-            return Outcome::Mismatch(version);
+        let mut stale = Vec::new();
+        for change in &asked.changes {
+            let version = self.level(&change.key).2;
+            if change
+                .expected_version
+                .is_some_and(|v| v.number() != version)
+            {
+                stale.push(version);
+            }
         }
-        let after = match adjustment.change {
-            Change::Delta(delta) => on_hand + delta,
-            Change::SetOnHand(units) => units,
-        };
-        if after < reserved {
-            return Outcome::Short(vec![(key.clone(), on_hand - after, on_hand - reserved)]);
+        if !stale.is_empty() {
+            return Outcome::Mismatch(stale);
         }
-        if after > StockLevel::UNITS_MAX {
-            return Outcome::TooMuch;
+        let before = self.levels.clone();
+        let (mut movements, mut too_much) = (Vec::new(), 0);
+        let mut short: Vec<(LevelKey, i64, i64)> = Vec::new();
+        for change in &asked.changes {
+            let key = &change.key;
+            let (on_hand, reserved, version) = self.level(key);
+            let after = match change.change {
+                Change::Delta(delta) => on_hand + delta,
+                Change::SetOnHand(units) => units,
+            };
+            if after < reserved {
+                if !short.iter().any(|(told, ..)| told == key) {
+                    short.push((key.clone(), on_hand - after, on_hand - reserved));
+                }
+            } else if after > StockLevel::UNITS_MAX {
+                too_much += 1;
+            } else {
+                self.levels
+                    .insert(key.clone(), (after, reserved, version + 1));
+                movements.push((version + 1, after - on_hand, after));
+            }
         }
-        self.levels
-            .insert(key.clone(), (after, reserved, version + 1));
+        if !short.is_empty() || too_much > 0 {
+            self.levels = before;
+        }
+        if !short.is_empty() {
+            return Outcome::Short(short);
+        }
+        if too_much > 0 {
+            return Outcome::TooMuch(too_much);
+        }
         Outcome::Adjusted {
-            movement: (version + 1, after - on_hand, after),
-            level: (version + 1, after),
+            movements,
+            levels: self.now(asked),
             replayed: false,
         }
+    }
+
+    /// Version and on_hand of the levels that it names, each once.
+    fn now(&self, asked: &Adjustments) -> Vec<(i64, i64)> {
+        let keys: BTreeSet<&LevelKey> = asked.keys().collect();
+        let levels = keys.into_iter().map(|key| self.level(key));
+        levels
+            .map(|(on_hand, _, version)| (version, on_hand))
+            .collect()
     }
 }
 
@@ -165,6 +200,6 @@ impl Model {
 fn asked(command: &Command) -> String {
     match command {
         Command::CreateOrder(new) => format!("{:?}", new.lines),
-        Command::AdjustStock(adjustment) => format!("{adjustment:?}"),
+        Command::AdjustStock(asked) => format!("{asked:?}"),
     }
 }
