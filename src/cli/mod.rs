@@ -5,6 +5,7 @@
 
 mod adjust;
 mod config;
+mod count;
 mod demo;
 mod events;
 mod export;
@@ -30,6 +31,7 @@ mod progress;
 mod sheet;
 mod shutdown;
 mod table;
+mod transfer;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -71,6 +73,8 @@ enum Command {
     Watch(watch::WatchArgs),
     Get(get::GetArgs),
     Adjust(adjust::AdjustArgs),
+    Count(count::CountArgs),
+    Transfer(transfer::TransferArgs),
     Order(order::OrderArgs),
     Orders(orders::OrdersArgs),
     Movements(movements::MovementsArgs),
@@ -150,6 +154,8 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
         Command::Watch(args) => watch::run(args, config).await,
         Command::Get(args) => get::run(args, config).await,
         Command::Adjust(args) => adjust::run(args, config).await,
+        Command::Count(args) => count::run(args, config).await,
+        Command::Transfer(args) => transfer::run(args, config).await,
         Command::Order(args) => order::run(args, config).await,
         Command::Orders(args) => orders::run(args, config).await,
         Command::Movements(args) => movements::run(args, config).await,

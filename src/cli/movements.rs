@@ -95,6 +95,20 @@ pub(super) fn line(movement: &Movement) -> String {
         "" => movement.request_id.clone(),
         order => format!("order {order}"),
     };
+    let cause = match &movement.counterpart {
+        None => cause,
+        Some(other) => {
+            let way = if movement.on_hand_delta < 0 {
+                "to"
+            } else {
+                "from"
+            };
+            format!(
+                "{cause}  {way} {} version {}",
+                other.location, other.version
+            )
+        }
+    };
     let cause = match movement.note.as_str() {
         "" => cause,
         note => format!("{cause}  {note:?}"),
@@ -119,7 +133,7 @@ fn row(
     cause: &str,
 ) -> String {
     let line = format!(
-        "{sku:<16}  {location:<10}  {version:>9}  {kind:<10}  {change:>10}  {on_hand:>10}  {time:<27}  {cause}"
+        "{sku:<16}  {location:<10}  {version:>9}  {kind:<15}  {change:>10}  {on_hand:>10}  {time:<27}  {cause}"
     );
     line.trim_end().to_owned()
 }

@@ -6,6 +6,7 @@ use crate::process::{Server, stdout};
 
 on_each_store! {
     stock_is_shown_and_adjusted,
+    stock_is_counted_and_moved,
     an_order_is_placed_and_read_back,
     what_fails_says_why_with_exit_code_1,
 }
@@ -50,6 +51,24 @@ async fn stock_is_shown_and_adjusted(store: StoreKind) {
     assert!(history[1].starts_with("85123A main 2 DAMAGED -3 97 "));
     assert!(history[1].ends_with(" \"fell\""), "{history:?}");
     assert!(history[2].starts_with("85123A main 3 COUNT -92 5 "));
+}
+
+async fn stock_is_counted_and_moved(store: StoreKind) {
+    let server = Server::start(Home::new(store)).await;
+    stock(&server.client().await, "85123A", 100).await;
+    let count = "count 85123A --on-hand 97 --expected-version 1 --request-id c-1";
+    for _ in 0..2 {
+        let level = rows(&server, &count.split(' ').collect::<Vec<_>>());
+        assert!(level[1].starts_with("85123A main 97 0 97 2 "), "{level:?}");
+    }
+    let moved = rows(&server, &["transfer", "85123A=40", "--to", "york"]);
+    assert!(moved[1].starts_with("85123A main 57 0 57 3 "), "{moved:?}");
+    assert!(moved[2].starts_with("85123A york 40 0 40 1 "), "{moved:?}");
+    let history = rows(&server, &["movements", "85123A@york"]);
+    assert!(history[1].starts_with("85123A york 1 TRANSFERRED_IN +40 40 "));
+    assert!(history[1].ends_with(" from main version 3"), "{history:?}");
+    let history = rows(&server, &["movements", "85123A", "--after", "2"]);
+    assert!(history[1].ends_with(" to york version 1"), "{history:?}");
 }
 
 async fn an_order_is_placed_and_read_back(store: StoreKind) {
@@ -109,6 +128,11 @@ async fn what_fails_says_why_with_exit_code_1(store: StoreKind) {
             "adjust a --on-hand 7 --kind count --expected-version 9",
             "VERSION_MISMATCH",
         ),
+        (
+            "count a --on-hand 7 --expected-version 9",
+            "VERSION_MISMATCH",
+        ),
+        ("transfer a=2 --to york", "INSUFFICIENT_STOCK"),
         ("movements a --after -1", "INVALID_REQUEST"),
     ] {
         let arguments: Vec<_> = command.split(' ').collect();

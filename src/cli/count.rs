@@ -1,0 +1,63 @@
+//! `stockroom count`: what somebody found on the shelf.
+
+use std::process::ExitCode;
+
+use super::address::Address;
+use super::get;
+use super::level::{failed_write, parse_level, print};
+use crate::client::proto::{CountStockRequest, StockKey};
+use crate::config::Config;
+
+/// Set what is on hand to what was counted, unless it has changed since
+///
+/// Takes the version that `stockroom get` showed when the count began: if anything has
+/// moved the level since, nothing is changed and the shelf is to be counted again. It is
+/// safe to repeat with the same --request-id.
+///
+/// Examples:
+///
+///   # 97 were there, and nobody has sold one since version 12
+///   stockroom count 85123A --on-hand 97 --expected-version 12
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct CountArgs {
+    /// The level; the location is main unless given
+    #[arg(value_name = "SKU[@LOCATION]", value_parser = parse_level)]
+    level: StockKey,
+    /// What was counted
+    #[arg(long, value_name = "UNITS")]
+    on_hand: i64,
+    /// The level's version when the count began
+    #[arg(long, value_name = "VERSION")]
+    expected_version: i64,
+    /// A note for the ledger
+    #[arg(long, default_value = "", hide_default_value = true)]
+    note: String,
+    /// The key that makes a repeat safe [default: a new one]
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    request_id: String,
+    #[command(flatten)]
+    address: Address,
+}
+
+pub(super) async fn run(args: CountArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let client = args.address.connect(&config, 1).await?;
+    let request = CountStockRequest {
+        request_id: args.request_id,
+        sku: args.level.sku,
+        location: args.level.location,
+        on_hand: args.on_hand,
+        expected_version: Some(args.expected_version),
+        note: args.note,
+    };
+    let answer = match client.retrying().count_stock(&request).await {
+        Ok(answer) => answer,
+        Err(error) => return failed_write(error),
+    };
+    if answer.replayed {
+        eprintln!("-- this request had been answered before; the level is as it is now");
+    }
+    let level = answer.level.unwrap_or_default();
+    print([get::header(), get::line(&level)])?;
+    Ok(ExitCode::SUCCESS)
+}
