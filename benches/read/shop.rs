@@ -221,7 +221,12 @@ async fn stocked(url: &str) -> anyhow::Result<Vec<String>> {
         ..Product::default()
     };
     let products = vec![product];
-    client.put_products(PutProductsRequest { products }).await?;
+    client
+        .put_products(PutProductsRequest {
+            products,
+            ..Default::default()
+        })
+        .await?;
     for (request_id, delta, kind) in [
         ("in", 1, MovementKind::Received),
         ("out", -1, MovementKind::Damaged),

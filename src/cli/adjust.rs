@@ -55,6 +55,9 @@ pub(super) struct AdjustArgs {
     /// The key that makes a repeat safe [default: a new one]
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
+    /// Say what would become of it, and change nothing
+    #[arg(long)]
+    validate_only: bool,
     #[command(flatten)]
     address: Address,
 }
@@ -99,6 +102,7 @@ pub(super) async fn run(args: AdjustArgs, config: Config) -> anyhow::Result<Exit
         kind: MovementKind::from(args.kind).into(),
         note: args.note,
         expected_version: args.expected_version,
+        validate_only: args.validate_only,
     };
     let answer = match client.retrying().adjust_stock(&request).await {
         Ok(answer) => answer,

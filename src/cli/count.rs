@@ -36,6 +36,9 @@ pub(super) struct CountArgs {
     /// The key that makes a repeat safe [default: a new one]
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
+    /// Say what would become of it, and change nothing
+    #[arg(long)]
+    validate_only: bool,
     #[command(flatten)]
     address: Address,
 }
@@ -49,6 +52,7 @@ pub(super) async fn run(args: CountArgs, config: Config) -> anyhow::Result<ExitC
         on_hand: args.on_hand,
         expected_version: Some(args.expected_version),
         note: args.note,
+        validate_only: args.validate_only,
     };
     let answer = match client.retrying().count_stock(&request).await {
         Ok(answer) => answer,

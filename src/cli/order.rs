@@ -41,6 +41,9 @@ pub(super) struct OrderArgs {
     /// A label of the order; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(String, String)>,
+    /// Say what would become of it, and change nothing
+    #[arg(long)]
+    validate_only: bool,
     #[command(flatten)]
     address: Address,
 }
@@ -64,6 +67,7 @@ pub(super) async fn run(args: OrderArgs, config: Config) -> anyhow::Result<ExitC
         lines: args.lines,
         customer_ref: args.customer_ref,
         labels: args.labels.into_iter().collect(),
+        validate_only: args.validate_only,
     };
     let answer = match client.retrying().create_order(&request).await {
         Ok(answer) => answer,

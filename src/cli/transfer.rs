@@ -40,6 +40,9 @@ pub(super) struct TransferArgs {
     /// The key that makes a repeat safe [default: a new one]
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     request_id: String,
+    /// Say what would become of it, and change nothing
+    #[arg(long)]
+    validate_only: bool,
     #[command(flatten)]
     address: Address,
 }
@@ -61,6 +64,7 @@ pub(super) async fn run(args: TransferArgs, config: Config) -> anyhow::Result<Ex
         to_location: args.to,
         lines: args.lines,
         note: args.note,
+        validate_only: args.validate_only,
     };
     let answer = match client.retrying().transfer_stock(&request).await {
         Ok(answer) => answer,

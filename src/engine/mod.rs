@@ -14,6 +14,7 @@ mod products;
 mod queue;
 mod single;
 mod strangers;
+mod validate;
 
 pub use products::ProductsPut;
 

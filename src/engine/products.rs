@@ -28,6 +28,22 @@ pub struct ProductsPut {
     pub updated: usize,
 }
 
+impl ProductsPut {
+    /// What putting `products` does where `stored` are there, and which of them differ.
+    pub(super) fn of<'p>(products: &'p [Product], stored: &[Product]) -> (Self, Vec<&'p Product>) {
+        let stored: HashMap<&Sku, &Product> = stored.iter().map(|p| (&p.sku, p)).collect();
+        let differs = |product: &&Product| stored.get(&product.sku) != Some(product);
+        let changed: Vec<&Product> = products.iter().filter(differs).collect();
+        let known = changed.iter().filter(|p| stored.contains_key(&p.sku));
+        let updated = known.count();
+        let put = Self {
+            created: changed.len() - updated,
+            updated,
+        };
+        (put, changed)
+    }
+}
+
 impl Engine {
     /// Creates or replaces products, all of them or none.
     ///
@@ -87,19 +103,7 @@ async fn write(
 ) -> Result<(ProductsPut, Vec<StockLevel>), StorageError> {
     let asked: Vec<&Product> = products.iter().collect();
     let stored = tx.stored_products(&asked).await?;
-    let stored: HashMap<&Sku, &Product> = stored.iter().map(|p| (&p.sku, p)).collect();
-    let changed: Vec<&Product> = products
-        .iter()
-        .filter(|product| stored.get(&product.sku) != Some(product))
-        .collect();
-    let updated = changed
-        .iter()
-        .filter(|p| stored.contains_key(&p.sku))
-        .count();
-    let put = ProductsPut {
-        created: changed.len() - updated,
-        updated,
-    };
+    let (put, changed) = ProductsPut::of(products, &stored);
     if changed.is_empty() {
         return Ok((put, Vec::new()));
     }

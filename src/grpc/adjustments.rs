@@ -31,12 +31,21 @@ pub(super) struct Adjusted {
 }
 
 impl Inventory {
-    /// Carries out what `parse` makes of a request with this metadata.
+    /// Carries out what `parse` makes of a request with this metadata, or says what would
+    /// become of it.
     pub(super) async fn adjust(
         &self,
         metadata: &MetadataMap,
+        validate_only: bool,
         parse: impl FnOnce() -> Result<Adjustments, Error>,
     ) -> Result<Adjusted, Status> {
+        if validate_only {
+            self.gate.pass()?;
+            // On the heap: it would make the future of every change as large.
+            let validated = Box::pin(self.engine.validate(Command::AdjustStock(parse()?)));
+            let done = validated.await?;
+            return Ok(Adjusted::of(done));
+        }
         let outcomes = &self.counters.adjustments;
         let refuse = turn_down(outcomes);
         self.gate.pass().map_err(refuse)?;
@@ -44,23 +53,29 @@ impl Inventory {
         let asked = parse().map_err(refuse)?;
         let request_id = asked.request_id.clone();
         let fail = |error| info_span!("adjust_stock", %request_id).in_scope(|| refuse(error));
-        match self.engine.submit(Command::AdjustStock(asked), trace).await {
-            Ok(Done::Adjusted {
-                movements,
-                levels,
-                replayed,
-            }) => {
-                if replayed {
-                    outcomes.replayed.add(1);
-                }
-                Ok(Adjusted {
-                    levels: levels.iter().map(Into::into).collect(),
-                    movements: movements.iter().map(|m| (&**m).into()).collect(),
-                    replayed,
-                })
-            }
-            Ok(_) => unreachable!("plan answers each command in its kind"),
-            Err(error) => Err(fail(error)),
+        let done = self.engine.submit(Command::AdjustStock(asked), trace).await;
+        let adjusted = Adjusted::of(done.map_err(fail)?);
+        if adjusted.replayed {
+            outcomes.replayed.add(1);
+        }
+        Ok(adjusted)
+    }
+}
+
+impl Adjusted {
+    fn of(done: Done) -> Self {
+        let Done::Adjusted {
+            movements,
+            levels,
+            replayed,
+        } = done
+        else {
+            unreachable!("plan answers each command in its kind")
+        };
+        Self {
+            levels: levels.iter().map(Into::into).collect(),
+            movements: movements.iter().map(|m| (&**m).into()).collect(),
+            replayed,
         }
     }
 }

@@ -33,8 +33,14 @@ impl InventoryService for Inventory {
         request: Request<proto::PutProductsRequest>,
     ) -> Result<Response<proto::PutProductsResponse>, Status> {
         self.gate.pass()?;
-        let products = convert::products(request.into_inner())?;
-        let put = self.engine.put_products(products).await?;
+        let request = request.into_inner();
+        let validate_only = request.validate_only;
+        let products = convert::products(request)?;
+        let put = if validate_only {
+            self.engine.validate_products(&products).await?
+        } else {
+            self.engine.put_products(products).await?
+        };
         // A request has at most 1,000 products.
         Ok(Response::new(proto::PutProductsResponse {
             created: put.created as i32,
@@ -65,9 +71,9 @@ impl InventoryService for Inventory {
         request: Request<proto::AdjustStockRequest>,
     ) -> Result<Response<proto::AdjustStockResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let done = self
-            .adjust(&metadata, || adjustments::adjust(request))
-            .await?;
+        let validate_only = request.validate_only;
+        let parse = || adjustments::adjust(request);
+        let done = self.adjust(&metadata, validate_only, parse).await?;
         Ok(Response::new(proto::AdjustStockResponse {
             level: done.levels.into_iter().next(),
             movement: done.movements.into_iter().next(),
@@ -80,9 +86,9 @@ impl InventoryService for Inventory {
         request: Request<proto::BatchAdjustStockRequest>,
     ) -> Result<Response<proto::BatchAdjustStockResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let done = self
-            .adjust(&metadata, || adjustments::batch(request))
-            .await?;
+        let validate_only = request.validate_only;
+        let parse = || adjustments::batch(request);
+        let done = self.adjust(&metadata, validate_only, parse).await?;
         Ok(Response::new(proto::BatchAdjustStockResponse {
             levels: done.levels,
             movements: done.movements,
@@ -95,9 +101,9 @@ impl InventoryService for Inventory {
         request: Request<proto::CountStockRequest>,
     ) -> Result<Response<proto::CountStockResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let done = self
-            .adjust(&metadata, || adjustments::count(request))
-            .await?;
+        let validate_only = request.validate_only;
+        let parse = || adjustments::count(request);
+        let done = self.adjust(&metadata, validate_only, parse).await?;
         Ok(Response::new(proto::CountStockResponse {
             level: done.levels.into_iter().next(),
             movement: done.movements.into_iter().next(),
@@ -110,9 +116,9 @@ impl InventoryService for Inventory {
         request: Request<proto::TransferStockRequest>,
     ) -> Result<Response<proto::TransferStockResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        let done = self
-            .adjust(&metadata, || adjustments::transfer(request))
-            .await?;
+        let validate_only = request.validate_only;
+        let parse = || adjustments::transfer(request);
+        let done = self.adjust(&metadata, validate_only, parse).await?;
         Ok(Response::new(proto::TransferStockResponse {
             levels: done.levels,
             movements: done.movements,

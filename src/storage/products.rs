@@ -65,6 +65,18 @@ impl Store {
         self.readers.bounded(read).await
     }
 
+    /// Finds those of `skus` that are products. Reads the primary.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn find_products(&self, skus: &[&Sku]) -> Result<Vec<Product>, StorageError> {
+        let skus = skus.iter().map(|sku| sku.as_str());
+        let find = product::Entity::find().filter(product::Column::Sku.is_in(skus));
+        let read = async { Ok(find.all(&self.readers()).await?) };
+        let rows = self.readers.bounded(read).await?;
+        rows.into_iter().map(product_of).collect()
+    }
+
     /// Reads the page of at most `limit` products after `after` whose SKU begins with
     /// `prefix`, from its place in the primary key on. Reads the primary.
     ///

@@ -69,6 +69,7 @@ pub(crate) fn batch(request: AdjustStockRequest) -> BatchAdjustStockRequest {
             note: request.note,
             expected_version: request.expected_version,
         }],
+        ..Default::default()
     }
 }
 
@@ -81,6 +82,7 @@ pub(crate) fn batch_of(
     BatchAdjustStockRequest {
         request_id: request_id.to_owned(),
         adjustments: adjustments.collect(),
+        ..Default::default()
     }
 }
 
@@ -116,7 +118,10 @@ pub(crate) fn product(sku: &str, low_stock_threshold: i64) -> Product {
 pub(crate) async fn put(client: &Client, sku: &str, low_stock_threshold: i64) {
     let products = vec![product(sku, low_stock_threshold)];
     client
-        .put_products(PutProductsRequest { products })
+        .put_products(PutProductsRequest {
+            products,
+            ..Default::default()
+        })
         .await
         .unwrap();
 }

@@ -68,6 +68,7 @@ async fn an_invalid_order_names_every_field(store: StoreKind) {
             (String::new(), "v".to_owned()),
         ]
         .into(),
+        ..Default::default()
     };
     names(
         server.orders().create_order(bad).await,
@@ -133,6 +134,7 @@ async fn an_invalid_adjustment_names_every_field(store: StoreKind) {
         kind: MovementKind::Ordered.into(),
         note: "n".repeat(513),
         expected_version: Some(-1),
+        ..Default::default()
     };
     let fields = [
         "request_id",
@@ -175,7 +177,10 @@ async fn invalid_products_name_every_field(store: StoreKind) {
     let put = async |products| {
         server
             .inventory()
-            .put_products(PutProductsRequest { products })
+            .put_products(PutProductsRequest {
+                products,
+                ..Default::default()
+            })
             .await
     };
     names(put(vec![]).await, &["products"]);

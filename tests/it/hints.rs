@@ -99,7 +99,10 @@ async fn more_changes_than_a_hint_can_name_arrive_too(store: StoreKind) {
     let [here, there] = two_instances(store).await;
     let skus: Vec<String> = (0..200).map(|i| format!("{i:064}")).collect();
     let products = skus.iter().map(|sku| product(sku, 0)).collect();
-    let products = PutProductsRequest { products };
+    let products = PutProductsRequest {
+        products,
+        ..Default::default()
+    };
     there.client.put_products(products).await.unwrap();
     join_all(skus.iter().map(|sku| async {
         let request = received(sku, sku, 10);

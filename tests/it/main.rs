@@ -57,5 +57,6 @@ mod requests;
 mod selectors;
 mod stack;
 mod stock;
+mod validate;
 mod watch;
 mod watch_bounds;

@@ -88,6 +88,7 @@ mod contention {
         contend(&server, "hot");
         let request = stockroom::client::proto::PutProductsRequest {
             products: vec![product("hot", 5), product("new", 0)],
+            ..Default::default()
         };
         let refused = refusal(server.inventory().put_products(request).await);
         refused

@@ -24,7 +24,10 @@ async fn a_product_reads_as_it_was_put(store: StoreKind) {
     };
     // Another one by its case.
     let products = vec![heart.clone(), product("85123a", 0)];
-    let request = PutProductsRequest { products };
+    let request = PutProductsRequest {
+        products,
+        ..Default::default()
+    };
     server.client.put_products(request).await.unwrap();
     let get = |sku: &str| GetProductRequest {
         sku: sku.to_owned(),

@@ -22,7 +22,10 @@ on_each_store! {
 async fn products_are_created_updated_and_left_alone(store: StoreKind) {
     let server = Stockroom::start(store).await;
     let put = async |products| {
-        let request = PutProductsRequest { products };
+        let request = PutProductsRequest {
+            products,
+            ..Default::default()
+        };
         let answer = server.client.put_products(request).await.unwrap();
         (answer.created, answer.updated)
     };

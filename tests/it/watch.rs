@@ -219,7 +219,10 @@ async fn a_snapshot_larger_than_a_message_is_whole(store: StoreKind) {
     let skus: Vec<String> = (0..2_100).map(|i| format!("sku-{i:04}")).collect();
     for skus in skus.chunks(700) {
         let products = skus.iter().map(|sku| crate::api::product(sku, 0)).collect();
-        let request = stockroom::client::proto::PutProductsRequest { products };
+        let request = stockroom::client::proto::PutProductsRequest {
+            products,
+            ..Default::default()
+        };
         server.client.put_products(request).await.unwrap();
         let all = skus.iter().map(|sku| received(&format!("o-{sku}"), sku, 1));
         let answers = join_all(all.map(|request| server.client.adjust_stock(request))).await;

@@ -221,7 +221,12 @@ async fn write(
 async fn put(client: &Retrying, products: Vec<(u64, Product)>) -> anyhow::Result<Outcome> {
     let (lines, products): (Vec<_>, Vec<_>) = products.into_iter().unzip();
     let rows = products.len() as u64;
-    let answer = client.put_products(&PutProductsRequest { products }).await;
+    let answer = client
+        .put_products(&PutProductsRequest {
+            products,
+            ..Default::default()
+        })
+        .await;
     let mut outcome = Outcome::default();
     match answer {
         Ok(_) => outcome.written = rows,

@@ -31,7 +31,10 @@ pub(super) async fn stock_up(client: &Client, mix: &Mix) -> anyhow::Result<()> {
             low_stock_threshold: 0,
         };
         let products = skus.iter().map(product).collect();
-        let request = PutProductsRequest { products };
+        let request = PutProductsRequest {
+            products,
+            ..Default::default()
+        };
         retrying
             .put_products(&request)
             .await

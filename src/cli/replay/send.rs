@@ -134,6 +134,7 @@ async fn put_products(retrying: &Retrying, replay: &Replay) -> anyhow::Result<()
     for products in products.chunks(PRODUCTS_MAX) {
         let request = PutProductsRequest {
             products: products.to_vec(),
+            ..PutProductsRequest::default()
         };
         retrying
             .put_products(&request)

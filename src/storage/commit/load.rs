@@ -6,7 +6,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sea_orm::sqlx::{AssertSqlSafe, PgConnection, SqliteConnection, query};
-use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult as _, QueryResult, Statement};
+use sea_orm::{
+    ConnectionTrait as _, DatabaseConnection, DbBackend, FromQueryResult as _, QueryResult,
+    Statement,
+};
 use uuid::Uuid;
 
 use super::super::entity::{movement, order};
@@ -61,15 +64,18 @@ impl Store {
         if requests.is_empty() {
             return Ok(HashMap::new());
         }
-        let read = async {
-            match Connection::of(&self.writer()) {
-                Connection::Postgres(pool) => {
-                    of_postgres(&mut *pool.acquire().await?, requests).await
-                }
-                Connection::Sqlite(pool) => of_sqlite(&mut *pool.acquire().await?, requests).await,
-            }
-        };
-        self.writer.bounded(read).await
+        self.writer.bounded(of(&self.writer(), requests)).await
+    }
+
+    /// As [`Store::load_requests`], beside the commits. Reads the primary.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn read_requests(
+        &self,
+        requests: &[&RequestId],
+    ) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
+        self.readers.bounded(of(&self.readers(), requests)).await
     }
 }
 
@@ -120,6 +126,16 @@ impl WriteTx {
             Self::Postgres(tx) => of_postgres(tx, requests).await,
             Self::Sqlite(tx) => of_sqlite(tx, requests).await,
         }
+    }
+}
+
+async fn of(
+    pool: &DatabaseConnection,
+    requests: &[&RequestId],
+) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
+    match Connection::of(pool) {
+        Connection::Postgres(pool) => of_postgres(&mut *pool.acquire().await?, requests).await,
+        Connection::Sqlite(pool) => of_sqlite(&mut *pool.acquire().await?, requests).await,
     }
 }
 

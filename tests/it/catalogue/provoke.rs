@@ -80,7 +80,10 @@ async fn of_stock(calls: &Calls, rpc: &str, reason: &str, sku: &str) -> Option<S
     Some(match rpc {
         "PutProducts" => {
             let products = vec![product(sku, 0)];
-            let request = PutProductsRequest { products };
+            let request = PutProductsRequest {
+                products,
+                ..Default::default()
+            };
             refused(inventory.put_products(request).await)
         }
         "GetProduct" => {

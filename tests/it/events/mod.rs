@@ -139,7 +139,10 @@ async fn a_changed_threshold_is_told(store: StoreKind) {
     stock(&server.client, "sku", 5).await;
     for threshold in [4, 5, 6] {
         let products = vec![product("sku", threshold)];
-        let put = server.client.put_products(PutProductsRequest { products });
+        let put = server.client.put_products(PutProductsRequest {
+            products,
+            ..Default::default()
+        });
         put.await.unwrap();
     }
     let heard = told.check(&home, &BTreeSet::new()).await;

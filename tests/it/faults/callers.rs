@@ -50,7 +50,10 @@ pub(super) async fn open(client: &Client) -> Vec<Placed> {
     // A server with so little patience may find a busy machine's database gone.
     let retrying = client.retrying();
     let products = SKUS.map(|sku| product(sku, 0)).into();
-    let products = PutProductsRequest { products };
+    let products = PutProductsRequest {
+        products,
+        ..Default::default()
+    };
     retrying.put_products(&products).await.unwrap();
     for sku in SKUS {
         let opening = received(&format!("opening-{sku}"), sku, OPENING_UNITS);

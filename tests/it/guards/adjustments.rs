@@ -103,7 +103,10 @@ pub(super) async fn a_threshold_changed_under_load_is_the_one_of_every_level(cel
         // Only under the last of them is every level low.
         for (i, threshold) in [5, 3, 0, 9, 0, 20_000].into_iter().enumerate() {
             let products = vec![product("a", threshold)];
-            let request = PutProductsRequest { products };
+            let request = PutProductsRequest {
+                products,
+                ..Default::default()
+            };
             shop.retrying(i).put_products(&request).await.unwrap();
         }
     };

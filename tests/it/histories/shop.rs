@@ -52,7 +52,10 @@ impl Shop {
         let client = Client::connect(url, 1).await.unwrap();
         let products = SKUS.map(|sku| product(sku, THRESHOLD)).into();
         client
-            .put_products(PutProductsRequest { products })
+            .put_products(PutProductsRequest {
+                products,
+                ..Default::default()
+            })
             .await
             .unwrap();
         Self(Arc::new(Inner {
@@ -141,7 +144,10 @@ async fn write(client: &Client, chance: &mut SmallRng) -> Result<(), ClientError
     if chance.random_ratio(1, 50) {
         let products = vec![product(sku, chance.random_range(1..=THRESHOLD))];
         return client
-            .put_products(PutProductsRequest { products })
+            .put_products(PutProductsRequest {
+                products,
+                ..Default::default()
+            })
             .await
             .map(drop);
     }
