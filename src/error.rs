@@ -2,7 +2,7 @@
 //!
 //! Knows no transport: `grpc/status.rs` turns these into status codes.
 
-use crate::domain::{LevelKey, RequestId, Sku, Version};
+use crate::domain::{LevelKey, RequestId, Sku, StockLevel, Version};
 use crate::storage::StorageError;
 
 /// Why a request was not carried out.
@@ -23,6 +23,9 @@ pub enum Error {
     /// Levels that have less than was asked for; all of them are listed.
     #[error("not enough stock: {}", list(.0))]
     InsufficientStock(Vec<Shortfall>),
+    /// Levels of a product that is to be deleted are not empty; all of them are listed.
+    #[error("stock remains: {}", levels_list(.0))]
+    StockRemains(Vec<StockLevel>),
     /// The caller's own expected versions were stale; all of them are listed.
     #[error("{}", list(.0))]
     VersionMismatch(Vec<Mismatch>),
@@ -88,6 +91,8 @@ pub enum Reason {
     OrderNotFound,
     /// [`Error::InsufficientStock`]
     InsufficientStock,
+    /// [`Error::StockRemains`]
+    StockRemains,
     /// [`Error::VersionMismatch`]
     VersionMismatch,
     /// [`Error::VersionNotReached`]
@@ -152,6 +157,7 @@ impl Error {
             | Self::SkuNotFound(_)
             | Self::OrderNotFound(_)
             | Self::InsufficientStock(_)
+            | Self::StockRemains(_)
             | Self::VersionMismatch(_)
             | Self::VersionNotReached { .. }
             | Self::Internal(_) => false,
@@ -168,6 +174,7 @@ impl Error {
             Self::SkuNotFound(_) => Reason::SkuNotFound,
             Self::OrderNotFound(_) => Reason::OrderNotFound,
             Self::InsufficientStock(_) => Reason::InsufficientStock,
+            Self::StockRemains(_) => Reason::StockRemains,
             Self::VersionMismatch(_) => Reason::VersionMismatch,
             Self::VersionNotReached { .. } => Reason::VersionNotReached,
             Self::StockContention { .. } => Reason::StockContention,
@@ -182,12 +189,13 @@ impl Error {
 
 impl Reason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidRequest,
         Self::RequestIdReused,
         Self::SkuNotFound,
         Self::OrderNotFound,
         Self::InsufficientStock,
+        Self::StockRemains,
         Self::VersionMismatch,
         Self::VersionNotReached,
         Self::StockContention,
@@ -206,6 +214,7 @@ impl Reason {
             Self::SkuNotFound => "SKU_NOT_FOUND",
             Self::OrderNotFound => "ORDER_NOT_FOUND",
             Self::InsufficientStock => "INSUFFICIENT_STOCK",
+            Self::StockRemains => "STOCK_REMAINS",
             Self::VersionMismatch => "VERSION_MISMATCH",
             Self::VersionNotReached => "VERSION_NOT_REACHED",
             Self::StockContention => "STOCK_CONTENTION",
@@ -232,6 +241,7 @@ impl Reason {
             | Self::SkuNotFound
             | Self::OrderNotFound
             | Self::InsufficientStock
+            | Self::StockRemains
             | Self::VersionMismatch
             | Self::VersionNotReached => false,
         }
@@ -294,6 +304,15 @@ impl std::fmt::Display for Shortfall {
             self.key, self.available, self.requested
         )
     }
+}
+
+/// What is left of levels, in words.
+fn levels_list(levels: &[StockLevel]) -> String {
+    let words = levels.iter().map(|level| {
+        let (on_hand, reserved) = (level.on_hand, level.reserved);
+        format!("{} has {on_hand} on hand, {reserved} reserved", level.key)
+    });
+    list(&words.collect::<Vec<_>>())
 }
 
 /// The first few, so that a message stays readable; the details carry all.

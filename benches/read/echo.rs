@@ -75,6 +75,13 @@ impl InventoryService for Echo {
         not_here()
     }
 
+    async fn delete_product(
+        &self,
+        _: Request<DeleteProductRequest>,
+    ) -> Answer<DeleteProductResponse> {
+        not_here()
+    }
+
     async fn adjust_stock(&self, _: Request<AdjustStockRequest>) -> Answer<AdjustStockResponse> {
         not_here()
     }

@@ -89,11 +89,12 @@ use proto::order_service_client::OrderServiceClient;
 use proto::{
     AdjustStockRequest, AdjustStockResponse, BatchAdjustStockRequest, BatchAdjustStockResponse,
     BatchGetStockRequest, BatchGetStockResponse, CountStockRequest, CountStockResponse,
-    CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, GetProductRequest,
-    GetProductResponse, GetStockRequest, GetStockResponse, ListMovementsRequest,
-    ListMovementsResponse, ListOrdersRequest, ListOrdersResponse, ListProductsRequest,
-    ListProductsResponse, ListStockRequest, ListStockResponse, PutProductsRequest,
-    PutProductsResponse, TransferStockRequest, TransferStockResponse,
+    CreateOrderRequest, CreateOrderResponse, DeleteProductRequest, DeleteProductResponse,
+    GetOrderRequest, GetOrderResponse, GetProductRequest, GetProductResponse, GetStockRequest,
+    GetStockResponse, ListMovementsRequest, ListMovementsResponse, ListOrdersRequest,
+    ListOrdersResponse, ListProductsRequest, ListProductsResponse, ListStockRequest,
+    ListStockResponse, PutProductsRequest, PutProductsResponse, TransferStockRequest,
+    TransferStockResponse,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
@@ -180,6 +181,8 @@ calls! {
     orders.list_orders(ListOrdersRequest) -> ListOrdersResponse;
     /// Creates or replaces products.
     inventory.put_products(PutProductsRequest) -> PutProductsResponse;
+    /// Deletes a product that has no stock.
+    inventory.delete_product(DeleteProductRequest) -> DeleteProductResponse;
     /// Reads one product.
     inventory.get_product(GetProductRequest) -> GetProductResponse;
     /// Reads one page of the products.

@@ -23,6 +23,8 @@ pub enum MovementKind {
     TransferredOut = 8,
     /// Units came from another location.
     TransferredIn = 9,
+    /// The product was deleted; both deltas are 0.
+    Deleted = 14,
 }
 
 impl MovementKind {
@@ -38,6 +40,7 @@ impl MovementKind {
             7 => Self::Threshold,
             8 => Self::TransferredOut,
             9 => Self::TransferredIn,
+            14 => Self::Deleted,
             _ => return None,
         })
     }
@@ -48,7 +51,11 @@ impl MovementKind {
             Self::Received | Self::Returned | Self::Damaged | Self::Count | Self::Correction => {
                 true
             }
-            Self::Ordered | Self::Threshold | Self::TransferredOut | Self::TransferredIn => false,
+            Self::Ordered
+            | Self::Threshold
+            | Self::TransferredOut
+            | Self::TransferredIn
+            | Self::Deleted => false,
         }
     }
 }

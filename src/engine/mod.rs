@@ -7,6 +7,7 @@
 
 mod batch;
 mod commit;
+mod delete;
 mod locking;
 mod memory;
 pub mod plan;

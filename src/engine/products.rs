@@ -114,6 +114,8 @@ async fn write(
     let writes = plan_thresholds(levels, &changed, clock::now(), trace, events);
     if !writes.levels.is_empty() {
         tx.write(&writes, Guard::ByVersion).await?;
+        // Their rows are locked by now, in their order.
+        tx.revive_levels(&changed).await?;
     }
     Ok((put, writes.levels.into_iter().map(|w| w.level).collect()))
 }

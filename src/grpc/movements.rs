@@ -2,7 +2,7 @@
 
 use super::convert::{self, Fields};
 use super::page::{Tokens, level_key, page_size};
-use crate::domain::{LevelKey, NewOrder, Order, OrderId, Version};
+use crate::domain::{LevelKey, LoadedLevel, NewOrder, Order, OrderId, Version};
 use crate::error::Error;
 use crate::proto::{self, list_movements_request::Scope};
 use crate::storage::{MovementPage, Store};
@@ -50,7 +50,9 @@ async fn of_level(
     let page = store.list_movements(key, after, size).await?;
     if page.movements.is_empty() {
         let level = store.read_levels(std::slice::from_ref(key)).await?;
-        if !level.iter().all(|level| level.sku_known) {
+        // A product that was deleted has left its history behind.
+        let is_there = |it: &LoadedLevel| it.sku_known || it.level.version > Version::NONE;
+        if !level.iter().all(is_there) {
             return Err(Error::SkuNotFound(vec![key.sku.clone()]));
         }
     }

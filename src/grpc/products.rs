@@ -1,4 +1,4 @@
-//! Reading products: GetProduct and ListProducts.
+//! Reading products, GetProduct and ListProducts, and which one to delete.
 
 use super::convert::Fields;
 use super::page::{Tokens, page_size};
@@ -19,6 +19,12 @@ pub(super) async fn get(
     Ok(proto::GetProductResponse {
         product: Some((&product).into()),
     })
+}
+
+pub(super) fn deleted(request: &proto::DeleteProductRequest) -> Result<Sku, Error> {
+    let mut fields = Fields::default();
+    let sku = fields.take("sku", Sku::new(request.sku.as_str()));
+    fields.finish(sku)
 }
 
 pub(super) async fn list(

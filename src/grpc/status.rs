@@ -46,7 +46,9 @@ fn code(reason: Reason) -> Code {
     match reason {
         Reason::InvalidRequest | Reason::RequestIdReused => Code::InvalidArgument,
         Reason::SkuNotFound | Reason::OrderNotFound => Code::NotFound,
-        Reason::InsufficientStock | Reason::VersionNotReached => Code::FailedPrecondition,
+        Reason::InsufficientStock | Reason::StockRemains | Reason::VersionNotReached => {
+            Code::FailedPrecondition
+        }
         Reason::VersionMismatch => Code::Aborted,
         Reason::StockContention | Reason::Overloaded | Reason::TooManyWatches => {
             Code::ResourceExhausted
@@ -101,6 +103,15 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
                 details.add_precondition_failure_violation("STOCK", subject, description);
             }
             put("total", &short.len());
+        }
+        Error::StockRemains(levels) => {
+            for level in fitting(levels, |level| level.key.to_string().len() + 40) {
+                let (on_hand, reserved) = (level.on_hand, level.reserved);
+                let description = format!("on_hand {on_hand}, reserved {reserved}");
+                let subject = level.key.to_string();
+                details.add_precondition_failure_violation("STOCK", subject, description);
+            }
+            put("total", &levels.len());
         }
         Error::VersionMismatch(stale) => {
             for s in fitting(stale, |s| s.key.to_string().len() + 40) {

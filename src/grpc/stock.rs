@@ -48,6 +48,21 @@ impl InventoryService for Inventory {
         }))
     }
 
+    async fn delete_product(
+        &self,
+        request: Request<proto::DeleteProductRequest>,
+    ) -> Result<Response<proto::DeleteProductResponse>, Status> {
+        self.gate.pass()?;
+        let request = request.into_inner();
+        let sku = products::deleted(&request)?;
+        if request.validate_only {
+            self.engine.validate_deletion(&sku).await?;
+        } else {
+            self.engine.delete_product(&sku).await?;
+        }
+        Ok(Response::new(proto::DeleteProductResponse {}))
+    }
+
     async fn get_product(
         &self,
         request: Request<proto::GetProductRequest>,

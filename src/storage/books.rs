@@ -139,6 +139,12 @@ const RULES: &[(&str, &str)] = &[
          ) AS broken",
     ),
     (
+        "each level has a product, or is what an empty one left behind",
+        "SELECT count(*) FROM stock_level AS l
+         LEFT JOIN product AS p ON p.sku = l.sku
+         WHERE l.deleted <> (p.sku IS NULL) OR (l.deleted AND (l.on_hand <> 0 OR l.reserved <> 0))",
+    ),
+    (
         "no unit is reserved without a hold",
         "SELECT count(*) FROM stock_level WHERE reserved <> 0",
     ),

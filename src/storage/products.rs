@@ -30,7 +30,7 @@ const STORED: &str = "SELECT * FROM product WHERE sku {skus}";
 const WITH_OLD_THRESHOLD: &str = "\
 SELECT l.* FROM stock_level AS l
 JOIN product AS p ON p.sku = l.sku
-WHERE l.sku {skus} AND l.low_stock_threshold <> p.low_stock_threshold
+WHERE l.sku {skus} AND (l.low_stock_threshold <> p.low_stock_threshold OR l.deleted)
 ORDER BY l.sku, l.location";
 
 /// One page of products in ascending SKU.
@@ -108,7 +108,82 @@ impl Store {
     }
 }
 
+/// Levels that were left behind belong to a product again.
+const REVIVE: &str = "UPDATE stock_level SET deleted = false WHERE sku {skus} AND deleted";
+
+const OF_PRODUCT: &str =
+    "SELECT * FROM stock_level WHERE sku {skus} AND NOT deleted ORDER BY sku, location";
+
+impl Store {
+    /// The levels of a product in ascending order of their locations. Reads the primary.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn levels_of(&self, sku: &Sku) -> Result<Vec<StockLevel>, StorageError> {
+        let find = stock_level::Entity::find()
+            .filter(stock_level::Column::Sku.eq(sku.as_str()))
+            .filter(stock_level::Column::Deleted.eq(false))
+            .order_by_asc(stock_level::Column::Location);
+        let read = async { Ok(find.all(&self.readers()).await?) };
+        let rows = self.readers.bounded(read).await?;
+        rows.into_iter().map(stock::level).collect()
+    }
+}
+
 impl WriteTx {
+    /// Locks a product, and with it its right to new levels, until the transaction ends.
+    /// False when there is none.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lock_product(&mut self, sku: &Sku) -> Result<bool, StorageError> {
+        const LOCK: &str = "SELECT sku FROM product WHERE sku {skus} FOR UPDATE";
+        const FIND: &str = "SELECT sku FROM product WHERE sku {skus}";
+        let text = match self {
+            Self::Postgres(_) => LOCK,
+            // The transaction itself is the lock.
+            Self::Sqlite(_) => FIND,
+        };
+        Ok(!self.of_skus(text, &[sku]).await?.is_empty())
+    }
+
+    /// Reads the levels of a product, in ascending order, and keeps them locked.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lock_levels_of(&mut self, sku: &Sku) -> Result<Vec<StockLevel>, StorageError> {
+        const LOCK: &str = "SELECT * FROM stock_level WHERE sku {skus} AND NOT deleted ORDER BY sku, location FOR UPDATE";
+        let text = match self {
+            Self::Postgres(_) => LOCK,
+            Self::Sqlite(_) => OF_PRODUCT,
+        };
+        let rows = self.of_skus(text, &[sku]).await?;
+        let level = |row| stock::level(stock_level::Model::from_query_result(row, "")?);
+        rows.iter().map(level).collect()
+    }
+
+    /// Deletes a product, whose levels are empty and locked: they stay as what is left.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn delete_product(&mut self, sku: &Sku) -> Result<(), StorageError> {
+        const LEAVE: &str = "UPDATE stock_level SET deleted = true WHERE sku {skus}";
+        const DELETE: &str = "DELETE FROM product WHERE sku {skus}";
+        self.of_skus(LEAVE, &[sku]).await?;
+        self.of_skus(DELETE, &[sku]).await?;
+        Ok(())
+    }
+
+    /// Gives levels that were left behind to `products`, which have been put again.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn revive_levels(&mut self, products: &[&Product]) -> Result<(), StorageError> {
+        let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
+        self.of_skus(REVIVE, &skus).await?;
+        Ok(())
+    }
+
     /// Reads those of `products` that exist, as they are stored.
     ///
     /// # Errors
@@ -117,7 +192,8 @@ impl WriteTx {
         &mut self,
         products: &[&Product],
     ) -> Result<Vec<Product>, StorageError> {
-        let rows = self.of_skus(STORED, products).await?;
+        let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
+        let rows = self.of_skus(STORED, &skus).await?;
         rows.iter()
             .map(|row| product_of(product::Model::from_query_result(row, "")?))
             .collect()
@@ -165,7 +241,8 @@ impl WriteTx {
         &mut self,
         products: &[&Product],
     ) -> Result<Vec<StockLevel>, StorageError> {
-        let rows = self.of_skus(WITH_OLD_THRESHOLD, products).await?;
+        let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
+        let rows = self.of_skus(WITH_OLD_THRESHOLD, &skus).await?;
         let level = |row| stock::level(stock_level::Model::from_query_result(row, "")?);
         rows.iter().map(level).collect()
     }
@@ -173,18 +250,18 @@ impl WriteTx {
     async fn of_skus(
         &mut self,
         sql: &'static str,
-        products: &[&Product],
+        skus: &[&Sku],
     ) -> Result<Vec<QueryResult>, StorageError> {
         Ok(match self {
             Self::Postgres(tx) => {
                 let text = AssertSqlSafe(sql.replace("{skus}", "= ANY ($1)"));
-                let skus = column(products, |p| p.sku.as_str());
+                let skus = column(skus, |sku| sku.as_str());
                 let rows = query(text).bind(skus).fetch_all(&mut **tx).await?;
                 rows.into_iter().map(Into::into).collect()
             }
             Self::Sqlite(tx) => {
                 let text = sql.replace("{skus}", "IN (SELECT value FROM json_each($1))");
-                let skus = serde_json::Value::from_iter(products.iter().map(|p| p.sku.as_str()));
+                let skus = serde_json::Value::from_iter(skus.iter().map(|sku| sku.as_str()));
                 let statement = query(AssertSqlSafe(text)).bind(skus.to_string());
                 let rows = statement.fetch_all(&mut **tx).await?;
                 rows.into_iter().map(Into::into).collect()

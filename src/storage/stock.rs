@@ -13,13 +13,13 @@ use crate::domain::{
 /// `place` is the key's in the question. The product is asked for only where
 /// there is no level: a level's SKU is known, and its row repeats the threshold.
 const READ_LEVELS_POSTGRES: &str = "\
-SELECT k.place, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us
+SELECT k.place, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us, l.deleted
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
 LEFT JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
 LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.sku";
 
 pub(super) const READ_LEVELS_SQLITE: &str = "\
-SELECT k.key, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us
+SELECT k.key, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us, l.deleted
 FROM json_each($1) AS k
 LEFT JOIN stock_level AS l ON l.sku = k.value ->> 0 AND l.location = k.value ->> 1
 LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.value ->> 0";
@@ -95,7 +95,8 @@ fn list_statement(
     filter: &LevelFilter<'_>,
     limit: usize,
 ) -> Statement {
-    let mut conditions: Vec<String> = Vec::new();
+    // What is left of products that were deleted is found by its name alone.
+    let mut conditions: Vec<String> = vec!["NOT deleted".to_owned()];
     let mut values: Vec<Value> = Vec::new();
     let mut bind = |value: Value| {
         values.push(value);
@@ -120,10 +121,7 @@ fn list_statement(
             "low_stock_threshold > 0 AND on_hand - reserved <= low_stock_threshold".to_owned(),
         );
     }
-    let conditions = match conditions.as_slice() {
-        [] => String::new(),
-        conditions => format!("WHERE {} ", conditions.join(" AND ")),
-    };
+    let conditions = format!("WHERE {} ", conditions.join(" AND "));
     let limit = bind((limit as i64 + 1).into());
     let sql = format!("{LIST_LEVELS}{conditions}ORDER BY sku, location LIMIT {limit}");
     Statement::from_sql_and_values(backend, sql, values)
@@ -208,6 +206,7 @@ pub(super) fn no_levels(keys: &[LevelKey]) -> Vec<LoadedLevel> {
 
 fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, StorageError> {
     let threshold: Option<i64> = row.try_get_by_index(4)?;
+    let deleted: Option<bool> = row.try_get_by_index(6)?;
     let level = match row.try_get_by_index::<Option<i64>>(3)? {
         None => StockLevel::none(key.clone(), threshold.unwrap_or(0)),
         Some(version) => StockLevel {
@@ -221,7 +220,7 @@ fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, Storag
     };
     Ok(LoadedLevel {
         level,
-        sku_known: threshold.is_some(),
+        sku_known: threshold.is_some() && deleted != Some(true),
     })
 }
 

@@ -32,12 +32,13 @@ on_each_store! {
 }
 
 /// Every reason, with the code that goes with it.
-const REASONS: [(&str, Code); 13] = [
+const REASONS: [(&str, Code); 14] = [
     ("INVALID_REQUEST", Code::InvalidArgument),
     ("REQUEST_ID_REUSED", Code::InvalidArgument),
     ("SKU_NOT_FOUND", Code::NotFound),
     ("ORDER_NOT_FOUND", Code::NotFound),
     ("INSUFFICIENT_STOCK", Code::FailedPrecondition),
+    ("STOCK_REMAINS", Code::FailedPrecondition),
     ("VERSION_NOT_REACHED", Code::FailedPrecondition),
     ("VERSION_MISMATCH", Code::Aborted),
     ("STOCK_CONTENTION", Code::ResourceExhausted),

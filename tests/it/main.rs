@@ -27,6 +27,7 @@ mod cli;
 mod client;
 mod crash;
 mod deadlines;
+mod deleting;
 mod deploy;
 mod errors;
 mod events;

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::known::Known;
-pub(super) use self::stock::plan_thresholds;
+pub(super) use self::stock::{plan_deletion, plan_thresholds};
 use super::{Command, Done, Prepared};
 use crate::domain::{
     LevelKey, Loaded, LoadedLevel, Movement, MovementKind, RequestId, RequestWrite, Sku,

@@ -165,3 +165,34 @@ pub(in crate::engine) fn plan_thresholds(
     writes.outbox = draft.map(Draft::finish);
     writes
 }
+
+/// Plans the last movements of `levels`, which are empty, before their product goes;
+/// `trace` is of whoever deletes it.
+pub(in crate::engine) fn plan_deletion(
+    levels: Vec<StockLevel>,
+    now: Timestamp,
+    trace: Trace,
+    events: Events,
+) -> Writes {
+    let mut writes = Writes {
+        time: now,
+        ..Writes::default()
+    };
+    let mut draft = events.draft();
+    for level in levels {
+        let mut known = Known::new(level, true);
+        // What is no product is not low.
+        known.level.low_stock_threshold = 0;
+        let movement = known.step(MovementKind::Deleted, 0, now);
+        writes.movements.push(Arc::new(movement));
+        if let Some(draft) = &mut draft {
+            known.trace = Some(trace);
+            draft.stock_changed(&known.change());
+        }
+        writes.levels.push(known.into_write());
+    }
+    writes.outbox = draft
+        .filter(|_| !writes.levels.is_empty())
+        .map(Draft::finish);
+    writes
+}

@@ -26,7 +26,7 @@ SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
 /// `place` is the key's in the question. The rows come, and are locked, in the order
 /// of the keys.
 const LOCK_LEVELS: &str = "\
-SELECT k.place, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us
+SELECT k.place, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us, l.deleted
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
 JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
 ORDER BY l.sku, l.location
@@ -39,7 +39,7 @@ UPDATE stock_level AS l
 SET on_hand = l.on_hand + n.delta, version = l.version + n.movements, updated_us = $1
 FROM (SELECT unnest($2::text[]) AS sku, unnest($3::text[]) AS location,
              unnest($4::bigint[]) AS delta, unnest($5::bigint[]) AS movements) AS n
-WHERE l.sku = n.sku AND l.location = n.location AND l.on_hand + n.delta >= l.reserved
+WHERE l.sku = n.sku AND l.location = n.location AND l.on_hand + n.delta >= l.reserved AND NOT l.deleted
 RETURNING l.sku, l.location, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us";
 
 /// Stores `writes`. Outside of a transaction the statement is one by itself.
@@ -150,9 +150,10 @@ pub(super) async fn lock_levels(
             .and_then(|place| levels.get_mut(place));
         let found = found.ok_or_else(|| StorageError::corrupt("a level was not asked for"))?;
         found.level = locked_level(&found.level.key, row)?;
-        found.sku_known = true;
+        found.sku_known = !row.try_get::<bool, _>(6)?;
     }
-    let missing: Vec<usize> = (0..keys.len()).filter(|i| !levels[*i].sku_known).collect();
+    let none = |place: &usize| levels[*place].level.version == Version::NONE;
+    let missing: Vec<usize> = (0..keys.len()).filter(none).collect();
     if !missing.is_empty() {
         know_products(connection, &mut levels, &missing).await?;
     }

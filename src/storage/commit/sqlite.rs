@@ -41,7 +41,7 @@ SELECT ?, * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 const INSERT_LEVELS: &str = "\
 INSERT INTO stock_level (updated_us, sku, location, on_hand, reserved, version, low_stock_threshold)
 SELECT ?, column1, column2, column3, column4, column5, column6
-FROM (VALUES {rows}) WHERE column1 IS NOT NULL
+FROM (VALUES {rows}) WHERE column1 IN (SELECT sku FROM product)
 ON CONFLICT DO NOTHING";
 
 const UPDATE_LEVELS: &str = "\

@@ -14,6 +14,7 @@ pub(in crate::storage) struct Model {
     pub version: i64,
     pub low_stock_threshold: i64,
     pub updated_us: i64,
+    pub deleted: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

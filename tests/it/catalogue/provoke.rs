@@ -6,9 +6,9 @@ use stockroom::client::proto::list_movements_request::Scope;
 use stockroom::client::proto::order_service_client::OrderServiceClient;
 use stockroom::client::proto::{
     AdjustStockRequest, BatchGetStockKey, BatchGetStockRequest, CountStockRequest,
-    CreateOrderRequest, GetOrderRequest, GetProductRequest, GetStockRequest, ListMovementsRequest,
-    ListOrdersRequest, ListProductsRequest, ListStockRequest, PutProductsRequest, StockKey,
-    TransferLine, TransferStockRequest, WatchStockRequest,
+    CreateOrderRequest, DeleteProductRequest, GetOrderRequest, GetProductRequest, GetStockRequest,
+    ListMovementsRequest, ListOrdersRequest, ListProductsRequest, ListStockRequest,
+    PutProductsRequest, StockKey, TransferLine, TransferStockRequest, WatchStockRequest,
 };
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -85,6 +85,13 @@ async fn of_stock(calls: &Calls, rpc: &str, reason: &str, sku: &str) -> Option<S
                 ..Default::default()
             };
             refused(inventory.put_products(request).await)
+        }
+        "DeleteProduct" => {
+            let request = DeleteProductRequest {
+                sku: sku.to_owned(),
+                ..DeleteProductRequest::default()
+            };
+            refused(inventory.delete_product(request).await)
         }
         "GetProduct" => {
             let sku = sku.to_owned();

@@ -1,7 +1,9 @@
 //! Adjustments and products, while orders for the same levels run.
 
 use futures_util::future::join_all;
-use stockroom::client::proto::{AdjustStockRequest, ListStockRequest, PutProductsRequest};
+use stockroom::client::proto::{
+    AdjustStockRequest, DeleteProductRequest, ListStockRequest, PutProductsRequest,
+};
 
 use super::shop::{Cell, Shop};
 use crate::api::{batch_of, counted, level, order, product, put, received, stock, transfer};
@@ -195,4 +197,53 @@ pub(super) async fn batches_of_adjustments_are_made_whole_or_not_at_all(cell: Ce
     );
     assert_eq!((a.on_hand, a.version), (960, 9));
     assert_eq!((b.on_hand, b.version), (0, 5));
+}
+
+/// It comes and goes while goods come in and orders take them. The books say that no unit
+/// lies on a level without a product, and that no version was used twice.
+pub(super) async fn a_product_deleted_under_load_leaves_no_stock_behind(cell: Cell) {
+    let shop = Shop::open(cell).await;
+    put(shop.client(0), "a", 0).await;
+    let deletion = || DeleteProductRequest {
+        sku: "a".to_owned(),
+        ..DeleteProductRequest::default()
+    };
+    let receiving = join_all((0..24).map(|i| {
+        let client = shop.retrying(i);
+        let mut request = received(&format!("in-{i}"), "a", 1);
+        request.location = ["main", "york", "attic"][i % 3].to_owned();
+        async move { client.adjust_stock(&request).await.map(drop) }
+    }));
+    let selling = join_all((0..24).map(|i| {
+        let client = shop.retrying(i);
+        let mut request = order(&format!("o-{i}"), &[("a", 1)]);
+        request.lines[0].location = ["main", "york", "attic"][i % 3].to_owned();
+        async move { client.create_order(&request).await.map(drop) }
+    }));
+    let coming_and_going = async {
+        let mut refused = Vec::new();
+        for i in 0..24 {
+            let deleted = shop.client(i).delete_product(deletion()).await;
+            refused.extend(deleted.err());
+            let products = vec![product("a", i as i64 % 2)];
+            let request = PutProductsRequest {
+                products,
+                ..PutProductsRequest::default()
+            };
+            shop.retrying(i).put_products(&request).await.unwrap();
+        }
+        refused
+    };
+    let (received, sold, refused) = tokio::join!(receiving, selling, coming_and_going);
+    let refused = refused.into_iter();
+    let others = received.into_iter().chain(sold).filter_map(Result::err);
+    for error in refused.chain(others) {
+        let expected = [
+            "SKU_NOT_FOUND",
+            "INSUFFICIENT_STOCK",
+            "STOCK_REMAINS",
+            "STOCK_CONTENTION",
+        ];
+        assert!(expected.contains(&&*error.reason), "{error:?}");
+    }
 }

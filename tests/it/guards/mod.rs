@@ -44,6 +44,7 @@ macro_rules! contract {
                 first_stock_of_one_level_is_summed,
                 transfers_in_opposite_directions_lose_no_unit,
                 batches_of_adjustments_are_made_whole_or_not_at_all,
+                a_product_deleted_under_load_leaves_no_stock_behind,
                 a_threshold_changed_under_load_is_the_one_of_every_level;
         }
     };

@@ -1,0 +1,187 @@
+//! DeleteProduct: the SKU is unknown afterwards, and its versions are never used again.
+
+use futures_util::StreamExt as _;
+use stockroom::client::WatchTargets;
+use stockroom::client::proto::list_movements_request::Scope;
+use stockroom::client::proto::{
+    DeleteProductRequest, GetProductRequest, GetStockRequest, ListMovementsRequest,
+    ListProductsRequest, ListStockRequest, MovementKind, StockKey,
+};
+use tonic::Code;
+
+use crate::api::{counted, level, order, product, put, received, refusal, stock};
+use crate::fixture::{Stockroom, StoreKind};
+
+on_each_store! {
+    a_deleted_product_is_unknown_and_its_history_stays,
+    a_product_with_stock_is_not_deleted_and_every_level_is_named,
+    a_product_that_is_put_again_goes_on_from_its_versions,
+    watchers_see_a_product_go_and_come_back,
+    a_deletion_can_be_tried_without_effect,
+}
+
+fn deletion(sku: &str) -> DeleteProductRequest {
+    DeleteProductRequest {
+        sku: sku.to_owned(),
+        ..DeleteProductRequest::default()
+    }
+}
+
+fn at(sku: &str) -> GetStockRequest {
+    GetStockRequest {
+        sku: sku.to_owned(),
+        ..GetStockRequest::default()
+    }
+}
+
+/// The kinds of the movements of a level.
+async fn kinds(server: &Stockroom, sku: &str) -> Vec<MovementKind> {
+    let request = ListMovementsRequest {
+        scope: Some(Scope::Level(StockKey {
+            sku: sku.to_owned(),
+            location: String::new(),
+        })),
+        ..ListMovementsRequest::default()
+    };
+    let page = server.client.list_movements(request).await.unwrap();
+    page.movements.iter().map(|m| m.kind()).collect()
+}
+
+async fn a_deleted_product_is_unknown_and_its_history_stays(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 10).await;
+    put(&server.client, "bare", 0).await;
+    let all = order("all", &[("a", 10)]);
+    server.client.create_order(all.clone()).await.unwrap();
+    for sku in ["a", "bare"] {
+        server.client.delete_product(deletion(sku)).await.unwrap();
+        let unknown = |refused: crate::api::Refusal| {
+            refused.is(Code::NotFound, "SKU_NOT_FOUND");
+        };
+        let mut inventory = server.inventory();
+        let get = GetProductRequest {
+            sku: sku.to_owned(),
+        };
+        unknown(refusal(inventory.get_product(get).await));
+        unknown(refusal(inventory.get_stock(at(sku)).await));
+        unknown(refusal(inventory.delete_product(deletion(sku)).await));
+        let more = received(&format!("more-{sku}"), sku, 1);
+        unknown(refusal(inventory.adjust_stock(more).await));
+        let mut elsewhere = received(&format!("york-{sku}"), sku, 1);
+        elsewhere.location = "york".to_owned();
+        unknown(refusal(inventory.adjust_stock(elsewhere).await));
+        let one = order(&format!("one-{sku}"), &[(sku, 1)]);
+        unknown(refusal(server.orders().create_order(one).await));
+    }
+    let levels = server.client.list_stock(ListStockRequest::default()).await;
+    assert!(levels.unwrap().levels.is_empty());
+    let products = server.client.list_products(ListProductsRequest::default());
+    assert!(products.await.unwrap().products.is_empty());
+    let [received, ordered, deleted] = kinds(&server, "a").await[..] else {
+        panic!("three movements")
+    };
+    assert_eq!(received, MovementKind::Received);
+    assert_eq!(ordered, MovementKind::Ordered);
+    assert_eq!(deleted, MovementKind::Deleted);
+    // What was answered is still answered.
+    assert!(server.client.create_order(all).await.unwrap().replayed);
+}
+
+async fn a_product_with_stock_is_not_deleted_and_every_level_is_named(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 10).await;
+    let mut york = received("york", "a", 3);
+    york.location = "york".to_owned();
+    server.client.adjust_stock(york).await.unwrap();
+    let mut attic = counted("attic", "a", 0);
+    attic.location = "attic".to_owned();
+    server.client.adjust_stock(attic).await.unwrap();
+    let refused = refusal(server.inventory().delete_product(deletion("a")).await);
+    refused.is(Code::FailedPrecondition, "STOCK_REMAINS");
+    let failure = refused.details.precondition_failure().unwrap();
+    let said = failure.violations.iter();
+    let said: Vec<_> = said.map(|v| (&*v.subject, &*v.description)).collect();
+    let each = [
+        ("a@main", "on_hand 10, reserved 0"),
+        ("a@york", "on_hand 3, reserved 0"),
+    ];
+    assert_eq!(said, each);
+    assert_eq!(level(&server.client, "a").await.version, 1);
+}
+
+async fn a_product_that_is_put_again_goes_on_from_its_versions(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 10).await;
+    put(&server.client, "a", 5).await;
+    server
+        .client
+        .adjust_stock(counted("none", "a", 0))
+        .await
+        .unwrap();
+    server.client.delete_product(deletion("a")).await.unwrap();
+    let request = stockroom::client::proto::PutProductsRequest {
+        products: vec![product("a", 5)],
+        ..Default::default()
+    };
+    let put = server.client.put_products(request).await.unwrap();
+    assert_eq!((put.created, put.updated), (1, 0));
+    let back = level(&server.client, "a").await;
+    assert_eq!((back.version, back.on_hand, back.low_stock), (5, 0, true));
+    let first = received("first", "a", 7);
+    let first = server.client.adjust_stock(first).await.unwrap();
+    assert_eq!(first.level.unwrap().version, 6);
+    let kinds = kinds(&server, "a").await;
+    assert_eq!(
+        kinds[3..5],
+        [MovementKind::Deleted, MovementKind::Threshold]
+    );
+}
+
+async fn watchers_see_a_product_go_and_come_back(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 10).await;
+    let mut watch = server.client.watch(WatchTargets::all());
+    let mut levels = watch.levels();
+    let mut next = async || {
+        let level = levels.next().await.unwrap().unwrap();
+        (level.version, level.on_hand)
+    };
+    assert_eq!(next().await, (1, 10));
+    server
+        .client
+        .adjust_stock(counted("none", "a", 0))
+        .await
+        .unwrap();
+    assert_eq!(next().await, (2, 0));
+    server.client.delete_product(deletion("a")).await.unwrap();
+    assert_eq!(next().await, (3, 0));
+    put(&server.client, "a", 0).await;
+    assert_eq!(next().await, (4, 0));
+    server
+        .client
+        .adjust_stock(received("back", "a", 2))
+        .await
+        .unwrap();
+    assert_eq!(next().await, (5, 2));
+}
+
+async fn a_deletion_can_be_tried_without_effect(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 10).await;
+    let tried = |sku| DeleteProductRequest {
+        validate_only: true,
+        ..deletion(sku)
+    };
+    let mut inventory = server.inventory();
+    let refused = refusal(inventory.delete_product(tried("a")).await);
+    refused.is(Code::FailedPrecondition, "STOCK_REMAINS");
+    let refused = refusal(inventory.delete_product(tried("unknown")).await);
+    refused.is(Code::NotFound, "SKU_NOT_FOUND");
+    server
+        .client
+        .adjust_stock(counted("none", "a", 0))
+        .await
+        .unwrap();
+    server.client.delete_product(tried("a")).await.unwrap();
+    assert_eq!(level(&server.client, "a").await.version, 2);
+}
