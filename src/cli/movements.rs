@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use prost_types::Timestamp;
+
 use super::address::Address;
 use super::level::{parse_level, print, time};
 use crate::client::proto::list_movements_request::Scope;
@@ -13,8 +15,9 @@ const PAGE_MOVEMENTS: i32 = 1_000;
 
 /// Show what changed stock, from the ledger
 ///
-/// Prints a line for each change of a level, oldest first and none left out, or for each
-/// level that an order changed. To go on later, give the last version as --after.
+/// Prints a line for each change of a level, oldest first and none left out, for each
+/// level that an order changed, or for each change of all levels, by time. To go on later,
+/// give the last version of a level as --after.
 ///
 /// Examples:
 ///
@@ -24,13 +27,16 @@ const PAGE_MOVEMENTS: i32 = 1_000;
 ///   # What has happened at York since version 120
 ///   stockroom movements 22423@york --after 120
 ///
+///   # What changed anywhere in an hour
+///   stockroom movements --since 2026-11-25T08:00:00Z --until 2026-11-25T09:00:00Z
+///
 ///   # What an order changed
 ///   stockroom movements --order 01937b5c-0a4e-7c31-9f5b-3f6f0c1d2e4f
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct MovementsArgs {
     /// The level; the location is main unless given
-    #[arg(value_name = "SKU[@LOCATION]", value_parser = parse_level, required_unless_present = "order")]
+    #[arg(value_name = "SKU[@LOCATION]", value_parser = parse_level, required_unless_present_any = ["order", "since", "until"])]
     level: Option<StockKey>,
     /// Only changes above this version
     #[arg(
@@ -42,8 +48,14 @@ pub(super) struct MovementsArgs {
         conflicts_with = "order"
     )]
     after: i64,
+    /// Only changes made at this time or later, such as 2026-11-25T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only changes made before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
     /// Show the changes of this order instead
-    #[arg(long, value_name = "ID", conflicts_with = "level")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["level", "since", "until"])]
     order: Option<String>,
     #[command(flatten)]
     address: Address,
@@ -59,6 +71,8 @@ pub(super) async fn run(args: MovementsArgs, config: Config) -> anyhow::Result<E
         page_size: PAGE_MOVEMENTS,
         scope,
         after_version: args.after,
+        start_time: args.since,
+        end_time: args.until,
         ..ListMovementsRequest::default()
     };
     let mut lines = vec![header()];

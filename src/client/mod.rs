@@ -201,7 +201,7 @@ calls! {
     inventory.batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse;
     /// Reads one page of the levels that exist.
     inventory.list_stock(ListStockRequest) -> ListStockResponse;
-    /// Reads one page of the movements of a level or of an order.
+    /// Reads one page of the movements of a level, of an order, or of all levels by time.
     inventory.list_movements(ListMovementsRequest) -> ListMovementsResponse;
 }
 

@@ -1,37 +1,73 @@
-//! Reading the ledger: ListMovements, and the movements of an order for GetOrder.
+//! Reading the ledger: ListMovements, by level, order or time, and the movements of an
+//! order for GetOrder.
 
 use super::convert::{self, Fields};
-use super::page::{Tokens, level_key, page_size};
-use crate::domain::{LevelKey, LoadedLevel, NewOrder, Order, OrderId, Version};
+use super::page::{Tokens, level_key, movement, page_size, times};
+use crate::domain::{LevelKey, LoadedLevel, NewOrder, Order, OrderId, Timestamp, Version};
 use crate::error::Error;
 use crate::proto::{self, list_movements_request::Scope};
-use crate::storage::{MovementPage, Store};
+use crate::storage::{MovementPage, Store, TimePlace};
 
 pub(super) async fn list(
     store: &Store,
     request: &proto::ListMovementsRequest,
 ) -> Result<proto::ListMovementsResponse, Error> {
-    let asked = Asked::parse(request)?;
-    let (page, next) = match &asked.scope {
-        Whose::Level(key, after) => {
-            let page = of_level(store, key, *after, asked.size).await?;
-            let next = page.movements.last();
-            let next = next.map(|last| asked.tokens.after(last.version));
-            (page, next)
+    let Asked {
+        size,
+        tokens,
+        scope,
+    } = Asked::parse(request)?;
+    let (movements, next) = match &scope {
+        Whose::Level(key, after, None) => {
+            let page = of_level(store, key, *after, size).await?;
+            let next = page.movements.last().filter(|_| page.more);
+            let next = next.map(|last| tokens.after(last.version));
+            (page.movements, next)
+        }
+        Whose::Level(key, after, Some(times)) => {
+            let page = store.list_level_movements_by_time(key, *times, *after, size);
+            let page = page.await?;
+            if page.movements.is_empty() {
+                must_be_known(store, key).await?;
+            }
+            (page.movements, page.next.map(|last| tokens.after(last)))
         }
         Whose::Order(id, after) => {
             let order = store.find_order(*id).await?;
             let order = order.ok_or_else(|| Error::OrderNotFound(id.to_string()))?;
-            let page = store.list_order_movements(&order, after.as_ref(), asked.size);
+            let page = store.list_order_movements(&order, after.as_ref(), size);
             let page = page.await?;
-            let next = page.movements.last();
-            let next = next.map(|last| asked.tokens.after(&last.key));
-            (page, next)
+            let next = page.movements.last().filter(|_| page.more);
+            let next = next.map(|last| tokens.after(&last.key));
+            (page.movements, next)
+        }
+        Whose::All((from, until), after) => {
+            let page = store.list_movements_by_time(*from, *until, after.as_ref(), size);
+            let page = page.await?;
+            let next = page.next.as_ref().map(|place| tokens.after(shown(place)));
+            (page.movements, next)
         }
     };
     Ok(proto::ListMovementsResponse {
-        movements: page.movements.iter().map(Into::into).collect(),
-        next_page_token: next.filter(|_| page.more).unwrap_or_default(),
+        movements: movements.iter().map(Into::into).collect(),
+        next_page_token: next.unwrap_or_default(),
+    })
+}
+
+/// A place in the list by time, as [`time_place`] reads it.
+fn shown(place: &TimePlace) -> String {
+    let time = place.time.us();
+    let movement = |(key, version): &(LevelKey, Version)| format!("{key}:{version}");
+    format!("{time} {} {}", movement(&place.filed), movement(&place.at))
+}
+
+fn time_place(place: &str) -> Option<TimePlace> {
+    let (time, rest) = place.split_once(' ')?;
+    let (filed, at) = rest.split_once(' ')?;
+    Some(TimePlace {
+        time: Timestamp::from_us(time.parse().ok()?),
+        filed: movement(filed)?,
+        at: movement(at)?,
     })
 }
 
@@ -49,14 +85,20 @@ async fn of_level(
 ) -> Result<MovementPage, Error> {
     let page = store.list_movements(key, after, size).await?;
     if page.movements.is_empty() {
-        let level = store.read_levels(std::slice::from_ref(key)).await?;
-        // A product that was deleted has left its history behind.
-        let is_there = |it: &LoadedLevel| it.sku_known || it.level.version > Version::NONE;
-        if !level.iter().all(is_there) {
-            return Err(Error::SkuNotFound(vec![key.sku.clone()]));
-        }
+        must_be_known(store, key).await?;
     }
     Ok(page)
+}
+
+async fn must_be_known(store: &Store, key: &LevelKey) -> Result<(), Error> {
+    let level = store.read_levels(std::slice::from_ref(key)).await?;
+    // A product that was deleted has left its history behind.
+    let is_there = |it: &LoadedLevel| it.sku_known || it.level.version > Version::NONE;
+    if level.iter().all(is_there) {
+        Ok(())
+    } else {
+        Err(Error::SkuNotFound(vec![key.sku.clone()]))
+    }
 }
 
 /// What one page of ListMovements shows.
@@ -66,12 +108,17 @@ struct Asked {
     scope: Whose,
 }
 
+/// At or after the first, and before the second.
+type Times = (Timestamp, Timestamp);
+
 /// Whose movements, and where the page begins.
 enum Whose {
-    /// Of a level, above a version.
-    Level(LevelKey, Version),
+    /// Of a level, above a version; of all times or of some.
+    Level(LevelKey, Version, Option<Times>),
     /// Of an order, after a level.
     Order(OrderId, Option<LevelKey>),
+    /// Of all levels, by time.
+    All(Times, Option<TimePlace>),
 }
 
 impl Asked {
@@ -85,26 +132,42 @@ impl Asked {
         let tokens = Tokens::of("ListMovements", &filters);
         let size = page_size(&mut fields, request.page_size);
         let token = request.page_token.as_str();
+        let (from, until) = times(&mut fields, request.start_time, request.end_time);
+        let of_times = from.is_some() || until.is_some();
+        // Nothing was made before, and nothing has been made then.
+        let times = (
+            from.unwrap_or(Timestamp::from_us(i64::MIN)),
+            until.unwrap_or(Timestamp::from_us(i64::MAX)),
+        );
         let after = fields.version("after_version", request.after_version);
+        let alone = |fields: &mut Fields| {
+            if request.after_version != 0 {
+                fields.refuse("after_version", "goes with level alone");
+            }
+        };
         let scope = match &request.scope {
             Some(Scope::Level(level)) => {
                 let key = fields.key("level.", &level.sku, &level.location);
                 let version = |place: &str| place.parse().ok().filter(|number| *number > 0);
                 let token = tokens.place(&mut fields, token, version).map(Version::new);
                 key.zip(token.or(after))
-                    .map(|(key, after)| Whose::Level(key, after))
+                    .map(|(key, after)| Whose::Level(key, after, of_times.then_some(times)))
             }
             Some(Scope::OrderId(text)) => {
-                if request.after_version != 0 {
-                    fields.refuse("after_version", "goes with level alone");
+                alone(&mut fields);
+                for (field, given) in [("start_time", from), ("end_time", until)] {
+                    if given.is_some() {
+                        fields.refuse(field, "does not go with order_id");
+                    }
                 }
                 let id = fields.take("order_id", convert::parse_order_id(text));
                 let after = tokens.place(&mut fields, token, level_key);
                 id.map(|id| Whose::Order(id, after))
             }
             None => {
-                fields.refuse("scope", "must be level or order_id");
-                None
+                alone(&mut fields);
+                let after = tokens.place(&mut fields, token, time_place);
+                Some(Whose::All(times, after))
             }
         };
         fields.finish(scope.map(|scope| Self {

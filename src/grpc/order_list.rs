@@ -1,18 +1,13 @@
 //! ListOrders.
 
-use prost_types::Timestamp as PbTimestamp;
 use uuid::Uuid;
 
 use super::convert::{self, Fields};
-use super::page::{Tokens, page_size};
-use crate::domain::{OrderId, OrderState, Timestamp, Version};
+use super::page::{Tokens, page_size, times};
+use crate::domain::{OrderId, OrderState, Version};
 use crate::error::Error;
 use crate::proto;
 use crate::storage::{OrderFilter, OrderPlace, Store};
-
-/// Times are from 0001 to 9999 in protobuf
-/// (<https://protobuf.dev/reference/protobuf/google.protobuf/#timestamp>).
-const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 pub(super) async fn list(
     store: &Store,
@@ -51,11 +46,7 @@ impl Asked {
         convert::labels(&mut fields, &request.labels);
         let level = request.level.as_ref();
         let level = level.and_then(|key| fields.key("level.", &key.sku, &key.location));
-        let from = time(&mut fields, "start_time", request.start_time);
-        let until = time(&mut fields, "end_time", request.end_time);
-        if from.zip(until).is_some_and(|(from, until)| from >= until) {
-            fields.refuse("end_time", "must be after start_time");
-        }
+        let (from, until) = times(&mut fields, request.start_time, request.end_time);
         let by_version = request.level.is_some();
         let after = tokens.place(&mut fields, &token, |place| {
             if by_version {
@@ -92,14 +83,4 @@ fn state(fields: &mut Fields, number: i32) -> Option<OrderState> {
             None
         }
     }
-}
-
-fn time(fields: &mut Fields, field: &str, time: Option<PbTimestamp>) -> Option<Timestamp> {
-    let time = time?;
-    if !SECONDS.contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
-        fields.refuse(field, "must be a time of the years 1 to 9999");
-        return None;
-    }
-    let us = time.seconds * 1_000_000 + i64::from(time.nanos / 1_000);
-    Some(Timestamp::from_us(us))
 }

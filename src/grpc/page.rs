@@ -9,10 +9,11 @@ use std::fmt::Display;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message;
+use prost_types::Timestamp as PbTimestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::convert::Fields;
-use crate::domain::{Invalid, LevelKey, Location, Sku};
+use crate::domain::{Invalid, LevelKey, Location, Sku, Timestamp, Version};
 
 /// Rows of a page for callers who do not say.
 const PAGE_SIZE_DEFAULT: usize = 100;
@@ -25,6 +26,10 @@ pub(super) const PAGE_SIZE_MAX: i32 = 1_000;
 /// what the same list shows anyway.
 const DIGEST_BYTES: usize = 8;
 
+/// Times are from 0001 to 9999 in protobuf
+/// (<https://protobuf.dev/reference/protobuf/google.protobuf/#timestamp>).
+const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+
 /// Checks the size that was asked for.
 pub(super) fn page_size(fields: &mut Fields, asked: i32) -> usize {
     match usize::try_from(asked) {
@@ -36,6 +41,30 @@ pub(super) fn page_size(fields: &mut Fields, asked: i32) -> usize {
             PAGE_SIZE_DEFAULT
         }
     }
+}
+
+/// Checks the range of time that was asked for.
+pub(super) fn times(
+    fields: &mut Fields,
+    start: Option<PbTimestamp>,
+    end: Option<PbTimestamp>,
+) -> (Option<Timestamp>, Option<Timestamp>) {
+    let from = time(fields, "start_time", start);
+    let until = time(fields, "end_time", end);
+    if from.zip(until).is_some_and(|(from, until)| from >= until) {
+        fields.refuse("end_time", "must be after start_time");
+    }
+    (from, until)
+}
+
+fn time(fields: &mut Fields, field: &str, time: Option<PbTimestamp>) -> Option<Timestamp> {
+    let time = time?;
+    if !SECONDS.contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
+        fields.refuse(field, "must be a time of the years 1 to 9999");
+        return None;
+    }
+    let us = time.seconds * 1_000_000 + i64::from(time.nanos / 1_000);
+    Some(Timestamp::from_us(us))
 }
 
 /// The tokens of one list.
@@ -86,6 +115,12 @@ pub(super) fn level_key(place: &str) -> Option<LevelKey> {
         sku: Sku::new(sku).ok()?,
         location: Location::new(location).ok()?,
     })
+}
+
+/// A movement: its level and its version.
+pub(super) fn movement(place: &str) -> Option<(LevelKey, Version)> {
+    let (key, version) = place.rsplit_once(':')?;
+    Some((level_key(key)?, Version::new(version.parse().ok()?)))
 }
 
 #[cfg(test)]

@@ -39,7 +39,8 @@ impl Books {
 }
 
 /// A rule's words and its SQL, which both stores understand except where
-/// `{lines}` stands for the lines of all orders as rows, and `{labels}` for their labels. Two sides that must
+/// `{lines}` stands for the lines of all orders as rows, `{labels}` for their labels, and
+/// `{filed}` for movements as they are found by time. Two sides that must
 /// agree are added up with opposite signs: one sort, where a full join could
 /// compare each row with each.
 const RULES: &[(&str, &str)] = &[
@@ -145,6 +146,18 @@ const RULES: &[(&str, &str)] = &[
          WHERE l.deleted <> (p.sku IS NULL) OR (l.deleted AND (l.on_hand <> 0 OR l.reserved <> 0))",
     ),
     (
+        "movements are found by their time",
+        "SELECT count(*) FROM (
+             SELECT version FROM (
+                 SELECT time_us, sku, location, version, 1 AS n FROM movement
+                 UNION ALL
+                 SELECT time_us, sku, location, version, -1 FROM ({filed}) AS filed
+             ) AS both_sides
+             GROUP BY time_us, sku, location, version
+             HAVING sum(n) <> 0
+         ) AS broken",
+    ),
+    (
         "no unit is reserved without a hold",
         "SELECT count(*) FROM stock_level WHERE reserved <> 0",
     ),
@@ -165,6 +178,17 @@ FROM orders AS o, jsonb_each_text(o.labels) AS l";
 
 const LABELS_SQLITE: &str =
     "SELECT o.order_id, l.key, l.value FROM orders AS o, json_each(o.labels) AS l";
+
+/// Each movement with the time that it is filed under.
+const FILED_POSTGRES: &str = "\
+SELECT t.time_us, r.sku, r.location, v AS version FROM movement_time AS t
+CROSS JOIN LATERAL unnest(t.skus, t.locations, t.after_versions, t.last_versions)
+    AS r (sku, location, after, last)
+CROSS JOIN LATERAL generate_series(r.after + 1, r.last) AS v";
+
+/// An index, which cannot be wrong.
+const FILED_SQLITE: &str =
+    "SELECT time_us, sku, location, version FROM movement INDEXED BY movement_time_us";
 
 /// The rules about levels alone.
 const LEVEL_FAULTS: &str = "\
@@ -187,15 +211,14 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn check_books(&self) -> Result<Books, StorageError> {
-        let (lines, labels) = match self.backend() {
-            DbBackend::Postgres => (LINES_POSTGRES, LABELS_POSTGRES),
-            _ => (LINES_SQLITE, LABELS_SQLITE),
+        let (lines, labels, filed) = match self.backend() {
+            DbBackend::Postgres => (LINES_POSTGRES, LABELS_POSTGRES, FILED_POSTGRES),
+            _ => (LINES_SQLITE, LABELS_SQLITE, FILED_SQLITE),
         };
         let mut rules = Vec::new();
         for &(rule, sql) in RULES {
-            let broken_by = self
-                .count(&sql.replace("{lines}", lines).replace("{labels}", labels))
-                .await?;
+            let sql = sql.replace("{lines}", lines).replace("{labels}", labels);
+            let broken_by = self.count(&sql.replace("{filed}", filed)).await?;
             rules.push(Imbalance { rule, broken_by });
         }
         Ok(Books {

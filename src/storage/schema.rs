@@ -38,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(step!("0003_outbox")),
             Box::new(step!("0004_order_lists")),
             Box::new(step!("0006_several_movements")),
+            Box::new(step!("0007_movements_by_time")),
             Box::new(step!("0008_deleted_products")),
         ]
     }

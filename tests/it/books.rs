@@ -9,7 +9,7 @@ on_postgres! {
 
 /// What is done behind the program's back, how it is undone, and a word of the
 /// rule that must see it.
-const TAMPERINGS: [(&str, &str, &str); 7] = [
+const TAMPERINGS: [(&str, &str, &str); 8] = [
     (
         "UPDATE stock_level SET on_hand = on_hand + 1",
         "UPDATE stock_level SET on_hand = on_hand - 1",
@@ -44,6 +44,11 @@ const TAMPERINGS: [(&str, &str, &str); 7] = [
         "INSERT INTO order_label SELECT 'k', 'v', order_id FROM orders",
         "DELETE FROM order_label",
         "found by the labels",
+    ),
+    (
+        "UPDATE movement_time SET last_versions[1] = 3 WHERE version = 2",
+        "UPDATE movement_time SET last_versions[1] = 2 WHERE version = 2",
+        "found by their time",
     ),
 ];
 

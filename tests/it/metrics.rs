@@ -263,6 +263,10 @@ mod on_a_server {
         INSERT INTO movement (sku, location, version, kind, on_hand_delta, reserved_delta, \
                               on_hand, reserved, time_us) \
         SELECT sku, location, version, 5, -1, 0, on_hand, reserved, updated_us \
+        FROM stock_level WHERE sku = 'a'; \
+        INSERT INTO movement_time \
+        SELECT updated_us, sku, location, version, ARRAY[sku], ARRAY[location], \
+               ARRAY[version - 1], ARRAY[version] \
         FROM stock_level WHERE sku = 'a'";
 
     async fn metrics_count_levels_that_only_the_re_read_found_newer(store: StoreKind) {

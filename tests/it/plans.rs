@@ -8,6 +8,7 @@ use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 
 on_postgres! {
     a_page_of_a_long_history_costs_no_more_than_one_of_a_short_one,
+    a_page_of_movements_by_time_costs_what_it_shows,
     a_page_of_orders_costs_what_it_shows_or_what_it_may_look_at,
 }
 
@@ -26,7 +27,7 @@ const EXPLAIN: &str = "DO $$ DECLARE setting text; BEGIN
 END $$";
 
 /// A store as `ORDERS` orders leave it: the books balance. Ids rise by a millisecond.
-const FILL: [&str; 6] = [
+const FILL: [&str; 7] = [
     "INSERT INTO product VALUES ('hot', '', 0), ('cold', '', 0)",
     "INSERT INTO stock_level SELECT sku, 'main', 10, 0, versions, 0, 0
      FROM (VALUES ('hot', {orders} + 1), ('cold', 10)) AS level (sku, versions)",
@@ -34,8 +35,15 @@ const FILL: [&str; 6] = [
      SELECT 'cold', 'main', v, 1, 1, 0, v, 0, 0 FROM generate_series(1, 10) AS v
      UNION ALL SELECT 'hot', 'main', 1, 1, {orders} + 10, 0, {orders} + 10, 0, 0",
     "INSERT INTO movement
-     SELECT 'hot', 'main', i + 1, 6, -1, 0, {orders} + 10 - i, 0, i * 1000, {id}
+     SELECT 'hot', 'main', i + 1, 6, -1, 0, {orders} + 10 - i, 0, i / 500 * 500000 + 1000, {id}
      FROM generate_series(1, {orders}) AS i",
+    // As commits of 500 orders would file them: those of one time together.
+    "INSERT INTO movement_time
+     SELECT time_us, (array_agg(sku))[count(*)], 'main', (array_agg(last))[count(*)], array_agg(sku),
+            array_agg('main'::text), array_agg(after), array_agg(last)
+     FROM (SELECT time_us, sku, min(version) - 1 AS after, max(version) AS last
+           FROM movement GROUP BY time_us, sku ORDER BY time_us, sku) AS moved
+     GROUP BY time_us",
     "WITH made AS (
          INSERT INTO orders
          SELECT {id}, 'request-' || i, 1,
@@ -160,6 +168,51 @@ async fn a_page_of_a_long_history_costs_no_more_than_one_of_a_short_one(store: S
             assert_eq!(page.unwrap().movements.len(), 8);
             let plan = Explained::last_of(&server, "FROM \"movement\"").await;
             plan.uses("movement_pkey", 9);
+        }
+    }
+}
+
+async fn a_page_of_movements_by_time_costs_what_it_shows(store: StoreKind) {
+    let server = filled(store).await;
+    let half = time(ORDERS / 2);
+    let page = |start_time, scope| ListMovementsRequest {
+        page_size: 8,
+        start_time,
+        scope,
+        ..ListMovementsRequest::default()
+    };
+    let hot = || {
+        Some(Scope::Level(StockKey {
+            sku: "hot".to_owned(),
+            ..StockKey::default()
+        }))
+    };
+    for statistics in ["SELECT 1", "VACUUM ANALYZE"] {
+        server.home.sql(statistics);
+        for start_time in [None, half, time(ORDERS - 600)] {
+            let of_all = server.client.list_movements(page(start_time, None)).await;
+            let of_all = of_all.unwrap();
+            assert_eq!(of_all.movements.len(), 8);
+            // From within a commit.
+            let next = ListMovementsRequest {
+                page_token: of_all.next_page_token,
+                ..page(start_time, None)
+            };
+            let next = server.client.list_movements(next).await.unwrap();
+            assert_eq!(next.movements.len(), 8);
+            let plan = Explained::last_of(&server, "FROM movement_time").await;
+            plan.uses("movement_time_pkey", 18);
+            plan.uses("movement_pkey", 18);
+            if start_time.is_none() {
+                continue;
+            }
+            let of_level = server.client.list_movements(page(start_time, hot())).await;
+            assert_eq!(of_level.unwrap().movements.len(), 8);
+            let plan = Explained::last_of(&server, "AND time_us >= $5").await;
+            plan.uses("movement_pkey", 2_000);
+            // A step for each halving.
+            let plan = Explained::last_of(&server, "RECURSIVE halved").await;
+            plan.uses("movement_pkey", 20);
         }
     }
 }

@@ -1,0 +1,335 @@
+//! Long histories: what a page of each list takes, and how fast orders are, with ten
+//! million orders in the tables and with none.
+//!
+//! Fills a private PostgreSQL (15 GB of disk for ten million orders, and some ten minutes),
+//! starts the release binary on it, and asks for pages as a caller does. Then orders
+//! are sent to a server on it and to one on an empty store, in turn.
+//!
+//! ```text
+//! main   arguments, medians, tables, target/bench/history.json
+//! fill   the history, by SQL
+//! pages  the lists
+//! ```
+
+#[expect(dead_code, reason = "this bench asks the load alone")]
+#[path = "../support/cpu.rs"]
+mod cpu;
+#[path = "../support/effort.rs"]
+mod effort;
+#[path = "../support/files.rs"]
+mod files;
+mod fill;
+#[expect(dead_code, reason = "this bench has closed loops alone")]
+#[path = "../support/load.rs"]
+mod load;
+#[path = "../support/machine.rs"]
+mod machine;
+#[expect(dead_code, reason = "this bench needs only medians of its own")]
+#[path = "../support/numbers.rs"]
+mod numbers;
+mod pages;
+#[path = "../support/paper.rs"]
+mod paper;
+#[expect(dead_code, reason = "this bench starts servers of the program alone")]
+#[path = "../support/processes.rs"]
+mod processes;
+#[path = "../support/promises.rs"]
+mod promises;
+#[expect(dead_code, reason = "no bench stops its server")]
+#[path = "../../tests/servers/mod.rs"]
+mod servers;
+#[expect(
+    dead_code,
+    reason = "this bench has one kind of store, and no books of millions"
+)]
+#[path = "../support/stores.rs"]
+mod stores;
+#[path = "../support/tables.rs"]
+mod tables;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use serde::Serialize;
+use stockroom::client::Client;
+use stockroom::client::proto::ListOrdersRequest;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use effort::Effort;
+use load::{GRACE, Orders};
+use machine::Machine;
+use numbers::{median, rounded};
+use paper::Paper;
+use processes::Server;
+use promises::{Verdict, promises};
+use stores::{Database, StoreKind, sql};
+use tables::{grouped, new_table, short};
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measure pages of lists, and orders, on a store with a long history
+#[derive(Debug, clap::Parser)]
+#[command(name = "history")]
+struct Arguments {
+    /// Orders in the tables
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    orders: u64,
+    /// How often orders are measured
+    #[arg(long, value_name = "N")]
+    repeats: Option<usize>,
+    /// How long each time
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
+    /// Write the tables to this file as well, as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Calls in flight, as in the bench of orders.
+const IN_FLIGHT: usize = 1_024;
+
+/// What a page may take.
+const PAGE_MS_MAX: f64 = 10.0;
+
+/// What receiving stock may take.
+const STOCK_UP_LIMIT: Duration = Duration::from_secs(120);
+
+/// One list.
+#[derive(Debug, Serialize)]
+struct PageRow {
+    list: &'static str,
+    rows: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// Orders of one shape.
+#[derive(Debug, Serialize)]
+struct OrdersRow {
+    case: &'static str,
+    /// With no history.
+    empty_per_s: f64,
+    /// With all of it.
+    full_per_s: f64,
+    ratio_to_empty: f64,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let effort = Effort {
+        repeats: 5,
+        warmup: Duration::from_secs(2),
+        measured: Duration::from_secs(6),
+    };
+    let effort = effort.or(arguments.repeats, arguments.seconds)?;
+    let began = Instant::now();
+    let machine = Machine::look()?;
+    eprintln!("{machine}");
+    let (runtime, folder) = (Runtime::new()?, tempfile::tempdir()?);
+    let empty = stocked(&runtime, &folder)?;
+    let full = empty.copy()?;
+    fill::fill(&full.url(), arguments.orders)?;
+    let size = sql(
+        &full.url(),
+        "SELECT pg_size_pretty(pg_database_size(current_database()))",
+    )?;
+    let pages = measure_pages(&runtime, &folder, &full, arguments.orders)?;
+    let orders = measure_orders(&runtime, &folder, [&empty, &full], &effort)?;
+    let verdicts = verdicts(&pages, &orders);
+    let history = format!(
+        "{} orders in the tables, {size}",
+        grouped(arguments.orders as f64)
+    );
+    let preface = vec![machine.to_string(), history, effort.to_string()];
+    let tables = [
+        (
+            "Pages of 100 rows, as a caller sees them",
+            table_of_pages(&pages),
+        ),
+        ("Orders, 1,024 in flight", table_of_orders(&orders)),
+        ("Promised and measured", promises(&verdicts)),
+    ];
+    let paper = Paper::new(preface, tables);
+    paper.print();
+    let json = serde_json::json!({ "pages": &pages, "cases": &orders, "promises": &verdicts });
+    let mut written = vec![files::write_json("history.json", &json)?];
+    if let Some(path) = arguments.markdown {
+        paper.write_markdown(&path)?;
+        written.push(path);
+    }
+    Ok(paper::end(&written, began, &[]))
+}
+
+/// A database with stock of every product, and a level of ten movements.
+fn stocked(runtime: &Runtime, folder: &TempDir) -> anyhow::Result<Database> {
+    let database = runtime.block_on(Database::migrated(StoreKind::Postgres))?;
+    let server = Server::stockroom(runtime, folder.path(), &database.url(), &[])?;
+    let load = |skus: usize, orders: &[&str]| {
+        let mut arguments = vec![format!("--skus={skus}"), "--warmup-seconds=0".to_owned()];
+        arguments.extend(orders.iter().map(|it| (*it).to_owned()));
+        load::run(&[&server.url], folder.path(), &arguments, STOCK_UP_LIMIT)
+    };
+    // One product more, which the history does not touch, with ten deliveries.
+    for _ in 0..10 {
+        load(1, &["--seconds=0"])?;
+    }
+    server.stop()?;
+    let rename = "\
+        INSERT INTO product SELECT 'load-01000', display_name, low_stock_threshold FROM product; \
+        UPDATE stock_level SET sku = 'load-01000'; UPDATE movement SET sku = 'load-01000'; \
+        UPDATE request SET sku = 'load-01000' WHERE sku IS NOT NULL; \
+        UPDATE movement_time SET sku = 'load-01000', skus = ARRAY['load-01000']";
+    sql(&database.url(), rename)?;
+    let server = Server::stockroom(runtime, folder.path(), &database.url(), &[])?;
+    let arguments = [
+        format!("--skus={}", fill::SKUS),
+        "--seconds=0".to_owned(),
+        "--warmup-seconds=0".to_owned(),
+    ];
+    load::run(&[&server.url], folder.path(), &arguments, STOCK_UP_LIMIT)?;
+    server.stop()?;
+    database.settle()?;
+    Ok(database)
+}
+
+fn measure_pages(
+    runtime: &Runtime,
+    folder: &TempDir,
+    full: &Database,
+    orders: u64,
+) -> anyhow::Result<Vec<PageRow>> {
+    let server = Server::stockroom(runtime, folder.path(), &full.url(), &[])?;
+    let rows = runtime.block_on(async {
+        let client = Client::connect(&server.url, 1).await?;
+        let newest = client.list_orders(ListOrdersRequest::default()).await?;
+        let newest = newest.orders.first().context("there are orders")?;
+        let mut rows = Vec::new();
+        for (list, mut page) in pages::pages(orders, &newest.order_id) {
+            let measured = pages::measure(&client, &mut page).await;
+            let [p50_ms, p99_ms, count] = measured.with_context(|| list.to_owned())?;
+            eprintln!("{list}: {p50_ms:.2} ms");
+            let (p50_ms, p99_ms) = (rounded(p50_ms, 3), rounded(p99_ms, 3));
+            rows.push(PageRow {
+                list,
+                rows: count,
+                p50_ms,
+                p99_ms,
+            });
+        }
+        anyhow::Ok(rows)
+    })?;
+    server.stop()?;
+    Ok(rows)
+}
+
+fn measure_orders(
+    runtime: &Runtime,
+    folder: &TempDir,
+    stores: [&Database; 2],
+    effort: &Effort,
+) -> anyhow::Result<Vec<OrdersRow>> {
+    let cases = [("hot", 1), ("spread", fill::SKUS)];
+    let mut measured = vec![[Vec::new(), Vec::new()]; cases.len()];
+    for repeat in 1..=effort.repeats {
+        for ((case, skus), measured) in cases.iter().zip(&mut measured) {
+            for (store, measured) in stores.iter().zip(measured) {
+                // What was written so far shall not be flushed while it is measured.
+                sql(&store.url(), "CHECKPOINT")?;
+                let server = Server::stockroom(runtime, folder.path(), &store.url(), &[])?;
+                let orders = Orders {
+                    skus: *skus,
+                    lines: 1,
+                    lines_file: None,
+                    in_flight: IN_FLIGHT,
+                    rate: None,
+                    connections: 8,
+                    warmup: effort.warmup,
+                    measured: effort.measured,
+                };
+                let limit = effort.warmup + effort.measured + GRACE;
+                let arguments = orders.arguments();
+                let load = load::run(&[&server.url], folder.path(), &arguments, limit)?;
+                server.stop()?;
+                eprintln!("[{repeat}] {case}: {:.0}/s", load.accepted_per_s);
+                measured.push(load.accepted_per_s);
+            }
+        }
+    }
+    let rows = cases
+        .iter()
+        .zip(measured)
+        .map(|(&(case, _), [empty, full])| {
+            let ratios = full.iter().zip(&empty).map(|(full, empty)| full / empty);
+            let ratio_to_empty = rounded(median(ratios), 3);
+            OrdersRow {
+                case,
+                empty_per_s: rounded(median(empty.iter().copied()), 0),
+                full_per_s: rounded(median(full.iter().copied()), 0),
+                ratio_to_empty,
+            }
+        });
+    Ok(rows.collect())
+}
+
+fn verdicts(pages: &[PageRow], orders: &[OrdersRow]) -> Vec<Verdict> {
+    let slowest = pages.iter().map(|row| row.p50_ms).fold(0.0, f64::max);
+    let mut verdicts = vec![Verdict::most(
+        "the slowest page",
+        "ms",
+        slowest,
+        PAGE_MS_MAX,
+        None,
+    )];
+    let p50 = |list: &str| {
+        let row = pages.iter().find(|row| row.list == list);
+        row.map_or(0.0, |row| row.p50_ms / row.rows.max(1.0))
+    };
+    let long = p50(pages::LONGEST) / p50(pages::LONGEST_MIDDLE);
+    verdicts.push(Verdict::most(
+        "a page at the begin of the longest level, against its middle",
+        "×",
+        rounded(long, 3),
+        1.5,
+        None,
+    ));
+    verdicts.extend(orders.iter().map(|row| {
+        let what = format!("orders with the history, {}", row.case);
+        Verdict::least(what, "× none", row.ratio_to_empty, 0.9, None)
+    }));
+    verdicts
+}
+
+fn table_of_pages(rows: &[PageRow]) -> comfy_table::Table {
+    let mut table = new_table(&["list", "rows", "p50, ms", "p99, ms"], 1);
+    for row in rows {
+        table.add_row([
+            row.list.to_owned(),
+            short(row.rows),
+            short(row.p50_ms),
+            short(row.p99_ms),
+        ]);
+    }
+    table
+}
+
+fn table_of_orders(rows: &[OrdersRow]) -> comfy_table::Table {
+    let mut table = new_table(&["case", "none, orders/s", "with it, orders/s", "×"], 1);
+    for row in rows {
+        table.add_row([
+            row.case.to_owned(),
+            short(row.empty_per_s),
+            short(row.full_per_s),
+            short(row.ratio_to_empty),
+        ]);
+    }
+    table
+}
