@@ -52,13 +52,11 @@ const VERSION_AT: &str = "\
 WITH RECURSIVE halved (low, high) AS (
     SELECT CAST(0 AS bigint), version + 1 FROM stock_level WHERE sku = $1 AND location = $2
     UNION ALL
-    SELECT CASE WHEN is_before THEN middle ELSE low END, CASE WHEN is_before THEN high ELSE middle END
-    FROM (
-        SELECT low, high, (low + high) / 2 AS middle,
-               (SELECT time_us FROM movement
-                WHERE sku = $1 AND location = $2 AND version = (low + high) / 2) < $3 AS is_before
-        FROM halved WHERE high - low > 1
-    ) AS half
+    SELECT CASE WHEN m.time_us < $3 THEN (low + high) / 2 ELSE low END,
+           CASE WHEN m.time_us < $3 THEN high ELSE (low + high) / 2 END
+    FROM halved
+    LEFT JOIN movement AS m ON m.sku = $1 AND m.location = $2 AND m.version = (low + high) / 2
+    WHERE high - low > 1
 )
 SELECT high FROM halved WHERE high - low <= 1";
 
