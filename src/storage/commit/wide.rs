@@ -27,6 +27,19 @@ SELECT unnest($1::text[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::
        unnest($5::bigint[]), 0, unnest($6::bigint[]), unnest($7::bigint[]),
        $8, unnest($9::text[]), unnest($10::text[]), unnest($11::text[]), unnest($12::bigint[])";
 
+/// `commit_batch` files under the batch's time the levels that it is told of, and all of
+/// their versions. What it was told nothing of is filed here.
+const FILE_HALVES_POSTGRES: &str = "\
+INSERT INTO movement_time
+SELECT $1, h.sku, h.location, h.version, ARRAY[h.sku], ARRAY[h.location], ARRAY[h.version - 1], ARRAY[h.version]
+FROM unnest($2::text[], $3::text[], $4::bigint[]) AS h (sku, location, version)
+WHERE NOT EXISTS (
+    SELECT FROM movement_time AS t
+    CROSS JOIN LATERAL unnest(t.skus, t.locations, t.after_versions, t.last_versions)
+        AS r (sku, location, after, last)
+    WHERE t.time_us = $1 AND r.sku = h.sku AND r.location = h.location
+      AND h.version > r.after AND h.version <= r.last)";
+
 const HALVES_SQLITE: &str = "\
 INSERT INTO movement (time_us, sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved,
                       order_id, request_id, note, counterpart_location, counterpart_version)
@@ -94,6 +107,12 @@ pub(super) async fn write_postgres(
         .bind(column(&rows, |(m, _)| given(&m.note)))
         .bind(column(&rows, |(_, other)| other.location.as_str()))
         .bind(column(&rows, |(_, other)| other.version.number()));
+    statement.execute(&mut *connection).await?;
+    let statement = query(FILE_HALVES_POSTGRES)
+        .bind(writes.time.us())
+        .bind(column(&rows, |(m, _)| m.key.sku.as_str()))
+        .bind(column(&rows, |(m, _)| m.key.location.as_str()))
+        .bind(column(&rows, |(m, _)| m.version.number()));
     statement.execute(connection).await?;
     Ok(())
 }
