@@ -118,6 +118,7 @@ impl Shape {
             lines: lines?,
             customer_ref: String::new(),
             labels: BTreeMap::new(),
+            hold: None,
         };
         Ok(Command::CreateOrder(order).into())
     }
@@ -142,6 +143,7 @@ fn loaded(batch: &[Prepared]) -> Loaded {
         }
     }
     Loaded {
+        orders: Vec::new(),
         levels,
         requests: HashMap::new(),
     }

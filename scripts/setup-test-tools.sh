@@ -10,17 +10,18 @@
 #   STOCKROOM_TEST_KAFKA_LIBS    the folder of Apache Kafka's jars; `java` on PATH runs them
 #   STOCKROOM_TEST_NGINX         the path of nginx, with HTTP/2
 #   STOCKROOM_TEST_KUSTOMIZE     the path of kustomize
+#   STOCKROOM_TEST_FAKETIME      the path of libfaketime, which sets the clock of one process
 #   STOCKROOM_TEST_SKIPPED       what was skipped
 # All paths are absolute; what is skipped is unset.
 #
-# STOCKROOM_TEST_SKIP, a comma list of postgres, redis, kafka, nginx and kustomize, leaves
+# STOCKROOM_TEST_SKIP, a comma list of postgres, redis, kafka, nginx, kustomize and faketime, leaves
 # these out, with the tests that need them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TOOLS="$PWD/target/tools"
 readonly ENV_FILE="$TOOLS/test.env"
-readonly SKIPPABLE=(postgres redis kafka nginx kustomize)
+readonly SKIPPABLE=(postgres redis kafka nginx kustomize faketime)
 
 # Everything goes to standard error in order; nobody parses it.
 exec 1>&2
@@ -63,7 +64,7 @@ main() {
     # What an older run exported in this shell is not what there is now.
     cat >"$ENV_FILE.partial" <<'UNSET'
 unset STOCKROOM_TEST_POSTGRES_BIN STOCKROOM_TEST_REDIS_SERVER STOCKROOM_TEST_KAFKA_LIBS
-unset STOCKROOM_TEST_NGINX STOCKROOM_TEST_KUSTOMIZE
+unset STOCKROOM_TEST_NGINX STOCKROOM_TEST_KUSTOMIZE STOCKROOM_TEST_FAKETIME
 UNSET
     local part skipped=()
     setup_grpcurl

@@ -2,7 +2,7 @@
 //!
 //! Knows no transport: `grpc/status.rs` turns these into status codes.
 
-use crate::domain::{LevelKey, RequestId, Sku, StockLevel, Version};
+use crate::domain::{LevelKey, OrderId, OrderState, RequestId, Sku, StockLevel, Version};
 use crate::storage::StorageError;
 
 /// Why a request was not carried out.
@@ -20,6 +20,14 @@ pub enum Error {
     /// No order has this id, or no order was made by this request.
     #[error("no order {0}")]
     OrderNotFound(String),
+    /// The order is not in a state from which it could become what was asked for.
+    #[error("order {order_id} is {state}")]
+    OrderState {
+        /// The order.
+        order_id: OrderId,
+        /// Where it is in its life.
+        state: OrderState,
+    },
     /// Levels that have less than was asked for; all of them are listed.
     #[error("not enough stock: {}", list(.0))]
     InsufficientStock(Vec<Shortfall>),
@@ -89,6 +97,8 @@ pub enum Reason {
     SkuNotFound,
     /// [`Error::OrderNotFound`]
     OrderNotFound,
+    /// [`Error::OrderState`]
+    OrderState,
     /// [`Error::InsufficientStock`]
     InsufficientStock,
     /// [`Error::StockRemains`]
@@ -156,6 +166,7 @@ impl Error {
             | Self::RequestIdReused(_)
             | Self::SkuNotFound(_)
             | Self::OrderNotFound(_)
+            | Self::OrderState { .. }
             | Self::InsufficientStock(_)
             | Self::StockRemains(_)
             | Self::VersionMismatch(_)
@@ -173,6 +184,7 @@ impl Error {
             Self::RequestIdReused(_) => Reason::RequestIdReused,
             Self::SkuNotFound(_) => Reason::SkuNotFound,
             Self::OrderNotFound(_) => Reason::OrderNotFound,
+            Self::OrderState { .. } => Reason::OrderState,
             Self::InsufficientStock(_) => Reason::InsufficientStock,
             Self::StockRemains(_) => Reason::StockRemains,
             Self::VersionMismatch(_) => Reason::VersionMismatch,
@@ -189,11 +201,12 @@ impl Error {
 
 impl Reason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::InvalidRequest,
         Self::RequestIdReused,
         Self::SkuNotFound,
         Self::OrderNotFound,
+        Self::OrderState,
         Self::InsufficientStock,
         Self::StockRemains,
         Self::VersionMismatch,
@@ -213,6 +226,7 @@ impl Reason {
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::SkuNotFound => "SKU_NOT_FOUND",
             Self::OrderNotFound => "ORDER_NOT_FOUND",
+            Self::OrderState => "ORDER_STATE",
             Self::InsufficientStock => "INSUFFICIENT_STOCK",
             Self::StockRemains => "STOCK_REMAINS",
             Self::VersionMismatch => "VERSION_MISMATCH",
@@ -240,6 +254,7 @@ impl Reason {
             | Self::RequestIdReused
             | Self::SkuNotFound
             | Self::OrderNotFound
+            | Self::OrderState
             | Self::InsufficientStock
             | Self::StockRemains
             | Self::VersionMismatch

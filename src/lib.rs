@@ -20,6 +20,7 @@ pub mod domain;
 mod clock;
 pub mod config;
 pub mod error;
+mod gather;
 pub mod telemetry;
 
 pub mod events;
@@ -31,6 +32,7 @@ pub mod redis_link;
 pub mod relay;
 
 pub mod engine;
+mod sweeper;
 
 pub mod feed;
 

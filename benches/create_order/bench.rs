@@ -134,7 +134,9 @@ impl Bench {
                 let batch_orders = batch_orders(setup.shape, guard, batching, known);
                 self.bare(setup.shape, guard, batch_orders, connections)
             }
-            (Target::Store(served), Course::Closed) => self.store(setup, served, None),
+            (Target::Store(served), Course::Closed | Course::Holds | Course::Confirms) => {
+                self.store(setup, served, None)
+            }
             (Target::Store(served), Course::PercentOfPeak(percent)) => {
                 let peak = known.accepted(Setup::batched(setup.shape, served.store, served.guard));
                 let peak = peak.context("the peak has not been measured")?;
@@ -203,7 +205,11 @@ impl Bench {
         let meter = Meter::of(&trial)?;
         let load = self.load(&trial.urls(), &orders)?;
         let cpu = meter.read(&load)?;
-        let audit = Some(trial.end(&self.runtime, Totals::of([&load]))?);
+        let totals = match setup.course {
+            Course::Holds => Totals::of_holds(&load),
+            _ => Totals::of([&load]),
+        };
+        let audit = Some(trial.end(&self.runtime, totals)?);
         Ok(Measured {
             load,
             audit,
@@ -255,6 +261,11 @@ impl Bench {
             in_flight: setup.in_flight,
             rate,
             connections: CONNECTIONS / instances,
+            more: match setup.course {
+                Course::Holds => &["--hold=86400"],
+                Course::Confirms => &["--hold=86400", "--confirm"],
+                _ => &[],
+            },
             warmup: match rate {
                 Some(_) => self.open_warmup(),
                 None => self.warmup,

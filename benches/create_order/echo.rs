@@ -10,8 +10,10 @@ use serde_json::json;
 use stockroom::config::Config;
 use stockroom::proto::order_service_server::{OrderService, OrderServiceServer};
 use stockroom::proto::{
-    CreateOrderRequest, CreateOrderResponse, GetOrderRequest, GetOrderResponse, ListOrdersRequest,
-    ListOrdersResponse, Order, OrderLine, OrderState,
+    CancelOrderRequest, CancelOrderResponse, ConfirmOrderRequest, ConfirmOrderResponse,
+    CreateOrderRequest, CreateOrderResponse, ExtendHoldRequest, ExtendHoldResponse,
+    GetOrderRequest, GetOrderResponse, ListOrdersRequest, ListOrdersResponse, Order, OrderLine,
+    OrderState,
 };
 use stockroom::server::{runtime, transport};
 use tokio::net::TcpListener;
@@ -80,12 +82,35 @@ impl OrderService for Echo {
             create_time: Some(TIME),
             update_time: Some(TIME),
             version: 1,
+            expire_time: None,
+            cancel_reason: String::new(),
         };
         let order = Some(order);
         Ok(Response::new(CreateOrderResponse {
             order,
             replayed: false,
         }))
+    }
+
+    async fn confirm_order(
+        &self,
+        _request: Request<ConfirmOrderRequest>,
+    ) -> Result<Response<ConfirmOrderResponse>, Status> {
+        Err(Status::unimplemented("the echo has no orders"))
+    }
+
+    async fn cancel_order(
+        &self,
+        _request: Request<CancelOrderRequest>,
+    ) -> Result<Response<CancelOrderResponse>, Status> {
+        Err(Status::unimplemented("the echo has no orders"))
+    }
+
+    async fn extend_hold(
+        &self,
+        _request: Request<ExtendHoldRequest>,
+    ) -> Result<Response<ExtendHoldResponse>, Status> {
+        Err(Status::unimplemented("the echo has no orders"))
     }
 
     async fn get_order(

@@ -35,6 +35,7 @@ impl Bench {
             lines_file: None,
             in_flight: CALLERS,
             rate: Some(RATE),
+            more: &[],
             connections: CONNECTIONS,
             warmup: self.open_warmup(),
             measured: self.measured,
@@ -49,6 +50,7 @@ impl Bench {
             lines,
             in_flight,
             rate: None,
+            more: &[],
             ..few.clone()
         });
         let meter = Meter::of(&trial)?;

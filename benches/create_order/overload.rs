@@ -74,6 +74,7 @@ impl Bench {
             lines_file: None,
             in_flight: IN_FLIGHT,
             rate: None,
+            more: &[],
             connections: CONNECTIONS,
             warmup: self.warmup,
             measured: self.measured,

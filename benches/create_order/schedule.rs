@@ -38,6 +38,8 @@ pub(crate) enum Case {
     Overload,
     /// `hot` with Kafka told of each order, beside `hot` without
     Events,
+    /// Orders that reserve, and that are confirmed, beside those that take at once
+    Holds,
     /// A few callers beside a crowd for one product, or beside orders of 1,000 lines
     Fairness,
 }
@@ -89,6 +91,14 @@ impl Selection {
             let off = Setup::batched(Shape::Hot, StoreKind::Postgres, Guard::Optimistic);
             schedule.extend(missing(&schedule, [off]));
             schedule.push(Setup::events());
+        }
+        let asked_for = self.case == Some(Case::Holds);
+        if self.has(Case::Holds, StoreKind::Postgres) && (asked_for || !self.quick) {
+            for shape in [Shape::Hot, Shape::Spread] {
+                let plain = Setup::batched(shape, StoreKind::Postgres, Guard::Optimistic);
+                schedule.extend(missing(&schedule, [plain]));
+                schedule.extend(Setup::holds(shape));
+            }
         }
         let asked_for = self.case == Some(Case::Fairness);
         if self.has(Case::Fairness, StoreKind::Postgres) && (asked_for || !self.quick) {

@@ -117,6 +117,10 @@ pub(crate) enum Course {
     Overload,
     /// Each when the last is answered, with Kafka told of them.
     Events,
+    /// Each when the last is answered; they reserve.
+    Holds,
+    /// They reserve and are confirmed, each call when the last is answered.
+    Confirms,
     /// When they are due, a few a second, beside a crowd.
     Beside(Crowd),
 }
@@ -230,6 +234,14 @@ impl Setup {
         }
     }
 
+    /// Orders of `shape` that reserve, and then those that are confirmed too.
+    pub(crate) fn holds(shape: Shape) -> [Self; 2] {
+        [Course::Holds, Course::Confirms].map(|course| Self {
+            course,
+            ..Self::batched(shape, StoreKind::Postgres, Guard::Optimistic)
+        })
+    }
+
     /// `spread` on PostgreSQL beside `crowd`.
     pub(crate) fn beside(crowd: Crowd) -> Self {
         Self {
@@ -278,6 +290,8 @@ impl Setup {
             (_, Course::PercentOfPeak(percent)) => format!("{shape}_at_{percent}_percent"),
             (_, Course::Overload) => "overload".to_owned(),
             (_, Course::Events) => format!("{shape}_events"),
+            (_, Course::Holds) => format!("{shape}_holds"),
+            (_, Course::Confirms) => format!("{shape}_holds_confirmed"),
             (_, Course::Beside(Crowd::Nobody)) => "beside_nobody".to_owned(),
             (_, Course::Beside(Crowd::Hot)) => "beside_one_hot_sku".to_owned(),
             (_, Course::Beside(Crowd::Wide)) => "beside_1000_lines".to_owned(),

@@ -22,6 +22,9 @@ pub(crate) fn verdicts(rows: &[Row]) -> Vec<Verdict> {
     verdicts.extend(rows.overload());
     verdicts.extend(rows.fairness());
     verdicts.extend(rows.events());
+    for case in ["hot", "spread"] {
+        verdicts.extend(rows.holds(case));
+    }
     verdicts
 }
 
@@ -196,6 +199,25 @@ impl<'a> Rows<'a> {
             "`hot`, Kafka told: lost beside the broker (lost in all: {lost_in_all:.1} %, the broker's share: {broker:.1} %)"
         );
         Some(Verdict::most(what, "%", lost * 100.0, 15.0, 10.0))
+    }
+
+    /// What confirms take is what is left of a second in which orders are made on hold and
+    /// confirmed, when those that are made on hold have had theirs.
+    fn holds(&self, case: &str) -> Vec<Verdict> {
+        let plain = self.usual(case).map(|row| row.accepted_per_s);
+        let holds = self.usual(&format!("{case}_holds"));
+        let both = self.usual(&format!("{case}_holds_confirmed"));
+        let Some((plain, holds)) = plain.zip(holds.map(|row| row.accepted_per_s)) else {
+            return Vec::new();
+        };
+        let what = format!("`{case}`, created with a hold");
+        let mut verdicts = vec![Verdict::least(what, "× plain", holds / plain, 0.9, None)];
+        verdicts.extend(both.map(|both| {
+            let confirms = 1.0 / (1.0 / both.accepted_per_s - 1.0 / holds);
+            let what = format!("`{case}`, confirmed");
+            Verdict::least(what, "× plain", confirms / plain, 0.9, None)
+        }));
+        verdicts
     }
 
     /// Nobody is starved who waits no longer than those that are in the way, and of

@@ -250,6 +250,7 @@ fn measure_orders(
                     lines: 1,
                     lines_file: None,
                     in_flight: IN_FLIGHT,
+                    more: &[],
                     rate: None,
                     connections: 8,
                     warmup: effort.warmup,

@@ -154,6 +154,18 @@ impl OrderService for Echo {
         ))
     }
 
+    async fn confirm_order(&self, _: Request<ConfirmOrderRequest>) -> Answer<ConfirmOrderResponse> {
+        not_here()
+    }
+
+    async fn cancel_order(&self, _: Request<CancelOrderRequest>) -> Answer<CancelOrderResponse> {
+        not_here()
+    }
+
+    async fn extend_hold(&self, _: Request<ExtendHoldRequest>) -> Answer<ExtendHoldResponse> {
+        not_here()
+    }
+
     async fn get_order(&self, _: Request<GetOrderRequest>) -> Answer<GetOrderResponse> {
         not_here()
     }

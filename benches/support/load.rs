@@ -102,6 +102,8 @@ pub(crate) struct Orders {
     /// None is a closed loop.
     pub(crate) rate: Option<u32>,
     pub(crate) connections: usize,
+    /// More arguments, of the case alone.
+    pub(crate) more: &'static [&'static str],
     pub(crate) warmup: Duration,
     pub(crate) measured: Duration,
 }
@@ -121,6 +123,7 @@ impl Orders {
                 None => format!("--lines={}", self.lines),
             },
         ];
+        arguments.extend(self.more.iter().map(|argument| (*argument).to_owned()));
         arguments.extend(self.rate.map(|rate| format!("--rate={}", rate.max(1))));
         arguments
     }

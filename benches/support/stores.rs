@@ -207,6 +207,14 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
+    /// Of a load whose orders reserve: nothing has been taken.
+    pub(crate) fn of_holds(load: &Load) -> Self {
+        Self {
+            orders: load.accepted_total,
+            units: 0,
+        }
+    }
+
     /// Of `loads` together.
     pub(crate) fn of<'a>(loads: impl IntoIterator<Item = &'a Load>) -> Self {
         let mut totals = Self {

@@ -36,6 +36,7 @@ impl Bench {
             lines_file: None,
             in_flight: IN_FLIGHT,
             rate: Some(NEWER_PER_S),
+            more: &[],
             connections: ORDER_CONNECTIONS,
             warmup: self.warmup,
             measured: self.measured,

@@ -52,6 +52,7 @@ impl Bench {
             lines_file: None,
             in_flight: IN_FLIGHT,
             rate: None,
+            more: &[],
             connections: ORDER_CONNECTIONS,
             warmup: self.warmup,
             measured: self.measured,

@@ -73,6 +73,7 @@ impl Bench {
             lines_file: None,
             in_flight: IN_FLIGHT,
             rate: Some(RATE),
+            more: &[],
             connections: ORDER_CONNECTIONS,
             warmup: Duration::ZERO,
             measured: ORDERS,

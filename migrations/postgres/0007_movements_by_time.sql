@@ -142,6 +142,10 @@ BEGIN
         FROM unnest(n_sku, n_location, n_on_hand, n_reserved, n_version, n_threshold)
              AS n (sku, location, on_hand, reserved, version, threshold)
         JOIN product AS p ON p.sku = n.sku AND p.low_stock_threshold = n.threshold
+        -- A level that has got its row meanwhile is seen, and not run into: whoever runs
+        -- into a row waits for the one who is changing it, and that one, for whom the row
+        -- was there, may wait for one of the rows that are new here.
+        WHERE NOT EXISTS (SELECT FROM stock_level AS l WHERE l.sku = n.sku AND l.location = n.location)
         ORDER BY n.sku COLLATE "C", n.location COLLATE "C"
         FOR SHARE OF p SKIP LOCKED
         ON CONFLICT DO NOTHING;

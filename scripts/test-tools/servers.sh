@@ -1,4 +1,4 @@
-# Sourced by setup-test-tools.sh: PostgreSQL, Redis and nginx, as Debian packages them. Some
+# Sourced by setup-test-tools.sh: PostgreSQL, Redis, nginx and libfaketime, as Debian packages them. Some
 # systems start services of their own from these packages: the tests neither use nor touch
 # them, and start private ones on ports that the system chooses.
 # shellcheck shell=bash
@@ -90,4 +90,26 @@ setup_nginx() {
         "$nginx is built without HTTP/2, which gRPC takes"
     echo "nginx $version at $nginx"
     export_tool STOCKROOM_TEST_NGINX "$nginx"
+}
+
+# find_faketime: the path of its library, or nothing.
+find_faketime() {
+    local library
+    for library in /usr/lib/*/faketime/libfaketime.so.1 /usr/lib*/faketime/libfaketime.so.1; do
+        [ -f "$library" ] || continue
+        echo "$library"
+        return
+    done
+}
+
+setup_faketime() {
+    local library
+    library=$(find_faketime)
+    if [ -z "$library" ]; then
+        apt_install libfaketime
+        library=$(find_faketime)
+        [ -n "$library" ] || fail_skippable faketime "libfaketime was installed, but it is nowhere"
+    fi
+    echo "libfaketime at $library"
+    export_tool STOCKROOM_TEST_FAKETIME "$library"
 }

@@ -15,7 +15,6 @@
 //! new id, so what the old one cached is never read again.
 
 mod entry;
-pub mod gather;
 mod pending;
 
 use std::collections::HashMap;
@@ -26,10 +25,10 @@ use redis::Cmd;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use self::gather::Gather;
 use self::pending::Pending;
 use crate::config::CacheConfig;
 use crate::domain::{LevelKey, StockLevel};
+use crate::gather::Gather;
 use crate::redis_link::{Link, Unanswered, key_prefix};
 use crate::telemetry::CacheCounters;
 

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::shutdown;
 use crate::client::proto::{MovementKind, Order, StockLevel};
 use crate::config::Config;
-use crate::events::{Body, Topic};
+use crate::events::{Body, OrderConfirmed, OrderExpired, Topic};
 use crate::kafka::{Reader, Received, Start, Topics, make_topics};
 
 /// How often topics that are not there are looked for.
@@ -112,19 +112,15 @@ fn in_words(event: &Received) -> String {
                 level.sku, level.location, level.on_hand, level.available
             )
         }
-        Ok(Body::OrderCreated(created)) => {
-            let order = created.order.unwrap_or_default();
-            let lines = order
-                .lines
-                .iter()
-                .map(|line| format!("{} of {}@{}", line.quantity, line.sku, line.location));
-            let lines: Vec<String> = lines.collect();
-            format!(
-                "{} ({}): {}",
-                order.order_id,
-                order.request_id,
-                lines.join(", ")
-            )
+        Ok(Body::OrderCreated(created)) => order_in_words(created.order),
+        Ok(Body::OrderConfirmed(confirmed)) => order_in_words(confirmed.order),
+        Ok(Body::OrderExpired(expired)) => order_in_words(expired.order),
+        Ok(Body::OrderCancelled(cancelled)) => {
+            let restocked = match cancelled.restocked {
+                true => "",
+                false => "; not restocked",
+            };
+            format!("{}{restocked}", order_in_words(cancelled.order))
         }
         Ok(Body::StockLow(low)) => {
             let level = low.level.unwrap_or_default();
@@ -142,6 +138,19 @@ fn in_words(event: &Received) -> String {
     format!("{time}  {topic:<21}  {said}")
 }
 
+fn order_in_words(order: Option<Order>) -> String {
+    let order = order.unwrap_or_default();
+    let lines = order
+        .lines
+        .iter()
+        .map(|line| format!("{} of {}@{}", line.quantity, line.sku, line.location));
+    let lines: Vec<String> = lines.collect();
+    let state = order.state().as_str_name();
+    let state = state.trim_start_matches("ORDER_STATE_");
+    let (id, request) = (&order.order_id, &order.request_id);
+    format!("{id} ({request}), {state}: {}", lines.join(", "))
+}
+
 fn in_json(event: &Received) -> Value {
     let data = match Body::decode(event.topic, &event.body) {
         Ok(Body::StockUpdated(updated)) => json!({
@@ -152,6 +161,15 @@ fn in_json(event: &Received) -> Value {
         }),
         Ok(Body::OrderCreated(created)) => json!({
             "order": created.order.as_ref().map(order_json),
+        }),
+        Ok(Body::OrderConfirmed(OrderConfirmed { order }))
+        | Ok(Body::OrderExpired(OrderExpired { order })) => json!({
+            "order": order.as_ref().map(order_json),
+        }),
+        Ok(Body::OrderCancelled(cancelled)) => json!({
+            "order": cancelled.order.as_ref().map(order_json),
+            "state_before": cancelled.state_before().as_str_name(),
+            "restocked": cancelled.restocked,
         }),
         Ok(Body::StockLow(low)) => json!({
             "level": low.level.as_ref().map(level_json),
@@ -206,6 +224,8 @@ fn order_json(order: &Order) -> Value {
         "create_time": order.create_time.as_ref().map(ToString::to_string),
         "update_time": order.update_time.as_ref().map(ToString::to_string),
         "version": order.version,
+        "expire_time": order.expire_time.as_ref().map(ToString::to_string),
+        "cancel_reason": order.cancel_reason,
     })
 }
 

@@ -77,6 +77,12 @@ pub(super) struct LoadArgs {
     /// Draw the number of lines from this file instead, which has one number a line
     #[arg(long, value_name = "FILE", conflicts_with = "lines")]
     lines_file: Option<PathBuf>,
+    /// Let orders reserve for this long instead of taking
+    #[arg(long, value_name = "SECONDS", value_parser = RangedU64ValueParser::<u32>::new().range(1..=604_800))]
+    hold: Option<u32>,
+    /// Confirm each order before the next; both calls together count as one
+    #[arg(long, requires = "hold")]
+    confirm: bool,
     /// How long to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = parse_seconds)]
     seconds: f64,
@@ -126,7 +132,12 @@ impl LoadArgs {
 }
 
 pub(super) async fn run(args: LoadArgs, config: Config) -> anyhow::Result<ExitCode> {
-    let mix = Arc::new(Mix::new(args.skus, args.line_counts()?, args.hot));
+    let mix = Arc::new(Mix::new(
+        args.skus,
+        args.line_counts()?,
+        args.hot,
+        args.hold,
+    ));
     if !args.no_setup {
         // One store has them all, whichever instance writes it.
         let clients = args.addresses.connect(&config, args.connections).await?;
@@ -134,6 +145,7 @@ pub(super) async fn run(args: LoadArgs, config: Config) -> anyhow::Result<ExitCo
     }
     let drive = Drive {
         mix,
+        confirm: args.confirm,
         in_flight: args.in_flight,
         pace: args.rate.map_or(Pace::Closed, Pace::Open),
         warmup: Duration::from_secs_f64(args.warmup_seconds),

@@ -68,6 +68,7 @@ pub(super) async fn run(args: OrderArgs, config: Config) -> anyhow::Result<ExitC
         customer_ref: args.customer_ref,
         labels: args.labels.into_iter().collect(),
         validate_only: args.validate_only,
+        hold: None,
     };
     let answer = match client.retrying().create_order(&request).await {
         Ok(answer) => answer,

@@ -88,13 +88,14 @@ use proto::inventory_service_client::InventoryServiceClient;
 use proto::order_service_client::OrderServiceClient;
 use proto::{
     AdjustStockRequest, AdjustStockResponse, BatchAdjustStockRequest, BatchAdjustStockResponse,
-    BatchGetStockRequest, BatchGetStockResponse, CountStockRequest, CountStockResponse,
+    BatchGetStockRequest, BatchGetStockResponse, CancelOrderRequest, CancelOrderResponse,
+    ConfirmOrderRequest, ConfirmOrderResponse, CountStockRequest, CountStockResponse,
     CreateOrderRequest, CreateOrderResponse, DeleteProductRequest, DeleteProductResponse,
-    GetOrderRequest, GetOrderResponse, GetProductRequest, GetProductResponse, GetStockRequest,
-    GetStockResponse, ListMovementsRequest, ListMovementsResponse, ListOrdersRequest,
-    ListOrdersResponse, ListProductsRequest, ListProductsResponse, ListStockRequest,
-    ListStockResponse, PutProductsRequest, PutProductsResponse, TransferStockRequest,
-    TransferStockResponse,
+    ExtendHoldRequest, ExtendHoldResponse, GetOrderRequest, GetOrderResponse, GetProductRequest,
+    GetProductResponse, GetStockRequest, GetStockResponse, ListMovementsRequest,
+    ListMovementsResponse, ListOrdersRequest, ListOrdersResponse, ListProductsRequest,
+    ListProductsResponse, ListStockRequest, ListStockResponse, PutProductsRequest,
+    PutProductsResponse, TransferStockRequest, TransferStockResponse,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
@@ -175,6 +176,12 @@ macro_rules! calls {
 calls! {
     /// Takes every line of an order from stock, or none of them.
     orders.create_order(CreateOrderRequest) -> CreateOrderResponse;
+    /// Takes what a pending order holds.
+    orders.confirm_order(ConfirmOrderRequest) -> ConfirmOrderResponse;
+    /// Takes an order back.
+    orders.cancel_order(CancelOrderRequest) -> CancelOrderResponse;
+    /// Lets a pending order hold for longer.
+    orders.extend_hold(ExtendHoldRequest) -> ExtendHoldResponse;
     /// Reads one order.
     orders.get_order(GetOrderRequest) -> GetOrderResponse;
     /// Reads one page of the orders that fit a filter.

@@ -12,11 +12,12 @@ use uuid::Uuid;
 
 use super::proto::{
     AdjustStockRequest, AdjustStockResponse, BatchAdjustStockRequest, BatchAdjustStockResponse,
-    BatchGetStockRequest, BatchGetStockResponse, CountStockRequest, CountStockResponse,
-    CreateOrderRequest, CreateOrderResponse, GetProductRequest, GetProductResponse,
-    ListMovementsRequest, ListMovementsResponse, ListProductsRequest, ListProductsResponse,
-    ListStockRequest, ListStockResponse, PutProductsRequest, PutProductsResponse,
-    TransferStockRequest, TransferStockResponse,
+    BatchGetStockRequest, BatchGetStockResponse, CancelOrderRequest, CancelOrderResponse,
+    ConfirmOrderRequest, ConfirmOrderResponse, CountStockRequest, CountStockResponse,
+    CreateOrderRequest, CreateOrderResponse, ExtendHoldRequest, ExtendHoldResponse,
+    GetProductRequest, GetProductResponse, ListMovementsRequest, ListMovementsResponse,
+    ListProductsRequest, ListProductsResponse, ListStockRequest, ListStockResponse,
+    PutProductsRequest, PutProductsResponse, TransferStockRequest, TransferStockResponse,
 };
 use super::{Client, ClientError};
 
@@ -86,6 +87,9 @@ macro_rules! writes {
 
 writes! {
     create_order(CreateOrderRequest) -> CreateOrderResponse, "the order";
+    confirm_order(ConfirmOrderRequest) -> ConfirmOrderResponse, "an error";
+    cancel_order(CancelOrderRequest) -> CancelOrderResponse, "an error";
+    extend_hold(ExtendHoldRequest) -> ExtendHoldResponse, "an error";
     adjust_stock(AdjustStockRequest) -> AdjustStockResponse, "the movement";
     batch_adjust_stock(BatchAdjustStockRequest) -> BatchAdjustStockResponse, "each movement";
     count_stock(CountStockRequest) -> CountStockResponse, "the movement";

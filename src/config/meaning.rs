@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::choices::{FastRefusal, MigrateAtStart, Switch};
 use super::neighbours::{CacheConfig, EventsConfig, RedisConfig};
 use super::sections::{
-    EngineConfig, HttpConfig, LockingConfig, OFF, ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, HoldsConfig, HttpConfig, LockingConfig, OFF, ServerConfig, StoreConfig,
+    WatchConfig,
 };
 use super::store_url::{REDIS_CLUSTER, without_password};
 
@@ -105,6 +106,18 @@ impl fmt::Debug for StoreConfig {
             .field("replica_lag_max_ms", &self.replica_lag_max_ms)
             .field("replica_check_interval_ms", &self.replica_check_interval_ms)
             .finish()
+    }
+}
+
+impl HoldsConfig {
+    /// [`Self::length_max_ms`].
+    pub fn length_max(&self) -> Duration {
+        Duration::from_millis(self.length_max_ms)
+    }
+
+    /// [`Self::sweep_interval_ms`].
+    pub fn sweep_interval(&self) -> Duration {
+        Duration::from_millis(self.sweep_interval_ms)
     }
 }
 

@@ -23,7 +23,8 @@ pub use choices::{CacheLevels, FastRefusal, LockingStrategy, LogFormat, MigrateA
 pub use load::{ConfigErrors, Loaded, load};
 pub use neighbours::{CacheConfig, EventsConfig, RedisConfig};
 pub use sections::{
-    EngineConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, HoldsConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig,
+    WatchConfig,
 };
 pub use show::markdown_table;
 pub use sources::{Flag, Sources};
@@ -45,6 +46,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How writes queue, batch and retry.
     pub engine: EngineConfig,
+    /// Orders that reserve before they take.
+    pub holds: HoldsConfig,
     /// How commits keep out of each other's way.
     pub locking: LockingConfig,
     /// What other systems are told through Apache Kafka.

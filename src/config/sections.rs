@@ -192,6 +192,25 @@ section! { "engine"
     }
 }
 
+section! { "holds"
+    /// Orders that reserve before they take.
+    #[derive(Debug)]
+    pub struct HoldsConfig {
+        /// Longest time that an order may reserve for, or be extended by; at least 1 s.
+        ///
+        /// A week outlasts bank transfers and approvals; what is reserved for longer is forgotten.
+        length_max_ms: u64 = Int { default: 604_800_000, min: 1_000, max: 31_536_000_000, unit: "ms" },
+        /// Interval at which one of the instances looks for holds that are over.
+        ///
+        /// Orders that need their units do not wait for it; a second is what people call at once.
+        sweep_interval_ms: u64 = Int { default: 1_000, min: 10, max: 3_600_000, unit: "ms" },
+        /// Holds that it ends at a time, without a pause while there are so many.
+        ///
+        /// As many as fit in a batch, so that ten thousand a second are a few commits.
+        sweep_orders_max: usize = Int { default: 1_000, min: 1, max: 10_000, unit: "orders" },
+    }
+}
+
 section! { "locking"
     /// How commits keep out of each other's way.
     #[derive(Debug)]

@@ -6,15 +6,17 @@ use figment::value::Value;
 
 use super::neighbours::{CacheConfig, EventsConfig, RedisConfig};
 use super::sections::{
-    EngineConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig, WatchConfig,
+    EngineConfig, HoldsConfig, HttpConfig, LockingConfig, LogConfig, ServerConfig, StoreConfig,
+    WatchConfig,
 };
 
 /// All sections, in the order in which they are shown.
-pub(super) const SECTIONS: [&Section; 10] = [
+pub(super) const SECTIONS: [&Section; 11] = [
     &ServerConfig::SECTION,
     &HttpConfig::SECTION,
     &StoreConfig::SECTION,
     &EngineConfig::SECTION,
+    &HoldsConfig::SECTION,
     &LockingConfig::SECTION,
     &EventsConfig::SECTION,
     &RedisConfig::SECTION,

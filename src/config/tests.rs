@@ -42,7 +42,7 @@ fn the_defaults_are_valid_and_each_has_a_row() {
     assert!(config.store.migrates_at_start());
     assert_eq!(config.watch.heartbeat(), std::time::Duration::from_secs(15));
     // Extraction refuses a field without a row and a row without a field.
-    assert_eq!(table::rows().count(), 58);
+    assert_eq!(table::rows().count(), 61);
 }
 
 #[test]
@@ -109,9 +109,9 @@ fn everything_wrong_is_reported_at_once_with_key_bound_value_and_origin() {
     .unwrap_err();
     let expected = [
         format!("engine is a section, not a key; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms ({path})"),
-        format!("there is no key shop; the sections are server, http, store, engine, locking, events, redis, cache, watch, log ({path})"),
+        format!("there is no key shop; the sections are server, http, store, engine, holds, locking, events, redis, cache, watch, log ({path})"),
         format!("there is no key store.colour; store has url, pool_max, acquire_timeout_ms, statement_timeout_ms, migrate_at_start, replicas, replica_pool_max, replica_timeout_ms, replica_lag_max_ms, replica_check_interval_ms ({path})"),
-        "there is no key port; the sections are server, http, store, engine, locking, events, redis, cache, watch, log (STOCKROOM_PORT)".into(),
+        "there is no key port; the sections are server, http, store, engine, holds, locking, events, redis, cache, watch, log (STOCKROOM_PORT)".into(),
         "there is no key engine.batch_max; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms (--set)".into(),
         "server.listen must be HOST:PORT; it is \"50051\" (--listen)".into(),
         "store.url must be sqlite://FILE or postgres://…; it is \"mysql:***\" (--store-url)".into(),

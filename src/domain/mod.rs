@@ -18,7 +18,9 @@ mod writes;
 
 pub use adjustment::{Adjustment, AdjustmentCall, Adjustments, Change};
 pub use movement::{Counterpart, Movement, MovementKind};
-pub use order::{NewOrder, NewOrderLine, Order, OrderId, OrderLine, OrderState};
+pub use order::{
+    Hold, NewOrder, NewOrderLine, Order, OrderChange, OrderId, OrderLine, OrderState, Transition,
+};
 pub use quantity::Quantity;
 pub use read::{KeyToRead, ServedFrom};
 pub use request::{Fingerprint, RequestId};
@@ -27,7 +29,8 @@ pub use stock::{LevelKey, Product, StockLevel, Version};
 pub use time::Timestamp;
 pub use trace::{NoTrace, Trace};
 pub use writes::{
-    LevelTake, LevelWrite, Loaded, LoadedLevel, RequestWrite, StoredAnswer, StoredRequest, Writes,
+    LevelTake, LevelWrite, Loaded, LoadedLevel, OrderWrite, RequestWrite, StoredAnswer,
+    StoredRequest, Writes,
 };
 
 /// Why a value was refused: the bound it breaks, in words for the caller.

@@ -23,6 +23,14 @@ pub enum MovementKind {
     TransferredOut = 8,
     /// Units came from another location.
     TransferredIn = 9,
+    /// An order on hold reserved units.
+    Reserved = 10,
+    /// An order on hold was confirmed.
+    Confirmed = 11,
+    /// An order was cancelled.
+    Cancelled = 12,
+    /// A hold was over.
+    Expired = 13,
     /// The product was deleted; both deltas are 0.
     Deleted = 14,
 }
@@ -40,6 +48,10 @@ impl MovementKind {
             7 => Self::Threshold,
             8 => Self::TransferredOut,
             9 => Self::TransferredIn,
+            10 => Self::Reserved,
+            11 => Self::Confirmed,
+            12 => Self::Cancelled,
+            13 => Self::Expired,
             14 => Self::Deleted,
             _ => return None,
         })
@@ -55,6 +67,10 @@ impl MovementKind {
             | Self::Threshold
             | Self::TransferredOut
             | Self::TransferredIn
+            | Self::Reserved
+            | Self::Confirmed
+            | Self::Cancelled
+            | Self::Expired
             | Self::Deleted => false,
         }
     }

@@ -1,7 +1,8 @@
 //! Orders: what is asked for and what is made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -32,6 +33,33 @@ pub struct NewOrder {
     pub customer_ref: String,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
+    /// To reserve instead of taking at once.
+    pub hold: Option<Hold>,
+}
+
+/// How long an order reserves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// What the caller asked for, in microseconds.
+    pub length_us: i64,
+    /// When it is over, by the database's clock.
+    pub expires: Timestamp,
+}
+
+impl Hold {
+    /// Shortest hold: what is over sooner is over before anybody could confirm it.
+    pub const LENGTH_MIN_US: i64 = 1_000_000;
+
+    /// Of this length; when it begins is for the engine to say.
+    pub fn of(length_us: i64) -> Self {
+        let expires = Timestamp::default();
+        Self { length_us, expires }
+    }
+
+    /// Lets it begin at `now`, by the database's clock.
+    pub fn begin(&mut self, now: Timestamp) {
+        self.expires = Timestamp::from_us(now.us() + self.length_us);
+    }
 }
 
 /// One line of an order to place.
@@ -41,6 +69,11 @@ pub struct NewOrderLine {
     pub key: LevelKey,
     /// How many.
     pub quantity: Quantity,
+}
+
+impl Order {
+    /// Most movements of one order: when it is made, confirmed and cancelled.
+    pub const MOVEMENTS_MAX: usize = 3 * NewOrder::LINES_MAX;
 }
 
 impl NewOrder {
@@ -60,15 +93,107 @@ impl NewOrder {
             canonical.text(5, key);
             canonical.text(6, value);
         }
+        if let Some(hold) = &self.hold {
+            canonical.number(7, hold.length_us);
+        }
         canonical.finish()
     }
 }
 
-/// Where an order is in its life.
+/// Where an order is in its life. The numbers are stored and are those of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderState {
     /// The units have left `on_hand`.
-    Confirmed,
+    Confirmed = 1,
+    /// The units are reserved.
+    Pending = 2,
+    /// Somebody took it back.
+    Cancelled = 3,
+    /// Its hold was over before anybody confirmed it.
+    Expired = 4,
+}
+
+impl OrderState {
+    /// The state behind a stored number.
+    pub fn from_number(number: i32) -> Option<Self> {
+        [
+            Self::Confirmed,
+            Self::Pending,
+            Self::Cancelled,
+            Self::Expired,
+        ]
+        .into_iter()
+        .find(|state| *state as i32 == number)
+    }
+
+    /// As callers see it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirmed => "CONFIRMED",
+            Self::Pending => "PENDING",
+            Self::Cancelled => "CANCELLED",
+            Self::Expired => "EXPIRED",
+        }
+    }
+}
+
+impl fmt::Display for OrderState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A change of an order that is there.
+#[derive(Debug, Clone)]
+pub struct OrderChange {
+    /// The order as it was read, or as an own commit left it: its lines never change.
+    pub order: Arc<Order>,
+    /// The caller's key; none for the end of a hold, which nobody asks for.
+    pub request_id: Option<RequestId>,
+    /// What becomes of it.
+    pub transition: Transition,
+}
+
+/// What becomes of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// What it holds is taken.
+    Confirm,
+    /// It is taken back.
+    Cancel {
+        /// Why; may be empty.
+        reason: String,
+        /// Whether units that had left come back.
+        restock: bool,
+    },
+    /// It holds for longer.
+    Extend(Hold),
+    /// Its hold is over, if it was at this moment, by the database's clock.
+    Expire(Timestamp),
+}
+
+impl OrderChange {
+    /// The fingerprint of what is asked for.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut canonical = Canonical::new(match self.transition {
+            Transition::Confirm => "ConfirmOrder",
+            Transition::Cancel { .. } => "CancelOrder",
+            Transition::Extend(_) => "ExtendHold",
+            Transition::Expire(_) => "Expire",
+        });
+        canonical.text(1, &self.order.order_id.to_string());
+        match &self.transition {
+            Transition::Cancel { reason, restock } => {
+                canonical.text(2, reason);
+                if !restock {
+                    canonical.number(3, 0);
+                }
+            }
+            Transition::Extend(hold) => canonical.number(2, hold.length_us),
+            Transition::Confirm | Transition::Expire(_) => {}
+        }
+        canonical.finish()
+    }
 }
 
 /// An order as it stands.
@@ -92,6 +217,46 @@ pub struct Order {
     pub updated: Timestamp,
     /// Counts its changes, from 1.
     pub version: i64,
+    /// When its hold is over; some while it is pending.
+    pub expires: Option<Timestamp>,
+    /// Why it was cancelled; may be empty.
+    pub cancel_reason: String,
+    /// For each later change that moved stock, the versions that it made of the order's
+    /// levels, these in ascending order.
+    pub moved: Vec<Vec<Version>>,
+}
+
+impl Order {
+    /// What it reserves or took of each of its levels, these in ascending order.
+    pub fn units_by_level(&self) -> BTreeMap<&LevelKey, i64> {
+        let mut units = BTreeMap::new();
+        for line in &self.lines {
+            *units.entry(&line.key).or_default() += line.quantity.units();
+        }
+        units
+    }
+
+    /// The movements that it made, in ascending (sku, location, version).
+    pub fn movements(&self) -> BTreeSet<(&LevelKey, Version)> {
+        // Lines of one level share a movement.
+        let made = self.lines.iter().map(|line| (&line.key, line.version));
+        let mut movements: BTreeSet<_> = made.collect();
+        for versions in &self.moved {
+            let levels = self.units_by_level().into_keys();
+            movements.extend(levels.zip(versions.iter().copied()));
+        }
+        movements
+    }
+
+    /// The versions that its last change made which moved stock, if any did since it was
+    /// made.
+    pub fn last_moved(&self) -> BTreeMap<&LevelKey, Version> {
+        let Some(last) = self.moved.last() else {
+            return BTreeMap::new();
+        };
+        let levels = self.units_by_level().into_keys();
+        levels.zip(last.iter().copied()).collect()
+    }
 }
 
 /// One line of an order.
@@ -101,6 +266,6 @@ pub struct OrderLine {
     pub key: LevelKey,
     /// How many.
     pub quantity: Quantity,
-    /// The version that the order made of the level.
+    /// The version that the order made of the level when it was made.
     pub version: Version,
 }

@@ -17,6 +17,8 @@ pub struct Loaded {
     pub levels: HashMap<LevelKey, LoadedLevel>,
     /// Only the requests that are stored.
     pub requests: HashMap<RequestId, StoredRequest>,
+    /// The orders that commands change, as they stand.
+    pub orders: Vec<Arc<Order>>,
 }
 
 /// A level as it was read.
@@ -40,7 +42,7 @@ pub struct StoredRequest {
 /// What a stored request made.
 #[derive(Debug, Clone)]
 pub enum StoredAnswer {
-    /// CreateOrder.
+    /// CreateOrder made it, or another call changed it; as it stands.
     Order(Arc<Order>),
     /// AdjustStock and the like: what each of its changes made, in their order.
     Movements(Vec<Arc<Movement>>),
@@ -55,12 +57,30 @@ pub struct Writes {
     pub requests: Vec<RequestWrite>,
     /// New orders.
     pub orders: Vec<Arc<Order>>,
+    /// Changed orders in ascending order of their ids.
+    pub order_changes: Vec<OrderWrite>,
     /// New ledger rows; ascending versions within a level.
     pub movements: Vec<Arc<Movement>>,
     /// Changed levels in ascending order of their keys.
     pub levels: Vec<LevelWrite>,
     /// The events of all this, as `events` encodes them; none where they are off.
     pub outbox: Option<Vec<u8>>,
+}
+
+impl Writes {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty() && self.order_changes.is_empty() && self.levels.is_empty()
+    }
+}
+
+/// An order as it becomes, and as it was: its version must still be stored.
+#[derive(Debug, Clone)]
+pub struct OrderWrite {
+    /// What it replaces.
+    pub before: Arc<Order>,
+    /// What to store.
+    pub after: Arc<Order>,
 }
 
 /// A request to remember.
@@ -70,7 +90,7 @@ pub struct RequestWrite {
     pub request_id: RequestId,
     /// Of its payload.
     pub fingerprint: Fingerprint,
-    /// The order it made; none for adjustments.
+    /// The order it made or changed; none for adjustments.
     pub order_id: Option<OrderId>,
     /// The movements that adjustments made, in their order; none for an order.
     pub movements: Vec<(LevelKey, Version)>,
@@ -107,6 +127,8 @@ pub struct LevelTake {
     pub key: LevelKey,
     /// Units to add to `on_hand`.
     pub on_hand_delta: i64,
+    /// Units to add to `reserved`.
+    pub reserved_delta: i64,
     /// Movements that make up the change.
     pub movements: i64,
 }

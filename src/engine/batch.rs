@@ -186,16 +186,11 @@ impl Lane {
     fn send(&mut self, lane: OwnedSemaphorePermit) -> Sent {
         let ahead = mem::take(&mut self.ahead);
         let planner = ahead.planner.expect("a batch was planned");
-        let (writes, accepted) = planner.finish();
+        let (plan, accepted) = planner.finish(ahead.outcomes);
         // As they will be; a commit that fails makes all of it forgotten.
-        let levels = writes.levels.iter().map(|write| &write.level);
-        self.context.memory.remember(levels);
+        self.context.memory.remember(&plan.writes);
         self.earlier = Arc::new(accepted);
-        let planned_at = writes.time;
-        let plan = Plan {
-            outcomes: ahead.outcomes,
-            writes,
-        };
+        let planned_at = plan.writes.time;
         let context = Arc::clone(&self.context);
         let batch = ahead.batch;
         context.begins(&batch);
@@ -239,7 +234,7 @@ impl Lane {
     /// while a commit takes long, all that queue are planned long before they are sent.
     fn leave_abandoned_out(&mut self) {
         let mut batch = self.ahead.batch.iter();
-        if batch.any(|queued| queued.reply.is_closed()) {
+        if batch.any(Queued::is_unheard) {
             self.wait_again();
         }
     }
@@ -306,6 +301,11 @@ impl Ahead {
                     None => return Foreseen::Unknown,
                 }
             }
+        }
+        if let Some(order) = queued.order()
+            && !planner.knows_order(order.order_id)
+        {
+            planner.know_order(context.memory.latest(order));
         }
         match planner.command(&queued.prepared) {
             Ok(done) => Foreseen::Accepted(done),

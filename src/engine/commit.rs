@@ -13,11 +13,13 @@ use std::time::Instant;
 use super::locking::{Draft, Manner, pessimistic};
 use super::plan::{Plan, Planner};
 use super::queue::Queued;
-use super::{Context, Prepared, backoff};
+use super::reclaim::{Attempted, asked, put_in_front};
+use super::{Command, Context, Done, Prepared, backoff};
 use crate::clock;
-use crate::domain::{LevelKey, StockLevel, Timestamp};
+use crate::domain::{LevelKey, OrderId, StockLevel, Timestamp, Writes};
 use crate::error::{Error, chain};
 use crate::storage::StorageError;
+use crate::telemetry::Counters;
 
 /// Answers written before the callers that they wake get their turn. All of a batch at
 /// once would leave clients idle meanwhile, and then the server: on two cores 64 took
@@ -31,7 +33,11 @@ pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
         context.begins(&batch);
         let now = clock::now();
         match Box::pin(attempt(context, &batch, now)).await {
-            Ok(plan) => return answer(context, batch, plan),
+            Ok(Attempted::Done(plan)) => return answer(context, batch, plan),
+            Ok(Attempted::Reclaim(over)) => {
+                let alone = put_in_front(&mut batch, over);
+                Box::pin(run(context, alone)).await;
+            }
             Err(error) => batch = failed(context, batch, error, now).await,
         }
     }
@@ -42,25 +48,21 @@ async fn attempt(
     context: &Context,
     batch: &[Queued],
     now: Timestamp,
-) -> Result<Plan, StorageError> {
+) -> Result<Attempted, StorageError> {
     let keys: BTreeSet<&LevelKey> = batch.iter().flat_map(Queued::keys).collect();
     let keys: Vec<LevelKey> = keys.into_iter().cloned().collect();
     let store = &context.store;
     if context.guarding.manner() == Manner::Locked {
-        return timed(
-            context,
-            Box::pin(pessimistic::commit(
-                store,
-                batch,
-                &keys,
-                now,
-                context.events,
-            )),
-        )
-        .await;
+        let began = Instant::now();
+        let commit = pessimistic::commit(store, batch, &keys, now, context.events);
+        let done = Box::pin(commit).await;
+        if matches!(&done, Ok(Attempted::Done(plan)) if !plan.writes.is_empty()) {
+            context.counters.commit.time.record_time(began.elapsed());
+        }
+        return done;
     }
     let held = context.guarding.lock(store, &keys).await?;
-    let done = read_and_write(context, batch, &keys, now).await;
+    let done = Box::pin(read_and_write(context, batch, &keys, now)).await;
     if let Some(held) = held {
         context.tasks.spawn(held.give_back());
     }
@@ -73,16 +75,33 @@ async fn read_and_write(
     batch: &[Queued],
     keys: &[LevelKey],
     now: Timestamp,
-) -> Result<Plan, StorageError> {
+) -> Result<Attempted, StorageError> {
     let store = &context.store;
     let mut planner = Planner::new(now, Arc::default(), context.events);
     for level in store.load_levels(keys).await? {
         planner.know(level);
     }
+    for order in store.load_orders(&orders_of(batch)).await? {
+        planner.know_order(order);
+    }
     let draft = Draft::of(batch, planner);
     let stored = store.load_requests(&draft.in_doubt(batch)).await?;
     let plan = draft.settle(batch, stored);
-    write(context, &commands(batch), plan).await
+    if !plan.held.is_empty() {
+        let over = store.expired_holds(&asked(&plan, batch)).await?;
+        if !over.is_empty() {
+            return Ok(Attempted::Reclaim(over));
+        }
+    }
+    let written = write(context, &commands(batch), plan).await?;
+    Ok(Attempted::Done(written))
+}
+
+/// The orders that a batch changes.
+pub(super) fn orders_of(batch: &[Queued]) -> Vec<OrderId> {
+    let orders = batch.iter().filter_map(Queued::order);
+    let ids: BTreeSet<OrderId> = orders.map(|order| order.order_id).collect();
+    ids.into_iter().collect()
 }
 
 /// Writes a plan that was made ahead. Refusals and repeats alone leave nothing to write.
@@ -91,22 +110,14 @@ pub(super) async fn write(
     commands: &[&Prepared],
     plan: Plan,
 ) -> Result<Plan, StorageError> {
-    if plan.writes.requests.is_empty() {
+    if plan.writes.is_empty() {
         return Ok(plan);
     }
     // On the heap: it is large, and lies in the future of everyone who awaits it.
     let committed = Box::pin(context.guarding.commit(&context.store, commands, plan));
-    timed(context, committed).await
-}
-
-/// Takes the time of a commit that succeeds.
-async fn timed(
-    context: &Context,
-    commit: impl Future<Output = Result<Plan, StorageError>>,
-) -> Result<Plan, StorageError> {
     let began = Instant::now();
-    let done = commit.await;
-    if matches!(&done, Ok(plan) if !plan.writes.requests.is_empty()) {
+    let done = committed.await;
+    if done.is_ok() {
         context.counters.commit.time.record_time(began.elapsed());
     }
     done
@@ -119,16 +130,14 @@ pub(super) fn commands(batch: &[Queued]) -> Vec<&Prepared> {
 /// Tells everyone in `batch` what became of it, after the commit.
 pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
     let writes = plan.writes;
-    if !writes.requests.is_empty() {
-        let counters = &context.counters;
-        counters.commits.add(1);
-        counters.commit.orders.record(writes.requests.len() as f64);
-        counters.orders_committed.add(writes.orders.len() as u64);
-        let adjusted = writes.requests.len() - writes.orders.len();
-        counters.adjustments_committed.add(adjusted as u64);
+    if !writes.is_empty() {
+        count(&context.counters, &writes);
+        context.memory.remember(&writes);
+    }
+    if !writes.order_changes.is_empty() {
+        count_changes(&context.counters, &batch, &plan.outcomes);
     }
     let levels: Vec<StockLevel> = writes.levels.into_iter().map(|w| w.level).collect();
-    context.memory.remember(levels.iter());
     let outcomes = plan.outcomes;
     let told = Arc::clone(context);
     // Among the callers, whom this wakes: from here each would cross to their threads alone.
@@ -144,6 +153,34 @@ pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
             queued.answer(outcome);
         }
     });
+}
+
+fn count(counters: &Counters, writes: &Writes) {
+    counters.commits.add(1);
+    counters.commit.orders.record(writes.requests.len() as f64);
+    counters.orders_committed.add(writes.orders.len() as u64);
+    let requests = writes.requests.iter();
+    let adjusted = requests
+        .filter(|request| request.order_id.is_none())
+        .count();
+    counters.adjustments_committed.add(adjusted as u64);
+}
+
+fn count_changes(counters: &Counters, batch: &[Queued], outcomes: &[Result<Done, Error>]) {
+    for (queued, outcome) in batch.iter().zip(outcomes) {
+        let Command::ChangeOrder(change) = &queued.prepared.command else {
+            continue;
+        };
+        if matches!(
+            outcome,
+            Ok(Done::Order {
+                replayed: false,
+                ..
+            })
+        ) {
+            counters.holds.of(&change.transition).add(1);
+        }
+    }
 }
 
 /// What follows from a failed attempt at `batch`, which was planned at `planned_at`.
@@ -228,9 +265,13 @@ async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>, planned_at: Time
         let began = Instant::now();
         // At the same time again, by which a movement that was made is known as its own.
         match Box::pin(attempt(context, &batch, planned_at)).await {
-            Ok(plan) => {
+            Ok(Attempted::Done(plan)) => {
                 context.counters.commit.settled.add(1);
                 return answer(context, batch, plan);
+            }
+            Ok(Attempted::Reclaim(over)) => {
+                let alone = put_in_front(&mut batch, over);
+                Box::pin(run(context, alone)).await;
             }
             // Another attempt that takes as long would end too late for its callers.
             Err(error) if Instant::now() + began.elapsed() >= deadline => {

@@ -1,4 +1,5 @@
-//! Levels as our own last commits left them, the one under way included.
+//! Levels, and orders on hold, as our own last commits left them, the one under way
+//! included.
 //!
 //! Planning on them saves a batch its reads: when every command in it is accepted
 //! the guards and the unique request ids prove afterwards that nothing was stale,
@@ -6,29 +7,81 @@
 //! never answered from here.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::domain::{LevelKey, LoadedLevel, StockLevel};
+use crate::domain::{LevelKey, LoadedLevel, Order, OrderId, OrderState, Writes};
 
 /// Levels remembered at most, some 20 MB; beyond it all are forgotten and the
 /// busy ones come back with their next commit.
 const LEVELS_MAX: usize = 100_000;
 
+/// Orders remembered at most, some 10 MB of small ones; beyond it all are forgotten, and
+/// are read when somebody changes them.
+const ORDERS_MAX: usize = 20_000;
+
+/// Lines of an order beyond which it is not worth its place.
+const LINES_MAX: usize = 50;
+
 #[derive(Default)]
-pub(super) struct Memory(Mutex<HashMap<LevelKey, LoadedLevel>>);
+pub(super) struct Memory {
+    levels: Mutex<HashMap<LevelKey, LoadedLevel>>,
+    orders: Mutex<HashMap<OrderId, Arc<Order>>>,
+}
 
 impl Memory {
     pub(super) fn recall(&self, key: &LevelKey) -> Option<LoadedLevel> {
         self.lock().get(key).cloned()
     }
 
-    /// Remembers levels that a commit writes, or has written.
-    pub(super) fn remember<'a>(&self, levels: impl ExactSizeIterator<Item = &'a StockLevel>) {
-        let mut known = self.lock();
-        if known.len() + levels.len() > LEVELS_MAX {
+    /// Remembers what a commit writes, or has written.
+    pub(super) fn remember(&self, writes: &Writes) {
+        self.remember_levels(writes);
+        let made = writes.orders.iter();
+        let on_hold = made.filter(|order| order.state == OrderState::Pending);
+        let changed = writes.order_changes.iter().map(|order| &order.after);
+        for order in on_hold.chain(changed) {
+            self.remember_order(order);
+        }
+    }
+
+    fn remember_order(&self, order: &Arc<Order>) {
+        let mut known = self.orders();
+        if known.len() >= ORDERS_MAX {
             known.clear();
         }
-        for level in levels {
+        if known
+            .get(&order.order_id)
+            .is_some_and(|known| known.version > order.version)
+        {
+            return;
+        }
+        if order.lines.len() <= LINES_MAX {
+            known.insert(order.order_id, Arc::clone(order));
+        } else {
+            // What was remembered of it is old.
+            known.remove(&order.order_id);
+        }
+    }
+
+    /// An order that our last commits made or changed.
+    pub(super) fn order(&self, id: OrderId) -> Option<Arc<Order>> {
+        self.orders().get(&id).cloned()
+    }
+
+    /// The order as it is remembered, if it has changed since it was read.
+    pub(super) fn latest(&self, read: &Arc<Order>) -> Arc<Order> {
+        let known = self.order(read.order_id);
+        let later = known.filter(|known| known.version > read.version);
+        later.unwrap_or_else(|| Arc::clone(read))
+    }
+
+    fn remember_levels(&self, writes: &Writes) {
+        let levels = || writes.levels.iter().map(|write| &write.level);
+        let mut known = self.lock();
+        if known.len() + levels().len() > LEVELS_MAX {
+            known.clear();
+        }
+        for level in levels() {
             match known.get_mut(&level.key) {
                 // Commits that ran side by side may tell of themselves in any order.
                 Some(known) if known.level.version > level.version => {}
@@ -67,10 +120,15 @@ impl Memory {
     /// it was sent, and what was planned since stands on it.
     pub(super) fn forget(&self) {
         self.lock().clear();
+        self.orders().clear();
     }
 
     /// The worst that a panic could leave is a level less.
     fn lock(&self) -> MutexGuard<'_, HashMap<LevelKey, LoadedLevel>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.levels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn orders(&self) -> MutexGuard<'_, HashMap<OrderId, Arc<Order>>> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

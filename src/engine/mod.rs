@@ -10,9 +10,11 @@ mod commit;
 mod delete;
 mod locking;
 mod memory;
+mod orders;
 pub mod plan;
 mod products;
 mod queue;
+mod reclaim;
 mod single;
 mod strangers;
 mod validate;
@@ -28,16 +30,18 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_retry::RetryIf;
 use tokio_retry::strategy::{ExponentialBackoff, jitter};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use uuid::Uuid;
 
 use self::locking::Guarding;
 use self::memory::Memory;
+use self::orders::{DatabaseClock, Questions, read_forever};
 use self::plan::Events;
 use self::queue::{Queued, Room};
 use crate::config::{Config, EngineConfig};
 use crate::domain::{
-    Adjustments, Fingerprint, LevelKey, Movement, NewOrder, Order, RequestId, StockLevel, Trace,
+    Adjustments, Fingerprint, Hold, LevelKey, Movement, NewOrder, Order, OrderChange, RequestId,
+    StockLevel, Trace, Transition,
 };
 use crate::error::Error;
 use crate::storage::Store;
@@ -48,6 +52,8 @@ use crate::telemetry::Counters;
 pub enum Command {
     /// Take units from stock.
     CreateOrder(NewOrder),
+    /// Change an order that is there.
+    ChangeOrder(OrderChange),
     /// Change stock for another reason, with one change or several.
     AdjustStock(Adjustments),
 }
@@ -55,11 +61,11 @@ pub enum Command {
 /// What a command did.
 #[derive(Debug, Clone)]
 pub enum Done {
-    /// CreateOrder made this order.
+    /// This order was made or changed.
     Order {
         /// The order.
         order: Arc<Order>,
-        /// Whether an earlier call made it.
+        /// Whether an earlier call did it.
         replayed: bool,
     },
     /// AdjustStock made these movements.
@@ -86,28 +92,53 @@ pub struct Prepared {
 }
 
 impl Command {
-    /// The caller's key.
-    pub fn request_id(&self) -> &RequestId {
+    /// The caller's key; none for the end of a hold.
+    pub fn request_id(&self) -> Option<&RequestId> {
         match self {
-            Self::CreateOrder(new) => &new.request_id,
-            Self::AdjustStock(asked) => &asked.request_id,
+            Self::CreateOrder(new) => Some(&new.request_id),
+            Self::ChangeOrder(change) => change.request_id.as_ref(),
+            Self::AdjustStock(asked) => Some(&asked.request_id),
         }
     }
 
     /// The levels that it names; one may come twice.
     fn keys(&self) -> impl Iterator<Item = &LevelKey> {
-        let (lines, changes) = match self {
-            Self::CreateOrder(new) => (new.lines.as_slice(), &[][..]),
-            Self::AdjustStock(asked) => (&[][..], asked.changes.as_slice()),
+        let (new, known, changes) = match self {
+            Self::CreateOrder(new) => (new.lines.as_slice(), &[][..], &[][..]),
+            Self::ChangeOrder(change) => (&[][..], change.order.lines.as_slice(), &[][..]),
+            Self::AdjustStock(asked) => (&[][..], &[][..], asked.changes.as_slice()),
         };
+        let new = new.iter().map(|line| &line.key);
+        let known = known.iter().map(|line| &line.key);
         let changed = changes.iter().map(|change| &change.key);
-        lines.iter().map(|line| &line.key).chain(changed)
+        new.chain(known).chain(changed)
+    }
+
+    /// The hold that begins with it, or is to last longer.
+    fn hold(&mut self) -> Option<&mut Hold> {
+        match self {
+            Self::CreateOrder(new) => new.hold.as_mut(),
+            Self::ChangeOrder(OrderChange {
+                transition: Transition::Extend(hold),
+                ..
+            }) => Some(hold),
+            Self::ChangeOrder(_) | Self::AdjustStock(_) => None,
+        }
+    }
+
+    /// The order that it changes.
+    fn order(&self) -> Option<&Arc<Order>> {
+        match self {
+            Self::ChangeOrder(change) => Some(&change.order),
+            Self::CreateOrder(_) | Self::AdjustStock(_) => None,
+        }
     }
 
     /// How much of the queue's and the batch's bound on lines it takes.
     fn lines(&self) -> usize {
         match self {
             Self::CreateOrder(new) => new.lines.len(),
+            Self::ChangeOrder(change) => change.order.lines.len(),
             Self::AdjustStock(asked) => asked.changes.len(),
         }
     }
@@ -117,6 +148,10 @@ impl From<Command> for Prepared {
     fn from(command: Command) -> Self {
         let (fingerprint, trace) = match &command {
             Command::CreateOrder(new) => (new.fingerprint(), Trace::of_order(new.order_id)),
+            Command::ChangeOrder(change) => {
+                let trace = Trace::of_id(*Uuid::now_v7().as_bytes());
+                (change.fingerprint(), trace)
+            }
             Command::AdjustStock(asked) => (
                 asked.fingerprint(),
                 Trace::of_id(*Uuid::now_v7().as_bytes()),
@@ -177,6 +212,10 @@ impl Context {
 pub struct Engine {
     queue: mpsc::UnboundedSender<Queued>,
     products_waiting: Arc<Semaphore>,
+    /// Orders whose lines callers wait for.
+    orders: Arc<Questions>,
+    _reading: Arc<AbortOnDropHandle<()>>,
+    clock: Arc<DatabaseClock>,
     context: Arc<Context>,
     stop: CancellationToken,
 }
@@ -243,8 +282,13 @@ impl Engine {
         thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || runtime.block_on(run))?;
+        let orders = Arc::default();
+        let reading = read_forever(context.store.clone(), Arc::clone(&orders));
         Ok(Self {
             queue,
+            orders,
+            _reading: Arc::new(AbortOnDropHandle::new(tokio::spawn(reading))),
+            clock: Arc::default(),
             products_waiting: Arc::new(Semaphore::new(products::WAITING_MAX)),
             context,
             stop,
@@ -258,7 +302,10 @@ impl Engine {
     /// [`Error::StockContention`] when the attempts or their time are spent,
     /// [`Error::Overloaded`] when the queue is full, and whatever speaks against
     /// the command itself.
-    pub async fn submit(&self, command: Command, trace: Option<Trace>) -> Result<Done, Error> {
+    pub async fn submit(&self, mut command: Command, trace: Option<Trace>) -> Result<Done, Error> {
+        if let Some(hold) = command.hold() {
+            hold.begin(self.clock.now(&self.context.store).await?);
+        }
         let mut prepared = Prepared::from(command);
         if let Some(trace) = trace {
             prepared.trace = trace;

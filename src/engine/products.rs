@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::plan::{Events, plan_thresholds};
 use super::{Context, Engine};
 use crate::clock;
-use crate::domain::{Product, Sku, StockLevel, Trace};
+use crate::domain::{Product, Sku, StockLevel, Trace, Writes};
 use crate::error::Error;
 use crate::storage::{Guard, StorageError, Verdict, WriteTx};
 
@@ -88,9 +88,10 @@ async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, 
         context.memory.forget();
         context.conflicted();
     }
-    let (put, levels) = done?;
-    if !levels.is_empty() {
-        context.memory.remember(levels.iter());
+    let (put, writes) = done?;
+    if !writes.levels.is_empty() {
+        context.memory.remember(&writes);
+        let levels: Vec<StockLevel> = writes.levels.into_iter().map(|w| w.level).collect();
         (context.on_commit)(&levels);
     }
     Ok(put)
@@ -100,12 +101,12 @@ async fn write(
     tx: &mut WriteTx,
     products: &[Product],
     events: Events,
-) -> Result<(ProductsPut, Vec<StockLevel>), StorageError> {
+) -> Result<(ProductsPut, Writes), StorageError> {
     let asked: Vec<&Product> = products.iter().collect();
     let stored = tx.stored_products(&asked).await?;
     let (put, changed) = ProductsPut::of(products, &stored);
     if changed.is_empty() {
-        return Ok((put, Vec::new()));
+        return Ok((put, Writes::default()));
     }
     tx.upsert_products(&changed).await?;
     // Read after the products are locked, so that no level can be missed.
@@ -117,5 +118,5 @@ async fn write(
         // Their rows are locked by now, in their order.
         tx.revive_levels(&changed).await?;
     }
-    Ok((put, writes.levels.into_iter().map(|w| w.level).collect()))
+    Ok((put, writes))
 }

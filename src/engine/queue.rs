@@ -8,16 +8,17 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::{Done, Prepared};
+use super::{Command, Done, Prepared};
 use crate::config::EngineConfig;
-use crate::domain::{LevelKey, Timestamp};
+use crate::domain::{LevelKey, Order, Timestamp};
 use crate::error::Error;
 use crate::telemetry::{self, Held};
 
 /// A command that waits to be carried out, and the way its answer goes.
 pub(super) struct Queued {
     pub(super) prepared: Arc<Prepared>,
-    pub(super) reply: oneshot::Sender<Result<Done, Error>>,
+    /// None for what the engine does by itself.
+    reply: Option<oneshot::Sender<Result<Done, Error>>>,
     /// When it began to wait.
     pub(super) since: Instant,
     /// It met a conflict: before it is planned again, its levels and its request are
@@ -27,7 +28,7 @@ pub(super) struct Queued {
     pub(super) read: bool,
     /// When it was planned for a commit that nobody heard the end of.
     pub(super) unheard: Option<Timestamp>,
-    _room: Room,
+    _room: Option<Room>,
 }
 
 impl Queued {
@@ -38,13 +39,40 @@ impl Queued {
     ) -> Self {
         Self {
             prepared,
-            reply,
+            reply: Some(reply),
             since: Instant::now(),
             conflicted: false,
             read: false,
             unheard: None,
-            _room: room,
+            _room: Some(room),
         }
+    }
+
+    /// What the engine does by itself, beside the commands that need it.
+    pub(super) fn of_engine(command: Command) -> Self {
+        Self {
+            prepared: Arc::new(command.into()),
+            reply: None,
+            since: Instant::now(),
+            conflicted: false,
+            read: true,
+            unheard: None,
+            _room: None,
+        }
+    }
+
+    pub(super) fn is_of_engine(&self) -> bool {
+        self.reply.is_none()
+    }
+
+    /// The order that it changes, as it was when it was queued.
+    pub(super) fn order(&self) -> Option<&Arc<Order>> {
+        self.prepared.command.order()
+    }
+
+    /// Whether nobody would hear the answer.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &LevelKey> {
@@ -58,7 +86,7 @@ impl Queued {
     /// Whether nobody waits for the answer any more: the caller hung up, or its
     /// deadline has passed. Asked before planning, never after a commit.
     pub(super) fn is_abandoned(&self, counted: &telemetry::Queue) -> bool {
-        let abandoned = self.reply.is_closed();
+        let abandoned = self.is_unheard();
         if abandoned {
             counted.abandoned.add(1);
         }
@@ -67,17 +95,24 @@ impl Queued {
 
     /// Answers. A caller that hung up learns the outcome when it sends its request_id again.
     pub(super) fn answer(self, mut outcome: Result<Done, Error>) {
-        if let Ok(Done::Adjusted {
-            movements,
-            replayed,
-            ..
-        }) = &mut outcome
-        {
-            // The very movements that this call made, before its commit's answer was lost.
-            let made = movements.first().map(|movement| movement.time);
-            *replayed &= self.unheard.is_none() || self.unheard != made;
+        // The very change that this call made, before its commit's answer was lost.
+        match &mut outcome {
+            Ok(Done::Adjusted {
+                movements,
+                replayed,
+                ..
+            }) => {
+                let made = movements.first().map(|movement| movement.time);
+                *replayed &= self.unheard.is_none() || self.unheard != made;
+            }
+            Ok(Done::Order { order, replayed }) if self.order().is_some() => {
+                *replayed &= self.unheard != Some(order.updated);
+            }
+            _ => {}
         }
-        let _ = self.reply.send(outcome);
+        if let Some(reply) = self.reply {
+            let _ = reply.send(outcome);
+        }
     }
 }
 

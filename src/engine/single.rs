@@ -53,18 +53,18 @@ async fn carry_out(context: &Arc<Context>, queued: Queued) {
 }
 
 fn plan_from_memory(context: &Context, queued: &Queued) -> Option<Plan> {
-    if queued.reply.is_closed() || context.guarding.manner() != Manner::Ahead {
+    if queued.is_unheard() || context.guarding.manner() != Manner::Ahead {
         return None;
     }
     let mut planner = Planner::new(clock::now(), Arc::default(), context.events);
     for key in queued.keys() {
         planner.know(context.memory.recall(key)?);
     }
+    if let Some(order) = queued.order() {
+        planner.know_order(context.memory.latest(order));
+    }
     let outcome = planner.command(&queued.prepared);
-    outcome.is_ok().then(|| Plan {
-        outcomes: vec![outcome],
-        writes: planner.finish().0,
-    })
+    outcome.is_ok().then(|| planner.finish(vec![outcome]).0)
 }
 
 /// Whose turn it is on each level that somebody wants.

@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::plan::{Events, Planner};
+use super::plan::{Events, Plan, Planner};
 use super::products::ProductsPut;
 use super::{Command, Done, Engine, Prepared};
 use crate::clock;
-use crate::domain::{LevelKey, Product};
+use crate::domain::{LevelKey, OrderChange, OrderId, Product, RequestId, Transition};
 use crate::error::Error;
+use crate::storage::HeldLevels;
 
 impl Engine {
     /// What [`Engine::submit`] would answer now; writes nothing. A request that has been
@@ -20,22 +21,71 @@ impl Engine {
     ///
     /// # Errors
     /// Whatever speaks against the command, [`Error::StoreUnavailable`].
-    pub async fn validate(&self, command: Command) -> Result<Done, Error> {
+    pub async fn validate(&self, mut command: Command) -> Result<Done, Error> {
+        if let Some(hold) = command.hold() {
+            hold.begin(self.clock.now(&self.context.store).await?);
+        }
         let prepared = Prepared::from(command);
+        let mut over: Vec<Prepared> = Vec::new();
+        loop {
+            // On the heap, as the look for holds: both are large, and rarely asked for.
+            let plan = Box::pin(self.plan_after(&over, &prepared)).await?;
+            if !plan.held.is_empty() {
+                let but_for = over.iter().filter_map(|end| end.command.order());
+                let asked = HeldLevels {
+                    keys: plan.held.iter().cloned().collect(),
+                    but_for: but_for.map(|order| order.order_id).collect(),
+                };
+                // Such holds would be in nobody's way.
+                let found = Box::pin(self.context.store.expired_holds(&asked)).await?;
+                if !found.is_empty() {
+                    over.extend(found.into_iter().map(|hold| Command::from(hold).into()));
+                    continue;
+                }
+            }
+            let mut outcomes = plan.outcomes;
+            return outcomes.pop().expect("a plan answers each of its commands");
+        }
+    }
+
+    /// What [`Engine::change_order`] would answer now; writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::OrderNotFound`], and those of [`Engine::validate`].
+    pub async fn validate_change(
+        &self,
+        order_id: OrderId,
+        request_id: RequestId,
+        transition: Transition,
+    ) -> Result<Done, Error> {
+        let change = OrderChange {
+            order: self.find_order(order_id).await?,
+            request_id: Some(request_id),
+            transition,
+        };
+        Box::pin(self.validate(Command::ChangeOrder(change))).await
+    }
+
+    /// A plan of these holds' ends, and then of the command.
+    async fn plan_after(&self, over: &[Prepared], prepared: &Prepared) -> Result<Plan, Error> {
         let store = &self.context.store;
-        let keys: BTreeSet<&LevelKey> = prepared.command.keys().collect();
+        let all = || over.iter().chain([prepared]);
+        let keys: BTreeSet<&LevelKey> = all().flat_map(|it| it.command.keys()).collect();
         let keys: Vec<LevelKey> = keys.into_iter().cloned().collect();
         let mut planner = Planner::new(clock::now(), Arc::default(), Events::Off);
         for level in store.read_levels(&keys).await? {
             planner.know(level);
         }
+        for order in all().filter_map(|it| it.command.order()) {
+            planner.know_order(Arc::clone(order));
+        }
         // After the levels: what was committed between the reads is found here, and is a
         // repeat, whatever it has left of them.
-        let stored = store
-            .read_requests(&[prepared.command.request_id()])
-            .await?;
-        planner.know_requests(stored);
-        planner.command(&prepared)
+        if let Some(request_id) = prepared.command.request_id() {
+            planner.know_requests(store.read_requests(&[request_id]).await?);
+        }
+        let outcomes = all().map(|it| planner.command(it)).collect();
+        Ok(planner.finish(outcomes).0)
     }
 
     /// What [`Engine::put_products`] would answer now; writes nothing.

@@ -2,10 +2,32 @@
 
 use super::draft::StockChange;
 use crate::domain::Order;
-use crate::proto::{OrderCreated, StockLow, StockUpdated};
+use crate::proto::{
+    OrderCancelled, OrderConfirmed, OrderCreated, OrderExpired, StockLow, StockUpdated,
+};
 
 pub(super) fn order_created(order: &Order) -> OrderCreated {
     OrderCreated {
+        order: Some(order.into()),
+    }
+}
+
+pub(super) fn order_confirmed(order: &Order) -> OrderConfirmed {
+    OrderConfirmed {
+        order: Some(order.into()),
+    }
+}
+
+pub(super) fn order_cancelled(before: &Order, order: &Order) -> OrderCancelled {
+    OrderCancelled {
+        order: Some(order.into()),
+        state_before: before.state as i32,
+        restocked: order.moved.len() > before.moved.len(),
+    }
+}
+
+pub(super) fn order_expired(order: &Order) -> OrderExpired {
+    OrderExpired {
         order: Some(order.into()),
     }
 }

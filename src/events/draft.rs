@@ -11,7 +11,7 @@ use prost::encoding::encode_varint;
 use super::Topic;
 use super::body;
 use super::row::FORM;
-use crate::domain::{MovementKind, Order, StockLevel, Trace, Version};
+use crate::domain::{MovementKind, Order, OrderState, StockLevel, Trace, Version};
 
 /// What an order's event takes, about: the buffer of a batch grows a few times.
 const EVENT_BYTES: usize = 512;
@@ -41,7 +41,7 @@ pub struct StockChange<'a> {
 
 /// A set of movement kinds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Causes(u16);
+pub struct Causes(u32);
 
 impl Causes {
     /// Adds a kind.
@@ -51,7 +51,7 @@ impl Causes {
 
     /// The kinds in ascending order.
     pub(super) fn kinds(self) -> impl Iterator<Item = i32> {
-        (0..16).filter(move |kind| self.0 & (1 << kind) != 0)
+        (0..32).filter(move |kind| self.0 & (1 << kind) != 0)
     }
 }
 
@@ -68,6 +68,26 @@ impl Draft {
     pub fn order_created(&mut self, order: &Order, trace: Trace) {
         let key = order.order_id.0.as_bytes();
         self.add(Topic::OrderCreated, trace, key, &body::order_created(order));
+    }
+
+    /// An order changed, in a way that others are told of.
+    pub fn order_changed(&mut self, before: &Order, after: &Order, trace: Trace) {
+        let key = after.order_id.0.as_bytes();
+        match after.state {
+            OrderState::Pending => {}
+            OrderState::Confirmed => {
+                let confirmed = body::order_confirmed(after);
+                self.add(Topic::OrderConfirmed, trace, key, &confirmed);
+            }
+            OrderState::Cancelled => {
+                let cancelled = body::order_cancelled(before, after);
+                self.add(Topic::OrderCancelled, trace, key, &cancelled);
+            }
+            OrderState::Expired => {
+                let expired = body::order_expired(after);
+                self.add(Topic::OrderExpired, trace, key, &expired);
+            }
+        }
     }
 
     /// A level changed.

@@ -15,7 +15,9 @@ pub use level::updated_level;
 pub use row::{Corrupt, Event, Key, Row};
 pub use told::Body;
 
-pub use crate::proto::{OrderCreated, StockLow, StockUpdated};
+pub use crate::proto::{
+    OrderCancelled, OrderConfirmed, OrderCreated, OrderExpired, StockLow, StockUpdated,
+};
 
 /// What an event is about. The numbers stand in rows of the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,11 +28,24 @@ pub enum Topic {
     OrderCreated = 2,
     /// A level has become low; keyed by SKU.
     StockLow = 3,
+    /// An order on hold was confirmed; keyed by order id.
+    OrderConfirmed = 4,
+    /// An order was cancelled; keyed by order id.
+    OrderCancelled = 5,
+    /// A hold was over; keyed by order id.
+    OrderExpired = 6,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::StockUpdated, Self::OrderCreated, Self::StockLow];
+    pub const ALL: [Self; 6] = [
+        Self::StockUpdated,
+        Self::OrderCreated,
+        Self::StockLow,
+        Self::OrderConfirmed,
+        Self::OrderCancelled,
+        Self::OrderExpired,
+    ];
 
     /// The topic's name, after the prefix that the configuration gives.
     pub fn name(self) -> &'static str {
@@ -38,6 +53,9 @@ impl Topic {
             Self::StockUpdated => "product.stock.updated",
             Self::OrderCreated => "order.created",
             Self::StockLow => "stock.low",
+            Self::OrderConfirmed => "order.confirmed",
+            Self::OrderCancelled => "order.cancelled",
+            Self::OrderExpired => "order.expired",
         }
     }
 
@@ -47,6 +65,9 @@ impl Topic {
             Self::StockUpdated => "stockroom.v1.StockUpdated",
             Self::OrderCreated => "stockroom.v1.OrderCreated",
             Self::StockLow => "stockroom.v1.StockLow",
+            Self::OrderConfirmed => "stockroom.v1.OrderConfirmed",
+            Self::OrderCancelled => "stockroom.v1.OrderCancelled",
+            Self::OrderExpired => "stockroom.v1.OrderExpired",
         }
     }
 

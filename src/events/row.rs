@@ -68,7 +68,10 @@ fn event<'a>(rest: &mut &'a [u8]) -> Result<Event<'a>, Corrupt> {
     *rest = after;
     let key = counted(rest)?;
     let key = match topic {
-        Topic::OrderCreated => Key::Order(Uuid::from_slice(key).map_err(|_| Corrupt)?),
+        Topic::OrderCreated
+        | Topic::OrderConfirmed
+        | Topic::OrderCancelled
+        | Topic::OrderExpired => Key::Order(Uuid::from_slice(key).map_err(|_| Corrupt)?),
         Topic::StockUpdated | Topic::StockLow => {
             Key::Sku(str::from_utf8(key).map_err(|_| Corrupt)?)
         }

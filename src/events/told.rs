@@ -2,7 +2,9 @@
 
 use prost::Message as _;
 
-use super::{OrderCreated, StockLow, StockUpdated, Topic};
+use super::{
+    OrderCancelled, OrderConfirmed, OrderCreated, OrderExpired, StockLow, StockUpdated, Topic,
+};
 
 /// The message in an event.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +15,12 @@ pub enum Body {
     OrderCreated(OrderCreated),
     /// A level has become low.
     StockLow(StockLow),
+    /// An order on hold was confirmed.
+    OrderConfirmed(OrderConfirmed),
+    /// An order was cancelled.
+    OrderCancelled(OrderCancelled),
+    /// A hold was over.
+    OrderExpired(OrderExpired),
 }
 
 impl Body {
@@ -25,6 +33,9 @@ impl Body {
             Topic::StockUpdated => Self::StockUpdated(StockUpdated::decode(body)?),
             Topic::OrderCreated => Self::OrderCreated(OrderCreated::decode(body)?),
             Topic::StockLow => Self::StockLow(StockLow::decode(body)?),
+            Topic::OrderConfirmed => Self::OrderConfirmed(OrderConfirmed::decode(body)?),
+            Topic::OrderCancelled => Self::OrderCancelled(OrderCancelled::decode(body)?),
+            Topic::OrderExpired => Self::OrderExpired(OrderExpired::decode(body)?),
         })
     }
 }

@@ -2,15 +2,16 @@
 //! field that breaks one.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
-use prost_types::Timestamp as PbTimestamp;
+use prost_types::{Duration as PbDuration, Timestamp as PbTimestamp};
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
 use crate::domain::{
-    Counterpart, Invalid, KeyToRead, LevelKey, Location, Movement, NewOrder, NewOrderLine, Order,
-    OrderId, OrderState, Product, Quantity, RequestId, ServedFrom, Sku, StockLevel, Timestamp,
-    Trace, Version,
+    Adjustment, Counterpart, Hold, Invalid, KeyToRead, LevelKey, Location, Movement, NewOrder,
+    NewOrderLine, Order, OrderId, OrderLine, Product, Quantity, RequestId, ServedFrom, Sku,
+    StockLevel, Timestamp, Trace, Transition, Version,
 };
 use crate::error::{Error, Violation};
 use crate::proto;
@@ -97,7 +98,10 @@ impl Fields {
     }
 }
 
-pub(super) fn new_order(request: proto::CreateOrderRequest) -> Result<NewOrder, Error> {
+pub(super) fn new_order(
+    request: proto::CreateOrderRequest,
+    hold_max: Duration,
+) -> Result<NewOrder, Error> {
     let mut fields = Fields::default();
     let request_id = fields.take("request_id", RequestId::new(request.request_id));
     fields.count("lines", request.lines.len(), NewOrder::LINES_MAX);
@@ -112,14 +116,78 @@ pub(super) fn new_order(request: proto::CreateOrderRequest) -> Result<NewOrder, 
         CUSTOMER_REF_BYTES_MAX,
     );
     labels(&mut fields, &request.labels);
+    let hold = request.hold.as_ref();
+    let hold = hold.and_then(|length| hold_of(&mut fields, length, hold_max));
     let order = request_id.map(|request_id| NewOrder {
         order_id: OrderId(Uuid::now_v7()),
         request_id,
         lines,
         customer_ref: request.customer_ref,
         labels: request.labels,
+        hold,
     });
     fields.finish(order)
+}
+
+/// A hold of 1 s to `max`; refuses what is not a duration.
+pub(super) fn hold_of(fields: &mut Fields, length: &PbDuration, max: Duration) -> Option<Hold> {
+    let min_us = Hold::LENGTH_MIN_US;
+    let max_us = i64::try_from(max.as_micros()).unwrap_or(i64::MAX);
+    let is_whole = length.nanos % 1_000 == 0;
+    let us = length.seconds.checked_mul(1_000_000);
+    let us = us.and_then(|us| us.checked_add(i64::from(length.nanos) / 1_000));
+    let us = us.filter(|us| is_whole && (min_us..=max_us).contains(us));
+    if us.is_none() {
+        let (given, max) = (length.seconds, max.as_secs_f64());
+        fields.refuse(
+            "hold",
+            format!("must be 1 s to {max} s in whole microseconds, has {given} seconds and {} nanoseconds", length.nanos),
+        );
+    }
+    us.map(Hold::of)
+}
+
+/// What a request says that changes an order: which one, under which key, and how.
+pub(super) type Asked = (OrderId, RequestId, Transition);
+
+pub(super) fn confirm_order(request: &proto::ConfirmOrderRequest) -> Result<Asked, Error> {
+    let mut fields = Fields::default();
+    let named = named_order(&mut fields, &request.request_id, &request.order_id);
+    fields.finish(named.map(|(id, request_id)| (id, request_id, Transition::Confirm)))
+}
+
+pub(super) fn cancel_order(request: proto::CancelOrderRequest) -> Result<Asked, Error> {
+    let mut fields = Fields::default();
+    let named = named_order(&mut fields, &request.request_id, &request.order_id);
+    fields.text("reason", &request.reason, Adjustment::NOTE_BYTES_MAX);
+    let transition = Transition::Cancel {
+        reason: request.reason,
+        restock: request.restock.unwrap_or(true),
+    };
+    fields.finish(named.map(|(id, request_id)| (id, request_id, transition)))
+}
+
+pub(super) fn extend_hold(
+    request: &proto::ExtendHoldRequest,
+    hold_max: Duration,
+) -> Result<Asked, Error> {
+    let mut fields = Fields::default();
+    let named = named_order(&mut fields, &request.request_id, &request.order_id);
+    // A missing one is out of bounds like one of no length.
+    let length = request.hold.unwrap_or_default();
+    let hold = hold_of(&mut fields, &length, hold_max);
+    let asked = named.zip(hold);
+    fields.finish(asked.map(|((id, request_id), hold)| (id, request_id, Transition::Extend(hold))))
+}
+
+fn named_order(
+    fields: &mut Fields,
+    request_id: &str,
+    order_id: &str,
+) -> Option<(OrderId, RequestId)> {
+    let request_id = fields.take("request_id", RequestId::new(request_id));
+    let order_id = fields.take("order_id", parse_order_id(order_id));
+    order_id.zip(request_id)
 }
 
 fn order_line(
@@ -314,24 +382,27 @@ impl From<&Counterpart> for proto::MovementCounterpart {
 
 impl From<&Order> for proto::Order {
     fn from(order: &Order) -> Self {
+        let moved = order.last_moved();
+        let last = |line: &OrderLine| moved.get(&line.key).copied().unwrap_or(line.version);
         let lines = order.lines.iter().map(|line| proto::OrderLine {
             sku: line.key.sku.to_string(),
             location: line.key.location.to_string(),
             quantity: line.quantity.units(),
-            version: line.version.number(),
+            version: last(line).number(),
         });
         Self {
             order_id: order.order_id.to_string(),
             request_id: order.request_id.to_string(),
-            state: match order.state {
-                OrderState::Confirmed => proto::OrderState::Confirmed,
-            } as i32,
+            // The numbers are those of the API.
+            state: order.state as i32,
             lines: lines.collect(),
             customer_ref: order.customer_ref.clone(),
             labels: order.labels.clone(),
             create_time: Some(order.created.into()),
             update_time: Some(order.updated.into()),
             version: order.version,
+            expire_time: order.expires.map(Into::into),
+            cancel_reason: order.cancel_reason.clone(),
         }
     }
 }

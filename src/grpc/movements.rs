@@ -3,7 +3,7 @@
 
 use super::convert::{self, Fields};
 use super::page::{Tokens, level_key, movement, page_size, times};
-use crate::domain::{LevelKey, LoadedLevel, NewOrder, Order, OrderId, Timestamp, Version};
+use crate::domain::{LevelKey, LoadedLevel, Order, OrderId, Timestamp, Version};
 use crate::error::Error;
 use crate::proto::{self, list_movements_request::Scope};
 use crate::storage::{MovementPage, Store, TimePlace};
@@ -38,7 +38,7 @@ pub(super) async fn list(
             let page = store.list_order_movements(&order, after.as_ref(), size);
             let page = page.await?;
             let next = page.movements.last().filter(|_| page.more);
-            let next = next.map(|last| tokens.after(&last.key));
+            let next = next.map(|last| tokens.after(format!("{}@{}", last.version, last.key)));
             (page.movements, next)
         }
         Whose::All((from, until), after) => {
@@ -71,9 +71,9 @@ fn time_place(place: &str) -> Option<TimePlace> {
     })
 }
 
-/// All movements of an order, which has no more of them than lines.
+/// All movements of an order.
 pub(super) async fn of_order(store: &Store, order: &Order) -> Result<Vec<proto::Movement>, Error> {
-    let page = store.list_order_movements(order, None, NewOrder::LINES_MAX);
+    let page = store.list_order_movements(order, None, Order::MOVEMENTS_MAX);
     Ok(page.await?.movements.iter().map(Into::into).collect())
 }
 
@@ -115,8 +115,8 @@ type Times = (Timestamp, Timestamp);
 enum Whose {
     /// Of a level, above a version; of all times or of some.
     Level(LevelKey, Version, Option<Times>),
-    /// Of an order, after a level.
-    Order(OrderId, Option<LevelKey>),
+    /// Of an order, after one of them.
+    Order(OrderId, Option<(LevelKey, Version)>),
     /// Of all levels, by time.
     All(Times, Option<TimePlace>),
 }
@@ -161,7 +161,12 @@ impl Asked {
                     }
                 }
                 let id = fields.take("order_id", convert::parse_order_id(text));
-                let after = tokens.place(&mut fields, token, level_key);
+                let place = |place: &str| {
+                    let (version, key) = place.split_once('@')?;
+                    let version = version.parse().ok().filter(|number| *number > 0)?;
+                    Some((level_key(key)?, Version::new(version)))
+                };
+                let after = tokens.place(&mut fields, token, place);
                 id.map(|id| Whose::Order(id, after))
             }
             None => {

@@ -75,12 +75,9 @@ impl Asked {
 }
 
 fn state(fields: &mut Fields, number: i32) -> Option<OrderState> {
-    match proto::OrderState::try_from(number) {
-        Ok(proto::OrderState::Unspecified) => None,
-        Ok(proto::OrderState::Confirmed) => Some(OrderState::Confirmed),
-        Err(_) => {
-            fields.refuse("state", format!("must be a state, is {number}"));
-            None
-        }
+    let state = OrderState::from_number(number);
+    if state.is_none() && number != proto::OrderState::Unspecified as i32 {
+        fields.refuse("state", format!("must be a state, is {number}"));
     }
+    state
 }

@@ -1,12 +1,14 @@
 //! OrderService.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 use tracing::info_span;
 
+use super::convert::Asked;
 use super::{Gate, convert, movements, order_list, turn_down};
-use crate::domain::Order;
+use crate::domain::{Order, Trace};
 use crate::engine::{Command, Done, Engine};
 use crate::error::{Error, Violation};
 use crate::proto::order_service_server::OrderService;
@@ -22,6 +24,8 @@ pub(crate) struct Orders {
     pub(crate) reads: Reads,
     pub(crate) store: Store,
     pub(crate) gate: Arc<Gate>,
+    /// The longest hold.
+    pub(crate) hold_max: Duration,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -40,7 +44,7 @@ impl OrderService for Orders {
         let refuse = turn_down(outcomes);
         self.gate.pass().map_err(refuse)?;
         let trace = convert::trace(request.metadata());
-        let new = convert::new_order(request.into_inner()).map_err(refuse)?;
+        let new = convert::new_order(request.into_inner(), self.hold_max).map_err(refuse)?;
         let (request_id, order_id) = (new.request_id.clone(), new.order_id);
         // The one place that logs is the failure: a span for each order cost 2 % of all orders.
         let fail =
@@ -65,6 +69,48 @@ impl OrderService for Orders {
                 Err(fail(error))
             }
         }
+    }
+
+    async fn confirm_order(
+        &self,
+        request: Request<proto::ConfirmOrderRequest>,
+    ) -> Result<Response<proto::ConfirmOrderResponse>, Status> {
+        let trace = convert::trace(request.metadata());
+        let validate_only = request.get_ref().validate_only;
+        let asked = convert::confirm_order(&request.into_inner());
+        let (order, replayed) = self.change(asked, trace, validate_only).await?;
+        let order = Some(order);
+        Ok(Response::new(proto::ConfirmOrderResponse {
+            order,
+            replayed,
+        }))
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<proto::CancelOrderRequest>,
+    ) -> Result<Response<proto::CancelOrderResponse>, Status> {
+        let trace = convert::trace(request.metadata());
+        let validate_only = request.get_ref().validate_only;
+        let asked = convert::cancel_order(request.into_inner());
+        let (order, replayed) = self.change(asked, trace, validate_only).await?;
+        let order = Some(order);
+        Ok(Response::new(proto::CancelOrderResponse {
+            order,
+            replayed,
+        }))
+    }
+
+    async fn extend_hold(
+        &self,
+        request: Request<proto::ExtendHoldRequest>,
+    ) -> Result<Response<proto::ExtendHoldResponse>, Status> {
+        let trace = convert::trace(request.metadata());
+        let validate_only = request.get_ref().validate_only;
+        let asked = convert::extend_hold(&request.into_inner(), self.hold_max);
+        let (order, replayed) = self.change(asked, trace, validate_only).await?;
+        let order = Some(order);
+        Ok(Response::new(proto::ExtendHoldResponse { order, replayed }))
     }
 
     async fn get_order(
@@ -100,8 +146,8 @@ impl Orders {
         request: proto::CreateOrderRequest,
     ) -> Result<proto::CreateOrderResponse, Error> {
         self.gate.pass()?;
-        let new = convert::new_order(request)?;
-        let done = self.engine.validate(Command::CreateOrder(new)).await?;
+        let new = convert::new_order(request, self.hold_max)?;
+        let done = Box::pin(self.engine.validate(Command::CreateOrder(new))).await?;
         let Done::Order { order, replayed } = done else {
             unreachable!("plan answers each command in its kind")
         };
@@ -112,6 +158,43 @@ impl Orders {
         }
         let order = Some(order);
         Ok(proto::CreateOrderResponse { order, replayed })
+    }
+
+    /// Changes an order as it was asked for; the order then, and whether an earlier call
+    /// has changed it.
+    async fn change(
+        &self,
+        asked: Result<Asked, Error>,
+        trace: Option<Trace>,
+        validate_only: bool,
+    ) -> Result<(proto::Order, bool), Status> {
+        if validate_only {
+            self.gate.pass()?;
+            let (order_id, request_id, transition) = asked?;
+            let done = self
+                .engine
+                .validate_change(order_id, request_id, transition);
+            return Ok(changed_order(Box::pin(done).await?));
+        }
+        let outcomes = &self.counters.order_changes;
+        let refuse = turn_down(outcomes);
+        self.gate.pass().map_err(refuse)?;
+        let (order_id, request_id, transition) = asked.map_err(refuse)?;
+        let span = request_id.clone();
+        let fail = |error| {
+            info_span!("change_order", request_id = %span, %order_id).in_scope(|| refuse(error))
+        };
+        let done = self
+            .engine
+            .change_order(order_id, request_id, transition, trace);
+        let (order, replayed) = changed_order(done.await.map_err(fail)?);
+        let counted = if replayed {
+            &outcomes.replayed
+        } else {
+            &outcomes.accepted
+        };
+        counted.add(1);
+        Ok((order, replayed))
     }
 
     async fn find(&self, key: Option<Key>) -> Result<Order, Error> {
@@ -132,5 +215,13 @@ impl Orders {
             }
         };
         found.ok_or(Error::OrderNotFound(text))
+    }
+}
+
+/// The order that a change left, and whether an earlier call had changed it.
+fn changed_order(done: Done) -> (proto::Order, bool) {
+    match done {
+        Done::Order { order, replayed } => (proto::Order::from(&*order), replayed),
+        Done::Adjusted { .. } => unreachable!("plan answers each command in its kind"),
     }
 }

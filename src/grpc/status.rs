@@ -10,7 +10,8 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::error::{Error, Reason, chain};
+use crate::domain::{OrderId, StockLevel};
+use crate::error::{Error, Mismatch, Reason, Shortfall, chain};
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "stockroom.v1";
@@ -46,9 +47,10 @@ fn code(reason: Reason) -> Code {
     match reason {
         Reason::InvalidRequest | Reason::RequestIdReused => Code::InvalidArgument,
         Reason::SkuNotFound | Reason::OrderNotFound => Code::NotFound,
-        Reason::InsufficientStock | Reason::StockRemains | Reason::VersionNotReached => {
-            Code::FailedPrecondition
-        }
+        Reason::InsufficientStock
+        | Reason::StockRemains
+        | Reason::VersionNotReached
+        | Reason::OrderState => Code::FailedPrecondition,
         Reason::VersionMismatch => Code::Aborted,
         Reason::StockContention | Reason::Overloaded | Reason::TooManyWatches => {
             Code::ResourceExhausted
@@ -96,29 +98,34 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
         Error::OrderNotFound(id) => {
             details.set_resource_info("stockroom.v1.Order", id, "", "unknown order");
         }
+        Error::OrderState { order_id, state } => {
+            let said = |id: &OrderId| (id.to_string(), format!("the order is {state}"));
+            unmet(details, "ORDER_STATE", &[*order_id], said);
+            put("state", state);
+        }
         Error::InsufficientStock(short) => {
-            for s in fitting(short, |s| s.key.to_string().len() + 40) {
+            let said = |s: &Shortfall| {
                 let description = format!("requested {}, available {}", s.requested, s.available);
-                let subject = s.key.to_string();
-                details.add_precondition_failure_violation("STOCK", subject, description);
-            }
+                (s.key.to_string(), description)
+            };
+            unmet(details, "STOCK", short, said);
             put("total", &short.len());
         }
         Error::StockRemains(levels) => {
-            for level in fitting(levels, |level| level.key.to_string().len() + 40) {
+            let said = |level: &StockLevel| {
                 let (on_hand, reserved) = (level.on_hand, level.reserved);
                 let description = format!("on_hand {on_hand}, reserved {reserved}");
-                let subject = level.key.to_string();
-                details.add_precondition_failure_violation("STOCK", subject, description);
-            }
+                (level.key.to_string(), description)
+            };
+            unmet(details, "STOCK", levels, said);
             put("total", &levels.len());
         }
         Error::VersionMismatch(stale) => {
-            for s in fitting(stale, |s| s.key.to_string().len() + 40) {
+            let said = |s: &Mismatch| {
                 let description = format!("expected {}, is {}", s.expected, s.actual);
-                let subject = s.key.to_string();
-                details.add_precondition_failure_violation("VERSION", subject, description);
-            }
+                (s.key.to_string(), description)
+            };
+            unmet(details, "VERSION", stale, said);
             if let Some(first) = stale.first() {
                 put("expected_version", &first.expected);
                 put("version", &first.actual);
@@ -140,6 +147,19 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
         | Error::Internal(_) => {}
     }
     metadata
+}
+
+/// Adds a violation for each of `items` that fits: what it is of, and what is wrong.
+fn unmet<T>(
+    details: &mut ErrorDetails,
+    kind: &str,
+    items: &[T],
+    said: impl Fn(&T) -> (String, String),
+) {
+    for item in fitting(items, |item| said(item).0.len() + 40) {
+        let (subject, description) = said(item);
+        details.add_precondition_failure_violation(kind, subject, description);
+    }
 }
 
 /// The first of `items` that fit into [`LISTED_BYTES_MAX`].

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cache::Cache;
-use crate::cache::gather::Gather;
 use crate::domain::{LevelKey, NewOrder, RequestId, StockLevel};
 use crate::error::{Error, Shortfall};
+use crate::gather::Gather;
 use crate::storage::Store;
 
 /// Requests that are looked up together, in one statement of as many index look-ups.
@@ -53,7 +53,8 @@ impl Refusals {
         let short: Vec<Shortfall> = levels
             .into_iter()
             .zip(wanted.into_values())
-            .filter(|(level, units)| level.available() < *units)
+            // Of what is reserved, holds that are over may give some back.
+            .filter(|(level, units)| level.on_hand < *units)
             .map(|(level, requested)| Shortfall {
                 available: level.available(),
                 key: level.key,

@@ -23,7 +23,7 @@ use tonic::transport::server::TcpIncoming;
 use self::health::{Health, keep_ready};
 use self::transport::add_services;
 pub use self::transport::{runtime, transport};
-use self::wiring::{start_beside, start_cache, start_engine};
+use self::wiring::{start_beside, start_cache, start_engine, start_sweeper};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::feed::{Feed, HintOutbox, exchange_forever};
@@ -140,6 +140,7 @@ async fn serve(
         waker,
         cache.clone(),
     )?;
+    let _sweeper = start_sweeper(config, &store, &engine, counters);
     let gate = Arc::new(Gate::default());
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter).await;
@@ -162,7 +163,7 @@ async fn serve(
     };
     let router = transport(&config.server).add_service(health_service);
     let reads = Reads::new(store.clone(), cache.clone(), config.cache.refuses_fast());
-    let router = add_services(router, &config.server, &engine, &store, reads, watching)?;
+    let router = add_services(router, config, &engine, &store, reads, watching)?;
     let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true));
     let draining = gate.draining.clone();
     let serving = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned());

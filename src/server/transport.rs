@@ -8,7 +8,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
-use crate::config::ServerConfig;
+use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::grpc::{DeadlineLayer, Inventory, InventoryServer, Orders, Watching};
 use crate::proto::FILE_DESCRIPTOR_SET;
@@ -31,7 +31,7 @@ type Layers = Stack<DeadlineLayer, Identity>;
 /// Orders, inventory and what describes them.
 pub(super) fn add_services(
     router: Router<Layers>,
-    config: &ServerConfig,
+    config: &Config,
     engine: &Engine,
     store: &Store,
     reads: Reads,
@@ -42,6 +42,7 @@ pub(super) fn add_services(
         reads: reads.clone(),
         store: store.clone(),
         gate: Arc::clone(&watching.gate),
+        hold_max: config.holds.length_max(),
         counters: Arc::clone(&watching.counters),
     };
     let inventory = Inventory {
@@ -51,7 +52,7 @@ pub(super) fn add_services(
         gate: Arc::clone(&watching.gate),
         counters: Arc::clone(&watching.counters),
     };
-    let bytes_max = config.message_bytes_max;
+    let bytes_max = config.server.message_bytes_max;
     Ok(router
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

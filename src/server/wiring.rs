@@ -15,6 +15,7 @@ use crate::feed::{Feed, HintOutbox, fan_out_forever, hear_forever};
 use crate::kafka::Topics;
 use crate::redis_link::Link;
 use crate::storage::Store;
+use crate::sweeper::sweep_forever;
 use crate::telemetry::{Counters, keep_up_forever};
 
 /// Starts what goes on beside the calls, until dropped.
@@ -102,4 +103,20 @@ pub(super) fn start_engine(
         },
     );
     engine.context("cannot start the engine")
+}
+
+/// Ends holds that are over, until dropped.
+pub(super) fn start_sweeper(
+    config: &Config,
+    store: &Store,
+    engine: &Engine,
+    counters: &Counters,
+) -> AbortOnDropHandle<()> {
+    let sweeping = sweep_forever(
+        store.clone(),
+        engine.clone(),
+        config.holds.clone(),
+        counters.holds.clone(),
+    );
+    AbortOnDropHandle::new(tokio::spawn(sweeping))
 }

@@ -46,7 +46,7 @@ impl Books {
 const RULES: &[(&str, &str)] = &[
     (
         "no level is negative or reserved beyond on_hand",
-        "SELECT count(*) FROM stock_level WHERE on_hand < 0 OR reserved < 0 OR reserved > on_hand",
+        NEGATIVE,
     ),
     (
         "movements sum to levels, and versions count movements",
@@ -72,15 +72,34 @@ const RULES: &[(&str, &str)] = &[
          WHERE on_hand_before <> on_hand_last OR reserved_before <> reserved_last",
     ),
     (
-        "order lines sum to the movements that the orders made",
+        "order lines sum to the movements that made the orders",
         "SELECT count(*) FROM (
              SELECT order_id FROM (
                  SELECT order_id, sku, location, version, quantity AS units FROM ({lines}) AS line
                  UNION ALL
-                 SELECT order_id, sku, location, version, on_hand_delta FROM movement WHERE order_id IS NOT NULL
+                 SELECT order_id, sku, location, version, on_hand_delta - reserved_delta FROM movement
+                 WHERE kind IN (6, 10)
              ) AS both_sides
              GROUP BY order_id, sku, location, version
              HAVING sum(units) <> 0
+         ) AS broken",
+    ),
+    // PENDING reserves, CONFIRMED has taken, EXPIRED has neither, and CANCELLED holds
+    // nothing; whether it has been restocked only its movements say.
+    (
+        "what orders reserve and took is what their states say",
+        "SELECT count(*) FROM (
+             SELECT order_id FROM (
+                 SELECT line.order_id, sku, location,
+                        CASE WHEN o.state = 1 THEN quantity ELSE 0 END AS taken,
+                        CASE WHEN o.state = 2 THEN quantity ELSE 0 END AS reserved, o.state
+                 FROM ({lines}) AS line JOIN orders AS o ON o.order_id = line.order_id
+                 UNION ALL
+                 SELECT order_id, sku, location, on_hand_delta, -reserved_delta, 0 FROM movement
+                 WHERE order_id IS NOT NULL
+             ) AS both_sides
+             GROUP BY order_id, sku, location
+             HAVING sum(reserved) <> 0 OR (sum(taken) <> 0 AND max(state) <> 3) OR sum(taken) > 0
          ) AS broken",
     ),
     (
@@ -89,10 +108,15 @@ const RULES: &[(&str, &str)] = &[
              SELECT order_id FROM (
                  SELECT order_id, request_id, 1 AS n FROM orders
                  UNION ALL
-                 SELECT order_id, request_id, -1 FROM request WHERE order_id IS NOT NULL
+                 SELECT r.order_id, r.request_id, -1 FROM request AS r JOIN orders AS o
+                 ON o.order_id = r.order_id AND o.request_id = r.request_id
              ) AS both_sides
              GROUP BY order_id, request_id
              HAVING sum(n) <> 0
+             UNION ALL
+             SELECT r.order_id FROM request AS r
+             WHERE r.order_id IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM orders AS o WHERE o.order_id = r.order_id)
              UNION ALL
              SELECT NULL FROM (
                  SELECT request_id, sku, location, version FROM request WHERE order_id IS NULL
@@ -159,9 +183,37 @@ const RULES: &[(&str, &str)] = &[
     ),
     (
         "no unit is reserved without a hold",
-        "SELECT count(*) FROM stock_level WHERE reserved <> 0",
+        RESERVED_WITHOUT_HOLD,
+    ),
+    (
+        "pending orders and no others have holds, on all of their levels",
+        "SELECT count(*) FROM (
+             SELECT order_id FROM (
+                 SELECT line.order_id, sku, location, o.expires_us, quantity AS units
+                 FROM ({lines}) AS line JOIN orders AS o ON o.order_id = line.order_id
+                 WHERE o.state = 2
+                 UNION ALL
+                 SELECT order_id, sku, location, expires_us, -units FROM hold
+             ) AS both_sides
+             GROUP BY order_id, sku, location, expires_us
+             HAVING sum(units) <> 0
+             UNION ALL
+             SELECT order_id FROM hold GROUP BY order_id
+             HAVING sum(CASE WHEN is_first THEN 1 ELSE 0 END) <> 1
+         ) AS broken",
     ),
 ];
+
+const RESERVED_WITHOUT_HOLD: &str = "\
+SELECT count(*) FROM (
+    SELECT sku, location FROM (
+        SELECT sku, location, reserved FROM stock_level WHERE reserved <> 0
+        UNION ALL
+        SELECT sku, location, -units FROM hold
+    ) AS both_sides
+    GROUP BY sku, location
+    HAVING sum(reserved) <> 0
+) AS broken";
 
 const LINES_POSTGRES: &str = "\
 SELECT o.order_id, line.* FROM orders AS o,
@@ -191,10 +243,8 @@ const FILED_SQLITE: &str =
     "SELECT time_us, sku, location, version FROM movement INDEXED BY movement_time_us";
 
 /// The rules about levels alone.
-const LEVEL_FAULTS: &str = "\
-SELECT count(*) FILTER (WHERE on_hand < 0 OR reserved < 0 OR reserved > on_hand),
-       count(*) FILTER (WHERE reserved <> 0)
-FROM stock_level";
+const NEGATIVE: &str =
+    "SELECT count(*) FROM stock_level WHERE on_hand < 0 OR reserved < 0 OR reserved > on_hand";
 
 /// Levels that cannot be. None, unless somebody else has written to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,12 +287,13 @@ impl Store {
         })
     }
 
-    /// Looks for levels that cannot be, in one pass over them: for a running server.
+    /// Looks for levels that cannot be, in one look at them and at the holds: for a running server.
     ///
     /// # Errors
     /// The database failed.
     pub async fn find_level_faults(&self) -> Result<LevelFaults, StorageError> {
-        let statement = Statement::from_string(self.backend(), LEVEL_FAULTS);
+        let text = format!("SELECT ({NEGATIVE}), ({RESERVED_WITHOUT_HOLD})");
+        let statement = Statement::from_string(self.backend(), text);
         let read = async {
             let row = self.readers().query_one_raw(statement).await?;
             let row = row.ok_or_else(|| StorageError::corrupt("count(*) gave no row"))?;

@@ -33,13 +33,16 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 pub enum Role {
     /// Moving the outbox to Kafka.
     Relay,
+    /// Ending holds that are over.
+    Sweeper,
 }
 
 impl Role {
-    /// The key of its lock: "srelay" and so on in ASCII, unlike that of migrations.
+    /// The key of its lock: "srelay" and "ssweep" in ASCII, unlike that of migrations.
     fn key(self) -> i64 {
         match self {
             Self::Relay => 0x7372_656c_6179,
+            Self::Sweeper => 0x7373_7765_6570,
         }
     }
 
@@ -47,6 +50,7 @@ impl Role {
     fn name(self) -> &'static str {
         match self {
             Self::Relay => "stockroom relay lock",
+            Self::Sweeper => "stockroom sweeper lock",
         }
     }
 }

@@ -3,8 +3,6 @@
 //! Every read takes its rows by the primary key (sku, location, version), so it costs
 //! what it returns, however long the history is. All of it reads the primary.
 
-use std::collections::BTreeSet;
-
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, FromQueryResult as _,
     QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
@@ -73,23 +71,20 @@ impl Store {
         })
     }
 
-    /// Reads the movements that made an order, in ascending (sku, location), those of
-    /// levels after `after` and at most `limit` of them. The order's lines name them.
+    /// Reads the movements of an order, in ascending (sku, location, version), those
+    /// after `after` and at most `limit` of them. The order names them.
     ///
     /// # Errors
     /// The database failed, or its ledger lacks one of them.
     pub async fn list_order_movements(
         &self,
         order: &Order,
-        after: Option<&LevelKey>,
+        after: Option<&(LevelKey, Version)>,
         limit: usize,
     ) -> Result<MovementPage, StorageError> {
-        // Lines of one level share a movement.
-        let lines = order.lines.iter();
-        let places: BTreeSet<_> = lines
-            .map(|line| (&line.key, line.version))
-            .filter(|(key, _)| after.is_none_or(|after| *key > after))
-            .collect();
+        let after = after.map(|(key, version)| (key, *version));
+        let places = order.movements().into_iter();
+        let places: Vec<_> = places.filter(|place| Some(*place) > after).collect();
         let more = places.len() > limit;
         let places = places.into_iter().take(limit);
         let places: Vec<_> = places.map(|(key, at)| (key.clone(), at)).collect();
@@ -123,7 +118,7 @@ impl Store {
             .iter()
             .map(|row| stock::movement_of(movement::Model::from_query_result(row, "")?));
         let mut movements: Vec<Movement> = movements.collect::<Result<_, _>>()?;
-        movements.sort_by(|a, b| a.key.cmp(&b.key));
+        movements.sort_by(|a, b| (&a.key, a.version).cmp(&(&b.key, b.version)));
         Ok(movements)
     }
 }

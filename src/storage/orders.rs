@@ -1,15 +1,26 @@
 //! Reading orders, and the form of their lines in the database.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, EntityTrait};
+use sea_orm::sqlx::{PgConnection, SqliteConnection, query};
+use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult as _, QueryResult};
 use uuid::Uuid;
 
 use super::entity::{order, request};
-use super::{StorageError, Store, stock};
+use super::{Connection, StorageError, Store, WriteTx, stock};
 use crate::domain::{
     Order, OrderId, OrderLine, OrderState, Quantity, RequestId, Timestamp, Version,
 };
+
+const LOAD_POSTGRES: &str = "SELECT * FROM orders WHERE order_id = ANY ($1)";
+
+/// In the order in which every batch locks orders.
+const LOCK_POSTGRES: &str =
+    "SELECT * FROM orders WHERE order_id = ANY ($1) ORDER BY order_id FOR UPDATE";
+
+const LOAD_SQLITE: &str =
+    "SELECT * FROM orders WHERE order_id IN (SELECT unhex(value) FROM json_each(?))";
 
 impl Store {
     /// Finds an order by its id. Reads the primary.
@@ -40,6 +51,81 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Reads those of `ids` that are orders, in any order, for the engine to change.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn load_orders(&self, ids: &[OrderId]) -> Result<Vec<Arc<Order>>, StorageError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = async { load(Connection::of(&self.writer()), ids).await };
+        self.writer.bounded(read).await
+    }
+
+    /// As [`Store::load_orders`], beside the commits, for callers who wait.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn read_orders(&self, ids: &[OrderId]) -> Result<Vec<Arc<Order>>, StorageError> {
+        let read = async { load(Connection::of(&self.readers()), ids).await };
+        self.readers.bounded(read).await
+    }
+}
+
+impl WriteTx {
+    /// Reads orders and keeps their rows locked until the transaction ends. Levels are
+    /// locked after them.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lock_orders(&mut self, ids: &[OrderId]) -> Result<Vec<Arc<Order>>, StorageError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self {
+            Self::Postgres(tx) => of_postgres(tx, LOCK_POSTGRES, ids).await,
+            // The transaction itself is the lock.
+            Self::Sqlite(tx) => of_sqlite(tx, ids).await,
+        }
+    }
+}
+
+async fn load(connection: Connection, ids: &[OrderId]) -> Result<Vec<Arc<Order>>, StorageError> {
+    match connection {
+        Connection::Postgres(pool) => {
+            of_postgres(&mut *pool.acquire().await?, LOAD_POSTGRES, ids).await
+        }
+        Connection::Sqlite(pool) => of_sqlite(&mut *pool.acquire().await?, ids).await,
+    }
+}
+
+async fn of_postgres(
+    connection: &mut PgConnection,
+    text: &'static str,
+    ids: &[OrderId],
+) -> Result<Vec<Arc<Order>>, StorageError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = query(text).bind(ids).fetch_all(connection).await?;
+    rows.into_iter().map(|row| loaded(&row.into())).collect()
+}
+
+async fn of_sqlite(
+    connection: &mut SqliteConnection,
+    ids: &[OrderId],
+) -> Result<Vec<Arc<Order>>, StorageError> {
+    let ids = ids.iter().map(|id| id.0.simple().to_string());
+    let ids = serde_json::Value::from_iter(ids).to_string();
+    let rows = query(LOAD_SQLITE).bind(ids).fetch_all(connection).await?;
+    rows.into_iter().map(|row| loaded(&row.into())).collect()
+}
+
+fn loaded(row: &QueryResult) -> Result<Arc<Order>, StorageError> {
+    let order = order::Model::from_query_result(row, "")?;
+    Ok(Arc::new(order_of(order)?))
+}
+
 async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Order>, StorageError> {
     let row = order::Entity::find_by_id(id).one(connection).await?;
     row.map(order_of).transpose()
@@ -57,6 +143,12 @@ pub(super) fn order_of(row: order::Model) -> Result<Order, StorageError> {
             serde::Deserialize::deserialize(json).map_err(|e: serde_json::Error| corrupt(&e))?
         }
     };
+    let moved: Vec<Vec<i64>> = match &row.moved {
+        None => Vec::new(),
+        Some(json) => {
+            serde::Deserialize::deserialize(json).map_err(|e: serde_json::Error| corrupt(&e))?
+        }
+    };
     let lines = lines
         .iter()
         .map(|line| {
@@ -70,23 +162,35 @@ pub(super) fn order_of(row: order::Model) -> Result<Order, StorageError> {
     Ok(Order {
         order_id: OrderId(row.order_id),
         request_id: RequestId::new(row.request_id.as_str()).map_err(|e| corrupt(&e))?,
-        state: match row.state {
-            1 => OrderState::Confirmed,
-            other => return Err(corrupt(&format!("state is {other}"))),
-        },
+        state: OrderState::from_number(row.state.into())
+            .ok_or_else(|| corrupt(&format!("state is {}", row.state)))?,
         lines,
         customer_ref: row.customer_ref.clone().unwrap_or_default(),
         labels,
         created: Timestamp::from_us(row.created_us),
         updated: Timestamp::from_us(row.updated_us),
         version: row.version,
+        expires: row.expires_us.map(Timestamp::from_us),
+        cancel_reason: row.cancel_reason.clone().unwrap_or_default(),
+        moved: moved
+            .into_iter()
+            .map(|versions| versions.into_iter().map(Version::new).collect())
+            .collect(),
     })
 }
 
 pub(super) fn state_number(state: OrderState) -> i16 {
-    match state {
-        OrderState::Confirmed => 1,
-    }
+    state as i16
+}
+
+/// None when nothing has moved since the order was made.
+pub(super) fn moved_json(order: &Order) -> Option<String> {
+    let moved = order.moved.iter();
+    let moved: Vec<Vec<i64>> = moved
+        .map(|versions| versions.iter().map(|version| version.number()).collect())
+        .collect();
+    (!moved.is_empty())
+        .then(|| serde_json::to_string(&moved).expect("numbers always have a JSON form"))
 }
 
 pub(super) fn lines_json(order: &Order) -> String {

@@ -37,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(step!("0002_commit_batch")),
             Box::new(step!("0003_outbox")),
             Box::new(step!("0004_order_lists")),
+            Box::new(step!("0005_holds")),
             Box::new(step!("0006_several_movements")),
             Box::new(step!("0007_movements_by_time")),
             Box::new(step!("0008_deleted_products")),

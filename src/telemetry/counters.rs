@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::groups::{
     Commits, DISTRIBUTIONS, HintCounters, Locks, Pools, Queue, RelayCounters, Watches,
 };
+use super::holds::HoldCounters;
 use super::instruments::{Counter, Gauge};
 use super::outcomes::Outcomes;
 use super::redis_groups::{CacheCounters, RedisLocks};
@@ -26,6 +27,8 @@ const KEEP_UP_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Counters {
     /// Orders by outcome. `orders_committed` is `orders.accepted`.
     pub orders: Outcomes,
+    /// Requests to confirm, cancel or extend orders, by outcome.
+    pub order_changes: Outcomes,
     /// Adjustments by outcome. `adjustments_committed` is `adjustments.accepted`.
     pub adjustments: Outcomes,
     /// Transactions that committed. `orders_committed` over this is what batching gains.
@@ -53,6 +56,8 @@ pub struct Counters {
     pub watches: Watches,
     /// Hints between instances.
     pub hints: HintCounters,
+    /// Orders on hold.
+    pub holds: HoldCounters,
     /// Events on their way to Kafka.
     pub relay: RelayCounters,
     /// Levels in Redis.
@@ -75,6 +80,11 @@ impl Default for Counters {
             "stockroom_orders_total",
             "Orders answered, by outcome; accepted ones are counted when they commit",
         );
+        let order_changes = Outcomes::new(
+            r,
+            "stockroom_order_changes_total",
+            "Requests to confirm, cancel or extend an order that were answered, by outcome",
+        );
         let adjustments = Outcomes::new(
             r,
             "stockroom_adjustments_total",
@@ -84,6 +94,7 @@ impl Default for Counters {
             orders_committed: orders.accepted.clone(),
             adjustments_committed: adjustments.accepted.clone(),
             orders,
+            order_changes,
             adjustments,
             commits: r.counter("stockroom_commits_total", &[], "Transactions that committed"),
             conflicts: r.counter(
@@ -107,6 +118,7 @@ impl Default for Counters {
             pools: Pools::new(r),
             watches: Watches::new(r),
             hints: HintCounters::new(r),
+            holds: HoldCounters::new(r),
             relay: RelayCounters::new(r),
             cache: CacheCounters::new(r),
             redis_locks: RedisLocks::new(r),

@@ -7,6 +7,7 @@
 
 mod counters;
 mod groups;
+mod holds;
 mod instruments;
 mod log;
 mod outcomes;
@@ -18,6 +19,7 @@ pub use counters::{Counters, keep_up_forever};
 pub use groups::{
     Commits, Goodbyes, HintCounters, Locks, Pool, Pools, Queue, RelayCounters, Watches,
 };
+pub use holds::HoldCounters;
 pub use instruments::{Counter, Gauge, Held, Histogram, Sampled};
 pub use log::init;
 pub use outcomes::Outcomes;

@@ -8,9 +8,9 @@ use stockroom::client::proto::inventory_service_client::InventoryServiceClient;
 use stockroom::client::proto::order_service_client::OrderServiceClient;
 use stockroom::client::proto::stock_adjustment::Change as BatchChange;
 use stockroom::client::proto::{
-    AdjustStockRequest, BatchAdjustStockRequest, CreateOrderRequest, GetStockRequest, MovementKind,
-    OrderLineRequest, Product, PutProductsRequest, StockAdjustment, StockLevel, TransferLine,
-    TransferStockRequest,
+    AdjustStockRequest, BatchAdjustStockRequest, CancelOrderRequest, ConfirmOrderRequest,
+    CreateOrderRequest, ExtendHoldRequest, GetStockRequest, MovementKind, OrderLineRequest,
+    Product, PutProductsRequest, StockAdjustment, StockLevel, TransferLine, TransferStockRequest,
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
@@ -31,6 +31,37 @@ pub(crate) fn order(request_id: &str, lines: &[(&str, i64)]) -> CreateOrderReque
             })
             .collect(),
         ..CreateOrderRequest::default()
+    }
+}
+
+/// A hold of so many seconds.
+pub(crate) fn hold_of(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
+}
+
+pub(crate) fn confirm(request_id: &str, order_id: &str) -> ConfirmOrderRequest {
+    ConfirmOrderRequest {
+        request_id: request_id.to_owned(),
+        order_id: order_id.to_owned(),
+        ..ConfirmOrderRequest::default()
+    }
+}
+
+pub(crate) fn cancel(request_id: &str, order_id: &str) -> CancelOrderRequest {
+    CancelOrderRequest {
+        request_id: request_id.to_owned(),
+        order_id: order_id.to_owned(),
+        ..CancelOrderRequest::default()
+    }
+}
+
+/// An extension to so many seconds from now.
+pub(crate) fn extend(request_id: &str, order_id: &str, seconds: i64) -> ExtendHoldRequest {
+    ExtendHoldRequest {
+        request_id: request_id.to_owned(),
+        order_id: order_id.to_owned(),
+        hold: Some(hold_of(seconds)),
+        ..ExtendHoldRequest::default()
     }
 }
 

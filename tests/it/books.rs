@@ -1,6 +1,8 @@
 //! The books themselves: what every test ends with does see what is wrong.
 
-use crate::api::{order, stock};
+use stockroom::client::proto::CreateOrderRequest;
+
+use crate::api::{hold_of, order, stock};
 use crate::fixture::{Stockroom, StoreKind};
 
 on_postgres! {
@@ -9,7 +11,7 @@ on_postgres! {
 
 /// What is done behind the program's back, how it is undone, and a word of the
 /// rule that must see it.
-const TAMPERINGS: [(&str, &str, &str); 8] = [
+const TAMPERINGS: [(&str, &str, &str); 11] = [
     (
         "UPDATE stock_level SET on_hand = on_hand + 1",
         "UPDATE stock_level SET on_hand = on_hand - 1",
@@ -21,9 +23,24 @@ const TAMPERINGS: [(&str, &str, &str); 8] = [
         "versions count movements",
     ),
     (
-        "UPDATE stock_level SET reserved = 1",
-        "UPDATE stock_level SET reserved = 0",
+        "UPDATE stock_level SET reserved = reserved + 1",
+        "UPDATE stock_level SET reserved = reserved - 1",
         "no unit is reserved without a hold",
+    ),
+    (
+        "UPDATE hold SET expires_us = expires_us + 1",
+        "UPDATE hold SET expires_us = expires_us - 1",
+        "pending orders and no others have holds",
+    ),
+    (
+        "UPDATE hold SET is_first = false",
+        "UPDATE hold SET is_first = true",
+        "pending orders and no others have holds",
+    ),
+    (
+        "UPDATE orders SET state = 4 WHERE state = 1",
+        "UPDATE orders SET state = 1 WHERE state = 4",
+        "what orders reserve and took",
     ),
     (
         "UPDATE movement SET on_hand = on_hand + 1 WHERE version = 1",
@@ -55,8 +72,13 @@ const TAMPERINGS: [(&str, &str, &str); 8] = [
 async fn tampering_with_any_table_breaks_the_books(store: StoreKind) {
     let server = Stockroom::start(store).await;
     stock(&server.client, "a", 10).await;
-    let sale = order("sale", &[("a", 3)]);
-    server.client.create_order(sale).await.unwrap();
+    for (request_id, hold) in [("sale", None), ("hold", Some(hold_of(60)))] {
+        let order = CreateOrderRequest {
+            hold,
+            ..order(request_id, &[("a", 3)])
+        };
+        server.client.create_order(order).await.unwrap();
+    }
     for (tamper, undo, rule) in TAMPERINGS {
         server.home.sql(tamper);
         let books = server.home.books();

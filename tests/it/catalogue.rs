@@ -32,11 +32,12 @@ on_each_store! {
 }
 
 /// Every reason, with the code that goes with it.
-const REASONS: [(&str, Code); 14] = [
+const REASONS: [(&str, Code); 15] = [
     ("INVALID_REQUEST", Code::InvalidArgument),
     ("REQUEST_ID_REUSED", Code::InvalidArgument),
     ("SKU_NOT_FOUND", Code::NotFound),
     ("ORDER_NOT_FOUND", Code::NotFound),
+    ("ORDER_STATE", Code::FailedPrecondition),
     ("INSUFFICIENT_STOCK", Code::FailedPrecondition),
     ("STOCK_REMAINS", Code::FailedPrecondition),
     ("VERSION_NOT_REACHED", Code::FailedPrecondition),

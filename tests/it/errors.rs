@@ -68,6 +68,10 @@ async fn an_invalid_order_names_every_field(store: StoreKind) {
             (String::new(), "v".to_owned()),
         ]
         .into(),
+        hold: Some(prost_types::Duration {
+            seconds: 0,
+            nanos: 999_999_999,
+        }),
         ..Default::default()
     };
     names(
@@ -84,6 +88,7 @@ async fn an_invalid_order_names_every_field(store: StoreKind) {
             "customer_ref",
             "labels[\"\"]",
             "labels[\"k\"]",
+            "hold",
         ],
     );
     names(

@@ -10,6 +10,7 @@ mod fixture;
 mod api;
 mod chaos;
 mod holding;
+mod holds;
 mod process;
 mod proxy;
 mod recorder;

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use stockroom::domain::{
-    Adjustment, AdjustmentCall, Adjustments, Change, LevelKey, Loaded, LoadedLevel, Location,
-    Movement, MovementKind, NewOrder, NewOrderLine, OrderId, Quantity, RequestId, Sku, StockLevel,
-    StoredAnswer, StoredRequest, Timestamp, Version,
+    Adjustment, AdjustmentCall, Adjustments, Change, Hold, LevelKey, Loaded, LoadedLevel, Location,
+    Movement, MovementKind, NewOrder, NewOrderLine, Order, OrderChange, OrderId, OrderState,
+    Quantity, RequestId, Sku, StockLevel, StoredAnswer, StoredRequest, Timestamp, Transition,
+    Version,
 };
 use stockroom::engine::plan::{Plan, plan};
 use stockroom::engine::{Command, Done, Prepared};
@@ -31,7 +32,9 @@ const LOCATIONS: [&str; 2] = ["main", "york"];
 /// What a test command asks for, before it gets its ids.
 #[derive(Debug, Clone)]
 enum Ask {
-    Order(Vec<(usize, usize, i64)>),
+    Order(Vec<(usize, usize, i64)>, Option<i64>),
+    /// Of one of the orders that there are when its batch begins.
+    Change(Index, Transition),
     /// By AdjustStock, BatchAdjustStock or TransferStock.
     Adjust(AdjustmentCall, Vec<Asked>),
 }
@@ -62,6 +65,14 @@ fn ask() -> impl Strategy<Value = Ask> {
         (0..12_i64).prop_map(Change::SetOnHand),
         Just(Change::Delta(StockLevel::UNITS_MAX)),
     ];
+    let moment = || (1..9_i64).prop_map(Timestamp::from_us);
+    let transition = prop_oneof![
+        3 => Just(Transition::Confirm),
+        3 => any::<bool>().prop_map(|restock| Transition::Cancel { reason: "why".into(), restock }),
+        1 => (1..9_i64).prop_map(|at| Transition::Extend(hold(at))),
+        2 => moment().prop_map(Transition::Expire),
+    ];
+    let held = prop::option::of(1..9_i64);
     let expected = prop_oneof![3 => Just(None), 1 => (0..6_i64).prop_map(Some)];
     let asked = (0..SKUS.len(), 0..LOCATIONS.len(), change, expected).prop_map(
         |(sku, location, change, expected)| Asked {
@@ -74,7 +85,8 @@ fn ask() -> impl Strategy<Value = Ask> {
     let single = asked.clone().prop_map(|asked| vec![asked]);
     let batch = prop::collection::vec(asked, 1..5);
     prop_oneof![
-        6 => prop::collection::vec(line, 1..5).prop_map(Ask::Order),
+        6 => (prop::collection::vec(line, 1..5), held).prop_map(|(lines, hold)| Ask::Order(lines, hold)),
+        6 => (any::<Index>(), transition).prop_map(|(order, change)| Ask::Change(order, change)),
         3 => single.prop_map(|asked| Ask::Adjust(AdjustmentCall::Adjust, asked)),
         2 => batch.prop_map(|asked| Ask::Adjust(AdjustmentCall::Batch, asked)),
         2 => transfer().prop_map(|asked| Ask::Adjust(AdjustmentCall::Transfer, asked)),
@@ -103,6 +115,14 @@ fn transfer() -> impl Strategy<Value = Vec<Asked>> {
             .flat_map(|(sku, units)| [half(sku, from, -units), half(sku, 1 - from, units)]);
         halves.collect()
     })
+}
+
+/// A hold that is over at this time.
+fn hold(at: i64) -> Hold {
+    Hold {
+        length_us: at,
+        expires: Timestamp::from_us(at),
+    }
 }
 
 /// Batches of (request id, ask). A repeat sends an earlier command again; other
@@ -138,10 +158,17 @@ fn key(sku: usize, location: usize) -> LevelKey {
     }
 }
 
-fn prepared(number: u128, id: usize, ask: &Ask) -> Prepared {
+/// Nothing for a change of an order where there is none.
+fn prepared(number: u128, id: usize, ask: &Ask, orders: &[Arc<Order>]) -> Option<Prepared> {
     let request_id = RequestId::new(format!("request-{id}")).unwrap();
-    Prepared::from(match ask {
-        Ask::Order(lines) => Command::CreateOrder(NewOrder {
+    Some(Prepared::from(match ask {
+        Ask::Change(_, _) if orders.is_empty() => return None,
+        Ask::Change(index, transition) => Command::ChangeOrder(OrderChange {
+            order: Arc::clone(index.get(orders)),
+            request_id: (!matches!(transition, Transition::Expire(_))).then_some(request_id),
+            transition: transition.clone(),
+        }),
+        Ask::Order(lines, held) => Command::CreateOrder(NewOrder {
             order_id: OrderId(uuid::Uuid::from_u128(number)),
             request_id,
             lines: lines
@@ -153,6 +180,7 @@ fn prepared(number: u128, id: usize, ask: &Ask) -> Prepared {
                 .collect(),
             customer_ref: String::new(),
             labels: BTreeMap::new(),
+            hold: held.map(hold),
         }),
         Ask::Adjust(call, asked) => Command::AdjustStock(Adjustments {
             request_id,
@@ -168,7 +196,7 @@ fn prepared(number: u128, id: usize, ask: &Ask) -> Prepared {
                 })
                 .collect(),
         }),
-    })
+    }))
 }
 
 /// What a database would hold.
@@ -176,6 +204,7 @@ fn prepared(number: u128, id: usize, ask: &Ask) -> Prepared {
 struct Stored {
     levels: BTreeMap<LevelKey, StockLevel>,
     requests: HashMap<RequestId, StoredRequest>,
+    orders: BTreeMap<OrderId, Arc<Order>>,
 }
 
 impl Stored {
@@ -205,7 +234,54 @@ impl Stored {
             loaded.levels.insert(key, LoadedLevel { level, sku_known });
         }
         loaded.requests.clone_from(&self.requests);
+        for request in loaded.requests.values_mut() {
+            if let StoredAnswer::Order(order) = &mut request.answer {
+                *order = Arc::clone(&self.orders[&order.order_id]);
+            }
+        }
+        loaded.orders = self.orders();
         loaded
+    }
+
+    fn orders(&self) -> Vec<Arc<Order>> {
+        self.orders.values().cloned().collect()
+    }
+
+    /// Stores orders as the guard would allow it.
+    fn store_orders(&mut self, plan: &Plan) {
+        for order in &plan.writes.orders {
+            let old = self.orders.insert(order.order_id, Arc::clone(order));
+            assert!(old.is_none(), "an order is made once");
+        }
+        let changes = &plan.writes.order_changes;
+        assert!(changes.is_sorted_by_key(|write| write.after.order_id));
+        for write in changes {
+            let (before, after) = (&write.before, &write.after);
+            let stored = self.orders.insert(after.order_id, Arc::clone(after));
+            assert_eq!(stored.as_ref(), Some(before), "the guard holds");
+            assert!(after.version > before.version);
+            assert_eq!(after.expires.is_some(), after.state == OrderState::Pending);
+        }
+    }
+
+    /// Of each level, what pending orders hold is what is reserved beyond the opening.
+    fn check_holds(&self) {
+        let mut held: BTreeMap<&LevelKey, i64> = BTreeMap::from([(self.opening_hold(), 3)]);
+        let orders = self.orders.values();
+        for order in orders.filter(|order| order.state == OrderState::Pending) {
+            for (key, units) in order.units_by_level() {
+                *held.entry(key).or_default() += units;
+            }
+        }
+        for (key, level) in &self.levels {
+            let held = held.get(key).copied().unwrap_or_default();
+            assert_eq!(level.reserved, held, "{key}");
+        }
+    }
+
+    fn opening_hold(&self) -> &LevelKey {
+        let second = key(1, 0);
+        self.levels.get_key_value(&second).unwrap().0
     }
 
     /// Stores the writes as the guard and the constraints would allow them.
@@ -234,8 +310,8 @@ impl Stored {
                 );
             }
             if let Some(order_id) = movement.order_id {
-                let first = made_by_order.insert((order_id, &movement.key));
-                assert!(first, "one movement for each order and level");
+                let first = made_by_order.insert((order_id, &movement.key, movement.kind));
+                assert!(first, "one movement for each order, level and change");
             }
         }
         let keys: Vec<_> = plan.writes.levels.iter().map(|w| &w.level.key).collect();
@@ -251,12 +327,9 @@ impl Stored {
             self.levels.insert(level.key.clone(), level.clone());
         }
         assert!(versions.is_empty(), "each movement changes a level");
+        self.store_orders(plan);
         for write in &plan.writes.requests {
-            let order = plan
-                .writes
-                .orders
-                .iter()
-                .find(|o| Some(o.order_id) == write.order_id);
+            let order = write.order_id.map(|id| &self.orders[&id]);
             let movements: Vec<_> = write
                 .movements
                 .iter()
@@ -267,7 +340,7 @@ impl Stored {
                 })
                 .collect();
             let answer = match order {
-                Some(order) if movements.is_empty() => StoredAnswer::Order(order.clone()),
+                Some(order) if movements.is_empty() => StoredAnswer::Order(Arc::clone(order)),
                 None if !movements.is_empty() => StoredAnswer::Movements(movements),
                 other => panic!("a request made one thing, not {other:?} and {movements:?}"),
             };
@@ -282,8 +355,15 @@ impl Stored {
 }
 
 /// An answer in the model's terms.
-fn outcome(answer: &Result<Done, Error>) -> Outcome {
+fn outcome(command: &Command, answer: &Result<Done, Error>) -> Outcome {
     match answer {
+        Ok(Done::Order { order, replayed }) if matches!(command, Command::ChangeOrder(_)) => {
+            Outcome::Changed {
+                state: order.state,
+                replayed: *replayed,
+            }
+        }
+        Err(Error::OrderState { state, .. }) => Outcome::State(*state),
         Ok(Done::Order { order, replayed }) => Outcome::Ordered {
             order_id: order.order_id,
             versions: order
@@ -335,18 +415,21 @@ proptest! {
         let mut model = Model::new(&stored.levels);
         let mut numbers = 1_u128..;
         for batch in &batches {
+            let orders = stored.orders();
             let commands: Vec<Prepared> = batch
                 .iter()
-                .map(|(id, ask)| prepared(numbers.next().unwrap(), *id, ask))
+                .filter_map(|(id, ask)| prepared(numbers.next().unwrap(), *id, ask, &orders))
                 .collect();
             let loaded = stored.load();
             let commands: Vec<&Prepared> = commands.iter().collect();
             let plan = plan(&loaded, &commands, Timestamp::from_us(1));
-            for ((prepared, answer), command) in commands.iter().zip(&plan.outcomes).zip(batch) {
-                let expected = model.run(&prepared.command);
-                prop_assert_eq!(outcome(answer), expected, "{:?}", command);
+            for (prepared, answer) in commands.iter().zip(&plan.outcomes) {
+                let command = &prepared.command;
+                let expected = model.run(command);
+                prop_assert_eq!(outcome(command, answer), expected, "{:?}", command);
             }
             stored.store(&plan);
+            stored.check_holds();
             let kept = Model::new(&stored.levels);
             prop_assert_eq!(model.levels(), kept.levels());
         }
@@ -356,7 +439,7 @@ proptest! {
 #[test]
 fn an_order_whose_commit_was_settled_is_not_a_replay_of_itself() {
     let mut stored = Stored::opening();
-    let first = prepared(1, 1, &Ask::Order(vec![(0, 0, 2)]));
+    let first = prepared(1, 1, &Ask::Order(vec![(0, 0, 2)], None), &[]).unwrap();
     let loaded = stored.load();
     stored.store(&plan(&loaded, &[&first], Timestamp::from_us(1)));
     // The answer of its COMMIT was lost, so the same command is planned again.

@@ -65,8 +65,13 @@ impl Server {
     /// As [`Server::start`], with options of the test's choice.
     pub(crate) async fn start_with(home: Arc<Home>, options: &[&str]) -> Self {
         let migrate: &[&str] = &["--set", "store.migrate_at_start=true"];
-        let server = Self::spawn(home, &[migrate, options].concat());
-        let channel = Channel::from_shared(server.url.clone())
+        Self::spawn(home, &[migrate, options].concat())
+            .served()
+            .await
+    }
+
+    async fn served(self) -> Self {
+        let channel = Channel::from_shared(self.url.clone())
             .unwrap()
             .connect_lazy();
         let health = HealthClient::new(channel);
@@ -75,17 +80,36 @@ impl Server {
             answer.is_ok_and(|answer| answer.get_ref().status() == ServingStatus::Serving)
         })
         .await;
-        server
+        self
+    }
+
+    /// As [`Server::start`], by a wall clock that `faketime` (the path of libfaketime) has
+    /// set ahead by `ahead`, such as `+1h`.
+    pub(crate) async fn start_ahead(home: Arc<Home>, faketime: &str, ahead: &str) -> Self {
+        let environment = [
+            ("LD_PRELOAD", faketime),
+            ("FAKETIME", ahead),
+            // Timers go on as they are; older versions know the second name.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ("DONT_FAKE_MONOTONIC", "1"),
+        ];
+        let options = ["--set", "store.migrate_at_start=true"];
+        Self::spawn_in(home, &options, &environment).served().await
     }
 
     /// Starts it and waits until it listens.
     pub(crate) fn spawn(home: Arc<Home>, options: &[&str]) -> Self {
+        Self::spawn_in(home, options, &[])
+    }
+
+    fn spawn_in(home: Arc<Home>, options: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = stockroom(folder.path(), &["serve", "--listen", "127.0.0.1:0"])
             .args(["--store-url", &home.url(), "--set", "log.format=json"])
             // A port of its own as well, so that servers do not meet.
             .args(["--set", "http.listen=127.0.0.1:0"])
             .args(options)
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::mix::Mix;
 use crate::cli::latency::Latencies;
+use crate::client::proto::{ConfirmOrderRequest, CreateOrderRequest};
 use crate::client::{Client, ClientError};
 
 /// The runtime's timer is this coarse. A caller that was ready in time may
@@ -39,6 +40,8 @@ pub(super) enum Pace {
 #[derive(Debug)]
 pub(super) struct Drive {
     pub(super) mix: Arc<Mix>,
+    /// Whether a caller confirms each order before its next one.
+    pub(super) confirm: bool,
     pub(super) in_flight: usize,
     pub(super) pace: Pace,
     pub(super) warmup: Duration,
@@ -133,6 +136,7 @@ impl Drive {
             let caller = Caller {
                 client: client.clone(),
                 mix: Arc::clone(&self.mix),
+                confirm: self.confirm,
                 clock: Arc::clone(&clock),
                 random: rand::make_rng(),
                 tally: Tally::new(),
@@ -185,6 +189,7 @@ impl Clock {
 struct Caller {
     client: Client,
     mix: Arc<Mix>,
+    confirm: bool,
     clock: Arc<Clock>,
     random: SmallRng,
     tally: Tally,
@@ -197,7 +202,7 @@ impl Caller {
             let request_id = Uuid::now_v7().to_string();
             let order = self.mix.order(request_id, &mut self.random);
             let lines = order.lines.len() as u64;
-            let answer = self.client.create_order(order).await;
+            let answer = self.carry_out(order).await;
             let ended = Instant::now();
             let measured = self.clock.is_measured(ended);
             match answer {
@@ -219,6 +224,19 @@ impl Caller {
             }
         }
         self.tally
+    }
+
+    async fn carry_out(&self, order: CreateOrderRequest) -> Result<(), ClientError> {
+        let made = self.client.create_order(order).await?.order;
+        if self.confirm {
+            let confirm = ConfirmOrderRequest {
+                request_id: Uuid::now_v7().to_string(),
+                order_id: made.unwrap_or_default().order_id,
+                ..ConfirmOrderRequest::default()
+            };
+            self.client.confirm_order(confirm).await?;
+        }
+        Ok(())
     }
 
     /// Does as the server asks: comes back when it said. The next order of an open

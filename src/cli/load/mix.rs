@@ -1,6 +1,7 @@
 //! What the orders of a load look like.
 
 use anyhow::{Context, ensure};
+use prost_types::Duration;
 use rand::seq::index;
 use rand::{Rng, RngExt};
 
@@ -44,15 +45,21 @@ pub(super) struct Mix {
     skus: Vec<String>,
     counts: LineCounts,
     hot: f64,
+    hold: Option<Duration>,
 }
 
 impl Mix {
-    /// Orders over `skus` products, a part `hot` of which name the first one.
-    pub(super) fn new(skus: usize, counts: LineCounts, hot: f64) -> Self {
+    /// Orders over `skus` products, a part `hot` of which name the first one. They reserve
+    /// for `hold` seconds, or take at once.
+    pub(super) fn new(skus: usize, counts: LineCounts, hot: f64, hold: Option<u32>) -> Self {
         Self {
             skus: (0..skus).map(|n| format!("load-{n:05}")).collect(),
             counts,
             hot,
+            hold: hold.map(|seconds| Duration {
+                seconds: seconds.into(),
+                nanos: 0,
+            }),
         }
     }
 
@@ -83,6 +90,7 @@ impl Mix {
         CreateOrderRequest {
             request_id,
             lines,
+            hold: self.hold,
             ..CreateOrderRequest::default()
         }
     }
@@ -114,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_lines_of_an_order_are_of_different_products() {
-        let mix = Mix::new(10, LineCounts::of(vec![1, 10, 4]), 0.5);
+        let mix = Mix::new(10, LineCounts::of(vec![1, 10, 4]), 0.5, None);
         for order in orders(&mix) {
             let skus: HashSet<_> = order.lines.iter().map(|line| &line.sku).collect();
             assert_eq!(skus.len(), order.lines.len());
@@ -125,7 +133,7 @@ mod tests {
     #[test]
     fn hot_is_the_part_of_orders_with_the_first_product() {
         for (hot, expected) in [(1.0, 1_000..=1_000), (0.2, 150..=250)] {
-            let mix = Mix::new(1_000_000, LineCounts::of(vec![3]), hot);
+            let mix = Mix::new(1_000_000, LineCounts::of(vec![3]), hot, None);
             let has_first = |order: &CreateOrderRequest| {
                 order.lines.iter().any(|line| line.sku == "load-00000")
             };

@@ -6,7 +6,7 @@
 //! batch is then planned again on what it returned, so that movements and lines carry
 //! the true versions, and written. Nothing needs to be at an expected version.
 //!
-//! **What it costs.** Four round trips a batch; levels are locked from the first one
+//! **What it costs.** Four round trips a batch, one more where orders change; levels are locked from the first one
 //! on. It conflicts only when stock ran short, or when a command asked for a state
 //! (a count, an expected version) that has changed.
 //!
@@ -31,6 +31,7 @@ pub(super) async fn commit(
     let takes = takes(&hint.writes);
     store
         .transaction(async |tx| {
+            lock_orders(tx, &hint.writes).await?;
             let taken = take(tx, &takes, &hint.writes).await?;
             let plan = plan_again(commands, hint, &takes, taken)?;
             write(tx, &plan, Guard::Taken).await?;
@@ -41,18 +42,43 @@ pub(super) async fn commit(
 
 /// What the hint does to each level that has a row.
 fn takes(writes: &Writes) -> Vec<LevelTake> {
-    let mut deltas: HashMap<&LevelKey, i64> = HashMap::new();
+    let mut deltas: HashMap<&LevelKey, (i64, i64)> = HashMap::new();
     for movement in &writes.movements {
-        *deltas.entry(&movement.key).or_default() += movement.on_hand_delta;
+        let (on_hand, reserved) = deltas.entry(&movement.key).or_default();
+        *on_hand += movement.on_hand_delta;
+        *reserved += movement.reserved_delta;
     }
+    let delta = |key| deltas.get(key).copied().unwrap_or_default();
     let existing = writes.levels.iter().filter(|w| w.expected > Version::NONE);
     existing
         .map(|write| LevelTake {
             key: write.level.key.clone(),
-            on_hand_delta: deltas.get(&write.level.key).copied().unwrap_or(0),
+            on_hand_delta: delta(&write.level.key).0,
+            reserved_delta: delta(&write.level.key).1,
             movements: write.level.version.number() - write.expected.number(),
         })
         .collect()
+}
+
+/// Locks the orders that change, before any level, and sees that they are as they were
+/// planned on.
+async fn lock_orders(tx: &mut WriteTx, writes: &Writes) -> Result<(), StorageError> {
+    let changes = &writes.order_changes;
+    let ids: Vec<_> = changes.iter().map(|write| write.after.order_id).collect();
+    let mut locked = tx.lock_orders(&ids).await?;
+    locked.sort_unstable_by_key(|order| order.order_id);
+    let before = changes.iter().map(|write| &write.before);
+    if locked
+        .iter()
+        .map(|order| order.version)
+        .eq(before.map(|order| order.version))
+    {
+        return Ok(());
+    }
+    let lines = changes.iter().flat_map(|write| &write.after.lines);
+    Err(StorageError::Conflict {
+        levels: lines.map(|line| line.key.clone()).collect(),
+    })
 }
 
 async fn take(
@@ -113,13 +139,17 @@ fn plan_again(
             sku_known: true,
         });
     }
+    for write in &hint.writes.order_changes {
+        planner.know_order(Arc::clone(&write.before));
+    }
     let made: HashSet<&RequestId> = hint.writes.requests.iter().map(|w| &w.request_id).collect();
     let outcomes = commands
         .iter()
         .zip(hint.outcomes)
         .map(|(command, outcome)| {
             // Refusals, and answers that were stored, stay as they are.
-            let is_made = outcome.is_ok() && made.contains(command.command.request_id());
+            let request_id = command.command.request_id();
+            let is_made = outcome.is_ok() && request_id.is_none_or(|id| made.contains(id));
             if is_made {
                 planner.command(command)
             } else {
@@ -127,7 +157,8 @@ fn plan_again(
             }
         });
     let outcomes: Vec<_> = outcomes.collect();
-    let (writes, _) = planner.finish();
+    let (plan, _) = planner.finish(outcomes);
+    let writes = &plan.writes;
     let same = writes.requests.len() == made.len()
         && writes
             .levels
@@ -135,10 +166,11 @@ fn plan_again(
             .filter(|w| w.expected > Version::NONE)
             .all(|w| {
                 let level = &taken[&w.level.key];
-                (level.on_hand, level.version) == (w.level.on_hand, w.level.version)
+                let units = |level: &StockLevel| (level.on_hand, level.reserved, level.version);
+                units(level) == units(&w.level)
             });
     if same {
-        Ok(Plan { outcomes, writes })
+        Ok(plan)
     } else {
         let levels = takes.iter().map(|take| take.key.clone()).collect();
         Err(StorageError::Conflict { levels })
@@ -150,6 +182,7 @@ fn before(take: &LevelTake, level: &StockLevel) -> LoadedLevel {
     LoadedLevel {
         level: StockLevel {
             on_hand: level.on_hand - take.on_hand_delta,
+            reserved: level.reserved - take.reserved_delta,
             version: Version::new(version),
             ..level.clone()
         },

@@ -126,7 +126,7 @@ impl Draft {
         let outcomes = batch.iter().zip(&self.outcomes);
         let doubtful = outcomes.filter(|(_, outcome)| outcome.is_none());
         doubtful
-            .map(|(queued, _)| queued.prepared.command.request_id())
+            .filter_map(|(queued, _)| queued.prepared.command.request_id())
             .collect()
     }
 
@@ -141,14 +141,13 @@ impl Draft {
         let outcomes = outcomes
             .map(|(queued, sure)| sure.unwrap_or_else(|| planner.command(&queued.prepared)));
         let outcomes = outcomes.collect();
-        let (writes, _) = planner.finish();
-        Plan { outcomes, writes }
+        planner.finish(outcomes).0
     }
 }
 
 /// Writes what `plan` has to write, if anything.
 async fn write(tx: &mut WriteTx, plan: &Plan, guard: Guard) -> Result<(), StorageError> {
-    if plan.writes.requests.is_empty() {
+    if plan.writes.is_empty() {
         return Ok(());
     }
     tx.write(&plan.writes, guard).await

@@ -13,8 +13,10 @@ use std::sync::Arc;
 
 use super::{Draft, write};
 use crate::domain::{LevelKey, Timestamp};
-use crate::engine::plan::{Events, Plan, Planner};
+use crate::engine::commit::orders_of;
+use crate::engine::plan::{Events, Planner};
 use crate::engine::queue::Queued;
+use crate::engine::reclaim::{Attempted, asked};
 use crate::storage::{Guard, StorageError, Store, Verdict};
 
 /// Plans and commits `batch`, which names `keys`, in one transaction, as of `now`.
@@ -24,21 +26,33 @@ pub(in crate::engine) async fn commit(
     keys: &[LevelKey],
     now: Timestamp,
     events: Events,
-) -> Result<Plan, StorageError> {
+) -> Result<Attempted, StorageError> {
     store
         .transaction(async |tx| {
             let mut planner = Planner::new(now, Arc::default(), events);
+            for order in tx.lock_orders(&orders_of(batch)).await? {
+                planner.know_order(order);
+            }
             for level in tx.lock_levels(keys).await? {
                 planner.know(level);
             }
             let draft = Draft::of(batch, planner);
             let stored = tx.load_requests(&draft.in_doubt(batch)).await?;
             let plan = draft.settle(batch, stored);
+            let over = match plan.held.is_empty() {
+                true => Vec::new(),
+                false => tx.expired_holds(&asked(&plan, batch)).await?,
+            };
+            if !over.is_empty() {
+                return Ok(Verdict::Leave(Attempted::Reclaim(over)));
+            }
             write(tx, &plan, Guard::ByVersion).await?;
-            Ok(if plan.writes.requests.is_empty() {
-                Verdict::Leave(plan)
+            let leave = plan.writes.is_empty();
+            let done = Attempted::Done(plan);
+            Ok(if leave {
+                Verdict::Leave(done)
             } else {
-                Verdict::Commit(plan)
+                Verdict::Commit(done)
             })
         })
         .await

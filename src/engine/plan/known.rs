@@ -3,6 +3,25 @@
 use crate::domain::{LevelWrite, Movement, MovementKind, StockLevel, Timestamp, Trace, Version};
 use crate::events::{Causes, StockChange};
 
+/// Units that a movement adds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Delta {
+    pub(super) on_hand: i64,
+    pub(super) reserved: i64,
+}
+
+impl Delta {
+    pub(super) fn on_hand(on_hand: i64) -> Self {
+        let reserved = 0;
+        Self { on_hand, reserved }
+    }
+
+    pub(super) fn reserved(reserved: i64) -> Self {
+        let on_hand = 0;
+        Self { on_hand, reserved }
+    }
+}
+
 /// A level that may be planned on.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -34,14 +53,10 @@ impl Known {
 
     /// Moves the level on by one version and writes down how. The caller has checked
     /// the bounds.
-    pub(super) fn step(
-        &mut self,
-        kind: MovementKind,
-        on_hand_delta: i64,
-        now: Timestamp,
-    ) -> Movement {
+    pub(super) fn step(&mut self, kind: MovementKind, delta: Delta, now: Timestamp) -> Movement {
         let level = &mut self.level;
-        level.on_hand += on_hand_delta;
+        level.on_hand += delta.on_hand;
+        level.reserved += delta.reserved;
         level.version = level.version.next();
         level.updated = now;
         self.causes.add(kind);
@@ -49,8 +64,8 @@ impl Known {
             key: level.key.clone(),
             version: level.version,
             kind,
-            on_hand_delta,
-            reserved_delta: 0,
+            on_hand_delta: delta.on_hand,
+            reserved_delta: delta.reserved,
             on_hand: level.on_hand,
             reserved: level.reserved,
             time: now,

@@ -6,21 +6,22 @@
 //! it against a naive model. A command that does not fit is refused alone. [`plan`]
 //! takes a batch at once, the planner behind it a command at a time.
 
+mod changes;
 mod known;
 mod orders;
 mod stock;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use self::known::Known;
+use self::known::{Delta, Known};
 pub(super) use self::stock::{plan_deletion, plan_thresholds};
 use super::{Command, Done, Prepared};
 use crate::domain::{
-    LevelKey, Loaded, LoadedLevel, Movement, MovementKind, RequestId, RequestWrite, Sku,
-    StockLevel, StoredAnswer, StoredRequest, Timestamp, Trace, Writes,
+    LevelKey, Loaded, LoadedLevel, Movement, MovementKind, Order, OrderId, OrderWrite, RequestId,
+    RequestWrite, Sku, StockLevel, StoredAnswer, StoredRequest, Timestamp, Trace, Writes,
 };
-use crate::error::Error;
+use crate::error::{Error, Shortfall};
 use crate::events::Draft;
 
 /// What to answer and what to write first.
@@ -30,6 +31,9 @@ pub struct Plan {
     pub outcomes: Vec<Result<Done, Error>>,
     /// What must be durable before any of them leaves.
     pub writes: Writes,
+    /// Levels that a command was short of while others hold some of their units: holds
+    /// of theirs that are over would make it fit.
+    pub held: BTreeSet<LevelKey>,
 }
 
 /// Plans `commands` on `loaded`, which has every level that they name. `now` is
@@ -40,9 +44,11 @@ pub fn plan(loaded: &Loaded, commands: &[&Prepared], now: Timestamp) -> Plan {
         planner.know(level.clone());
     }
     planner.stored.clone_from(&loaded.requests);
+    for order in &loaded.orders {
+        planner.know_order(Arc::clone(order));
+    }
     let outcomes = commands.iter().map(|c| planner.command(c)).collect();
-    let (writes, _) = planner.finish();
-    Plan { outcomes, writes }
+    planner.finish(outcomes).0
 }
 
 /// Requests and what they made.
@@ -68,6 +74,9 @@ impl Events {
 pub(super) struct Planner {
     now: Timestamp,
     levels: HashMap<LevelKey, Known>,
+    /// Orders that commands change: as they were known, and as they are left.
+    orders: HashMap<OrderId, OrderWrite>,
+    held: BTreeSet<LevelKey>,
     /// Answered before this batch, as the store has it.
     stored: Accepted,
     /// Made by the batch that is being committed while this one is planned.
@@ -86,6 +95,8 @@ impl Planner {
         Self {
             now,
             levels: HashMap::new(),
+            orders: HashMap::new(),
+            held: BTreeSet::new(),
             stored: HashMap::new(),
             earlier,
             accepted: HashMap::new(),
@@ -107,28 +118,41 @@ impl Planner {
         self.levels.insert(known.level.key.clone(), known);
     }
 
+    pub(super) fn knows_order(&self, id: OrderId) -> bool {
+        self.orders.contains_key(&id)
+    }
+
+    /// Takes an order to plan on, as it stands.
+    pub(super) fn know_order(&mut self, order: Arc<Order>) {
+        let known = OrderWrite {
+            before: Arc::clone(&order),
+            after: order,
+        };
+        self.orders.insert(known.before.order_id, known);
+    }
+
     /// Takes requests that have been answered before.
     pub(super) fn know_requests(&mut self, stored: Accepted) {
         self.stored.extend(stored);
     }
 
-    /// Plans one command more. It knows every level that the command names. An error
-    /// leaves everything as it was.
+    /// Plans one command more. It knows every level that the command names, and the
+    /// order. An error leaves everything as it was.
     pub(super) fn command(&mut self, prepared: &Prepared) -> Result<Done, Error> {
         let request_id = prepared.command.request_id();
-        let answered = [&self.accepted, &*self.earlier, &self.stored];
-        let answered = answered.iter().find_map(|known| known.get(request_id));
-        if let Some(stored) = answered {
+        if let Some(stored) = request_id.and_then(|id| self.answered(id)) {
             return self.repeat(prepared, stored);
         }
         let (done, order_id, movements) = match &prepared.command {
             Command::CreateOrder(new) => {
                 let order = self.create_order(new, prepared.trace)?;
-                let done = Done::Order {
-                    order: Arc::clone(&order),
-                    replayed: false,
-                };
-                (done, Some(order.order_id), Vec::new())
+                let order_id = order.order_id;
+                (Done::made(order), Some(order_id), Vec::new())
+            }
+            Command::ChangeOrder(change) => {
+                let order = self.change_order(change, prepared.trace)?;
+                let order_id = order.order_id;
+                (Done::made(order), Some(order_id), Vec::new())
             }
             Command::AdjustStock(asked) => {
                 let (movements, levels) = self.adjust_stock(asked, prepared.trace)?;
@@ -142,35 +166,46 @@ impl Planner {
                 (done, None, places)
             }
         };
-        self.writes.requests.push(RequestWrite {
-            request_id: request_id.clone(),
-            fingerprint: prepared.fingerprint,
-            order_id,
-            movements,
-        });
-        let answer = match &done {
-            Done::Order { order, .. } => StoredAnswer::Order(Arc::clone(order)),
-            Done::Adjusted { movements, .. } => StoredAnswer::Movements(movements.clone()),
-        };
-        let stored = StoredRequest {
-            fingerprint: prepared.fingerprint,
-            answer,
-        };
-        self.accepted.insert(request_id.clone(), stored);
+        // The end of a hold is nobody's request.
+        if let Some(request_id) = request_id {
+            self.writes.requests.push(RequestWrite {
+                request_id: request_id.clone(),
+                fingerprint: prepared.fingerprint,
+                order_id,
+                movements,
+            });
+            let stored = StoredRequest {
+                fingerprint: prepared.fingerprint,
+                answer: StoredAnswer::of(&done),
+            };
+            self.accepted.insert(request_id.clone(), stored);
+        }
         Ok(done)
+    }
+
+    fn answered(&self, request_id: &RequestId) -> Option<&StoredRequest> {
+        let answered = [&self.accepted, &*self.earlier, &self.stored];
+        answered.into_iter().find_map(|known| known.get(request_id))
     }
 
     /// Answers a request that has been answered before.
     fn repeat(&self, prepared: &Prepared, stored: &StoredRequest) -> Result<Done, Error> {
-        let reused = || Error::RequestIdReused(prepared.command.request_id().clone());
+        let reused = || {
+            let request_id = prepared.command.request_id();
+            Error::RequestIdReused(request_id.expect("it was looked up").clone())
+        };
         if stored.fingerprint != prepared.fingerprint {
             return Err(reused());
         }
         match (&stored.answer, &prepared.command) {
             (StoredAnswer::Order(order), Command::CreateOrder(new)) => Ok(Done::Order {
-                order: Arc::clone(order),
+                order: self.latest(order),
                 // The very order that this command made, before its commit's answer was lost.
                 replayed: order.order_id != new.order_id,
+            }),
+            (StoredAnswer::Order(order), Command::ChangeOrder(_)) => Ok(Done::Order {
+                order: self.latest(order),
+                replayed: true,
             }),
             (StoredAnswer::Movements(movements), Command::AdjustStock(asked)) => {
                 Ok(Done::Adjusted {
@@ -185,22 +220,23 @@ impl Planner {
         }
     }
 
+    /// The order as the commands so far have left it.
+    fn latest(&self, order: &Arc<Order>) -> Arc<Order> {
+        let known = self.orders.get(&order.order_id).map(|known| &known.after);
+        let later = known.filter(|known| known.version > order.version);
+        Arc::clone(later.unwrap_or(order))
+    }
+
     /// The level as the commands so far have left it.
     fn level(&self, key: &LevelKey) -> &StockLevel {
         &self.levels[key].level
     }
 
-    fn step(
-        &mut self,
-        key: &LevelKey,
-        kind: MovementKind,
-        on_hand_delta: i64,
-        trace: Trace,
-    ) -> Movement {
+    fn step(&mut self, key: &LevelKey, kind: MovementKind, delta: Delta, trace: Trace) -> Movement {
         let known = self.levels.get_mut(key);
         let known = known.expect("the caller has looked at the level");
         known.trace.get_or_insert(trace);
-        known.step(kind, on_hand_delta, self.now)
+        known.step(kind, delta, self.now)
     }
 
     fn require_known<'k>(&self, keys: impl Iterator<Item = &'k LevelKey>) -> Result<(), Error> {
@@ -217,9 +253,18 @@ impl Planner {
         }
     }
 
-    /// What is to be written, the changed levels each guarded by the version that it
-    /// was known at, and the requests that this answers.
-    pub(super) fn finish(mut self) -> (Writes, Accepted) {
+    /// The refusal of a command that is short of these levels.
+    fn short_of(&mut self, short: Vec<Shortfall>) -> Error {
+        let keys = short.iter().map(|short| &short.key);
+        let held = keys.filter(|key| self.levels[*key].level.reserved > 0);
+        let held: Vec<LevelKey> = held.cloned().collect();
+        self.held.extend(held);
+        Error::InsufficientStock(short)
+    }
+
+    /// The plan whose commands are answered like this: the changed levels and orders each
+    /// guarded by the version that it was known at. And the requests that it answers.
+    pub(super) fn finish(mut self, outcomes: Vec<Result<Done, Error>>) -> (Plan, Accepted) {
         let known = self.levels.into_values();
         let changed = known.filter(|known| known.level.version > known.expected);
         let mut changed: Vec<Known> = changed.collect();
@@ -231,6 +276,32 @@ impl Planner {
             self.writes.outbox = Some(draft.finish());
         }
         self.writes.levels = changed.into_iter().map(Known::into_write).collect();
-        (self.writes, self.accepted)
+        let orders = self.orders.into_values();
+        let changed = orders.filter(|order| order.after.version > order.before.version);
+        self.writes.order_changes = changed.collect();
+        let changes = &mut self.writes.order_changes;
+        changes.sort_unstable_by_key(|order| order.after.order_id);
+        let plan = Plan {
+            outcomes,
+            writes: self.writes,
+            held: self.held,
+        };
+        (plan, self.accepted)
+    }
+}
+
+impl Done {
+    fn made(order: Arc<Order>) -> Self {
+        let replayed = false;
+        Self::Order { order, replayed }
+    }
+}
+
+impl StoredAnswer {
+    fn of(done: &Done) -> Self {
+        match done {
+            Done::Order { order, .. } => Self::Order(Arc::clone(order)),
+            Done::Adjusted { movements, .. } => Self::Movements(movements.clone()),
+        }
     }
 }

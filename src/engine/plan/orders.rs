@@ -1,8 +1,9 @@
-//! Planning what happens to orders.
+//! Planning orders.
 
 use std::sync::Arc;
 
 use super::Planner;
+use super::known::Delta;
 use crate::domain::{
     LevelKey, MovementKind, NewOrder, Order, OrderLine, OrderState, Trace, Version,
 };
@@ -28,10 +29,14 @@ impl Planner {
             })
             .collect();
         if !short.is_empty() {
-            return Err(Error::InsufficientStock(short));
+            return Err(self.short_of(short));
         }
         for take in &mut takes {
-            let mut movement = self.step(take.key, MovementKind::Ordered, -take.units, trace);
+            let (kind, delta) = match &new.hold {
+                None => (MovementKind::Ordered, Delta::on_hand(-take.units)),
+                Some(_) => (MovementKind::Reserved, Delta::reserved(take.units)),
+            };
+            let mut movement = self.step(take.key, kind, delta, trace);
             movement.order_id = Some(new.order_id);
             take.version = movement.version;
             self.writes.movements.push(Arc::new(movement));
@@ -48,13 +53,19 @@ impl Planner {
         let order = Arc::new(Order {
             order_id: new.order_id,
             request_id: new.request_id.clone(),
-            state: OrderState::Confirmed,
+            state: match new.hold {
+                None => OrderState::Confirmed,
+                Some(_) => OrderState::Pending,
+            },
             lines: lines.collect(),
             customer_ref: new.customer_ref.clone(),
             labels: new.labels.clone(),
             created: self.now,
             updated: self.now,
             version: 1,
+            expires: new.hold.map(|hold| hold.expires),
+            cancel_reason: String::new(),
+            moved: Vec::new(),
         });
         self.writes.orders.push(Arc::clone(&order));
         if let Some(draft) = &mut self.draft {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::known::Known;
+use super::known::{Delta, Known};
 use super::{Events, Planner};
 use crate::domain::{
     AdjustmentCall, Adjustments, Change, Counterpart, LevelKey, Movement, MovementKind, Product,
@@ -30,7 +30,8 @@ impl Planner {
         let changes = asked.changes.iter().zip(deltas);
         let mut movements: Vec<Movement> = changes
             .map(|(change, delta)| {
-                let mut movement = self.step(&change.key, change.kind, delta, trace);
+                let mut movement =
+                    self.step(&change.key, change.kind, Delta::on_hand(delta), trace);
                 movement.request_id = Some(asked.request_id.clone());
                 movement.note.clone_from(&change.note);
                 movement
@@ -76,7 +77,7 @@ impl Planner {
     /// How many units each change adds, the changes before it done. One that does not fit
     /// is left out of what those after it find, so that each level that is short is told
     /// once, for its own sake.
-    fn deltas(&self, asked: &Adjustments) -> Result<Vec<i64>, Error> {
+    fn deltas(&mut self, asked: &Adjustments) -> Result<Vec<i64>, Error> {
         let mut on_hand: HashMap<&LevelKey, i64> = HashMap::new();
         let mut short: Vec<Shortfall> = Vec::new();
         let mut too_much = Vec::new();
@@ -108,7 +109,7 @@ impl Planner {
             deltas.push(delta);
         }
         if !short.is_empty() {
-            Err(Error::InsufficientStock(short))
+            Err(self.short_of(short))
         } else if !too_much.is_empty() {
             Err(Error::InvalidRequest(too_much))
         } else {
@@ -154,7 +155,7 @@ pub(in crate::engine) fn plan_thresholds(
         };
         let mut known = Known::new(level, true);
         known.level.low_stock_threshold = threshold;
-        let movement = known.step(MovementKind::Threshold, 0, now);
+        let movement = known.step(MovementKind::Threshold, Delta::default(), now);
         writes.movements.push(Arc::new(movement));
         if let Some(draft) = &mut draft {
             known.trace = Some(trace);
@@ -183,7 +184,7 @@ pub(in crate::engine) fn plan_deletion(
         let mut known = Known::new(level, true);
         // What is no product is not low.
         known.level.low_stock_threshold = 0;
-        let movement = known.step(MovementKind::Deleted, 0, now);
+        let movement = known.step(MovementKind::Deleted, Delta::default(), now);
         writes.movements.push(Arc::new(movement));
         if let Some(draft) = &mut draft {
             known.trace = Some(trace);

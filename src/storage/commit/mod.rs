@@ -1,9 +1,10 @@
 //! What changes stock: a batch's writes in one transaction, all of them or none.
 //!
-//! Owns the order in which rows are written and locked: levels first, in ascending
-//! (sku, location), so that two instances wait for each other and never in a ring.
+//! Owns the order in which rows are written and locked: orders that change, then levels,
+//! each ascending, so that two instances wait for each other and never in a ring.
 //! Leaves what to write, and how levels are guarded, to the engine.
 
+mod holds;
 mod load;
 mod postgres;
 mod sqlite;

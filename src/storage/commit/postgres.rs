@@ -2,15 +2,19 @@
 //! explains, and the statements of the other guards. Two instances may run them at
 //! once.
 
+use std::sync::Arc;
+
 use sea_orm::sqlx::postgres::{PgArguments, PgRow};
 use sea_orm::sqlx::query::Query;
 use sea_orm::sqlx::{PgConnection, Postgres, Row as _, query};
 
 use super::super::error::StorageError;
 use super::super::{orders, stock};
+use super::holds::{self, HoldRow};
 use super::{Guard, Writes, sorted_movements, sorted_requests, split_levels};
 use crate::domain::{
-    LevelKey, LevelTake, LevelWrite, LoadedLevel, RequestId, StockLevel, Timestamp, Version,
+    LevelKey, LevelTake, LevelWrite, LoadedLevel, Order, OrderWrite, RequestId, StockLevel,
+    Timestamp, Version,
 };
 
 /// Its text never changes, so it stays prepared, whatever the size of a batch.
@@ -22,6 +26,13 @@ SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
 const COMMIT_BATCH_WITH_EVENTS: &str = "\
 SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
                     $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)";
+
+/// The same with orders that reserve, or change; their events may be NULL.
+const COMMIT_ORDERS: &str = "\
+SELECT commit_orders($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+                     $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
+                     $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55,
+                     $56)";
 
 /// `place` is the key's in the question. The rows come, and are locked, in the order
 /// of the keys.
@@ -36,10 +47,13 @@ FOR UPDATE OF l";
 /// through the rows in ascending (sku, location).
 const TAKE: &str = "\
 UPDATE stock_level AS l
-SET on_hand = l.on_hand + n.delta, version = l.version + n.movements, updated_us = $1
+SET on_hand = l.on_hand + n.delta, reserved = l.reserved + n.reserved_delta,
+    version = l.version + n.movements, updated_us = $1
 FROM (SELECT unnest($2::text[]) AS sku, unnest($3::text[]) AS location,
-             unnest($4::bigint[]) AS delta, unnest($5::bigint[]) AS movements) AS n
-WHERE l.sku = n.sku AND l.location = n.location AND l.on_hand + n.delta >= l.reserved AND NOT l.deleted
+             unnest($4::bigint[]) AS delta, unnest($5::bigint[]) AS reserved_delta,
+             unnest($6::bigint[]) AS movements) AS n
+WHERE l.sku = n.sku AND l.location = n.location
+  AND l.on_hand + n.delta >= l.reserved + n.reserved_delta AND l.reserved + n.reserved_delta >= 0 AND NOT l.deleted
 RETURNING l.sku, l.location, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us";
 
 /// Stores `writes`. Outside of a transaction the statement is one by itself.
@@ -56,7 +70,9 @@ pub(super) async fn write(
         Guard::ByVersion => existing,
         Guard::Taken => Vec::new(),
     };
+    let has_holds = holds::has_holds(writes);
     let text = match &writes.outbox {
+        _ if has_holds => COMMIT_ORDERS,
         Some(_) => COMMIT_BATCH_WITH_EVENTS,
         None => COMMIT_BATCH,
     };
@@ -93,9 +109,17 @@ pub(super) async fn write(
         .bind(column(&existing, |w| w.expected.number()));
     let statement = match &writes.outbox {
         Some(events) => statement.bind(events.as_slice()),
+        None if has_holds => statement.bind(None::<&[u8]>),
         None => statement,
     };
-    statement.execute(connection).await?;
+    if has_holds {
+        let (begun, ended) = (holds::begun(writes), holds::ended(writes));
+        let statement = bind_holds(statement, orders, &begun, &ended);
+        let statement = bind_changes(statement, &writes.order_changes);
+        statement.execute(connection).await?;
+    } else {
+        statement.execute(connection).await?;
+    }
     Ok(())
 }
 
@@ -109,6 +133,37 @@ fn bind_levels<'a>(statement: Statement<'a>, levels: &[&LevelWrite]) -> Statemen
         .bind(column(levels, |w| w.level.reserved))
         .bind(column(levels, |w| w.level.version.number()))
         .bind(column(levels, |w| w.level.low_stock_threshold))
+}
+
+fn bind_holds<'a>(
+    statement: Statement<'a>,
+    orders: &'a [Arc<Order>],
+    begun: &[HoldRow<'_>],
+    ended: &[HoldRow<'_>],
+) -> Statement<'a> {
+    statement
+        .bind(sparse(orders, |o| Some(o.expires?.us())))
+        .bind(column(begun, |h| h.key.sku.as_str()))
+        .bind(column(begun, |h| h.key.location.as_str()))
+        .bind(column(begun, |h| h.expires.us()))
+        .bind(column(begun, |h| h.order_id))
+        .bind(column(begun, |h| h.units))
+        .bind(column(begun, |h| h.is_first))
+        .bind(column(ended, |h| h.key.sku.as_str()))
+        .bind(column(ended, |h| h.key.location.as_str()))
+        .bind(column(ended, |h| h.expires.us()))
+        .bind(column(ended, |h| h.order_id))
+}
+
+fn bind_changes<'a>(statement: Statement<'a>, changes: &'a [OrderWrite]) -> Statement<'a> {
+    statement
+        .bind(column(changes, |w| w.after.order_id.0))
+        .bind(column(changes, |w| w.before.version))
+        .bind(column(changes, |w| w.after.version))
+        .bind(column(changes, |w| orders::state_number(w.after.state)))
+        .bind(sparse(changes, |w| Some(w.after.expires?.us())))
+        .bind(sparse(changes, |w| given(&w.after.cancel_reason)))
+        .bind(sparse(changes, |w| orders::moved_json(&w.after)))
 }
 
 /// A column of an array for each; NULL when there are no rows.
@@ -207,6 +262,7 @@ pub(super) async fn take(
         .bind(column(takes, |t| t.key.sku.as_str()))
         .bind(column(takes, |t| t.key.location.as_str()))
         .bind(column(takes, |t| t.on_hand_delta))
+        .bind(column(takes, |t| t.reserved_delta))
         .bind(column(takes, |t| t.movements))
         .fetch_all(connection)
         .await?;

@@ -15,9 +15,11 @@ use sea_orm::sqlx::{Arguments as _, AssertSqlSafe, Encode, SqliteConnection, Typ
 
 use super::super::error::StorageError;
 use super::super::{orders, stock};
+use super::holds::{self, HoldRow};
 use super::{Writes, sorted_movements, sorted_requests, split_levels};
 use crate::domain::{
-    LevelKey, LevelWrite, LoadedLevel, Movement, Order, OrderId, RequestId, RequestWrite,
+    LevelKey, LevelWrite, LoadedLevel, Movement, Order, OrderId, OrderWrite, RequestId,
+    RequestWrite,
 };
 
 const INSERT_REQUESTS: &str = "\
@@ -26,7 +28,8 @@ SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL
 ON CONFLICT DO NOTHING";
 
 const INSERT_ORDERS: &str = "\
-INSERT INTO orders (created_us, updated_us, version, order_id, request_id, state, lines, customer_ref, labels)
+INSERT INTO orders (created_us, updated_us, version, order_id, request_id, state, lines, customer_ref, labels,
+                    expires_us)
 SELECT ?, ?, 1, * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 
 const INSERT_LABELS: &str = "\
@@ -54,6 +57,22 @@ FROM (SELECT column1 AS sku, column2 AS location, column3 AS on_hand, column4 AS
 WHERE stock_level.sku = n.sku AND stock_level.location = n.location
   AND stock_level.version = n.expected";
 
+const UPDATE_ORDERS: &str = "\
+UPDATE orders
+SET updated_us = ?, version = n.version, state = n.state, expires_us = n.expires, cancel_reason = n.reason,
+    moved = n.moved
+FROM (SELECT column1 AS order_id, column2 AS expected, column3 AS version, column4 AS state,
+             column5 AS expires, column6 AS reason, column7 AS moved
+      FROM (VALUES {rows})) AS n
+WHERE orders.order_id = n.order_id AND orders.version = n.expected";
+
+const DELETE_HOLDS: &str = "\
+DELETE FROM hold WHERE (sku, location, expires_us, order_id) IN (VALUES {rows})";
+
+const INSERT_HOLDS: &str = "\
+INSERT INTO hold (sku, location, expires_us, order_id, units, is_first)
+SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
+
 const INSERT_EVENTS: &str = "INSERT INTO outbox (created_us, body) VALUES (?, ?)";
 
 /// Most rows of one statement. Those of the widest table are 22,528 parameters;
@@ -65,6 +84,7 @@ pub(super) async fn write(
     connection: &mut SqliteConnection,
     writes: &Writes,
 ) -> Result<(), StorageError> {
+    change_orders(connection, writes).await?;
     let (new, existing) = split_levels(writes);
     let at = |times| Parameters::of_all(times, writes.time.us());
     let mut written = store(connection, INSERT_LEVELS, at(1), 7, &new, level_row).await?;
@@ -87,7 +107,10 @@ pub(super) async fn write(
         return Err(StorageError::Conflict { levels: Vec::new() });
     }
     let orders = &writes.orders;
-    store(connection, INSERT_ORDERS, at(2), 6, orders, order_row).await?;
+    if holds::has_holds(writes) {
+        write_holds(connection, writes).await?;
+    }
+    store(connection, INSERT_ORDERS, at(2), 7, orders, order_row).await?;
     let labels: Vec<_> = orders
         .iter()
         .flat_map(|order| orders::labels(order))
@@ -109,6 +132,63 @@ pub(super) async fn write(
         statement.execute(connection).await?;
     }
     Ok(())
+}
+
+/// A guard as well, and the first: the units of an order that has ended would leave less
+/// than nothing reserved.
+async fn change_orders(
+    connection: &mut SqliteConnection,
+    writes: &Writes,
+) -> Result<(), StorageError> {
+    let changes = &writes.order_changes;
+    let at = Parameters::of_all(1, writes.time.us());
+    let changed = store(connection, UPDATE_ORDERS, at, 7, changes, change_row).await?;
+    if changed < changes.len() as u64 {
+        let lines = changes.iter().flat_map(|write| &write.after.lines);
+        return Err(StorageError::Conflict {
+            levels: lines.map(|line| line.key.clone()).collect(),
+        });
+    }
+    Ok(())
+}
+
+async fn write_holds(
+    connection: &mut SqliteConnection,
+    writes: &Writes,
+) -> Result<(), StorageError> {
+    let (begun, ended) = (holds::begun(writes), holds::ended(writes));
+    let none = Parameters::default;
+    let gone = store(connection, DELETE_HOLDS, none(), 4, &ended, |row, hold| {
+        hold_key(row, hold);
+    });
+    if gone.await? < ended.len() as u64 {
+        return Err(StorageError::corrupt("a pending order has no hold"));
+    }
+    store(connection, INSERT_HOLDS, none(), 6, &begun, |row, hold| {
+        hold_key(row, hold);
+        row.add(hold.units);
+        row.add(hold.is_first);
+    })
+    .await?;
+    Ok(())
+}
+
+fn change_row(row: &mut Parameters, write: &OrderWrite) {
+    let after = &write.after;
+    row.add(after.order_id.0);
+    row.add(write.before.version);
+    row.add(after.version);
+    row.add(orders::state_number(after.state));
+    row.add(after.expires.map(|expires| expires.us()));
+    row.add((!after.cancel_reason.is_empty()).then_some(after.cancel_reason.as_str()));
+    row.add(orders::moved_json(after));
+}
+
+fn hold_key(row: &mut Parameters, hold: &HoldRow<'_>) {
+    row.add(hold.key.sku.shared());
+    row.add(hold.key.location.shared());
+    row.add(hold.expires.us());
+    row.add(hold.order_id);
 }
 
 fn level_row(row: &mut Parameters, write: &&LevelWrite) {
@@ -139,6 +219,7 @@ fn order_row(row: &mut Parameters, order: &Arc<Order>) {
     row.add(orders::lines_json(order));
     row.add((!order.customer_ref.is_empty()).then_some(order.customer_ref.as_str()));
     row.add(orders::labels_json(order));
+    row.add(order.expires.map(|expires| expires.us()));
 }
 
 fn label_row(row: &mut Parameters, &(key, value, order_id): &(&str, &str, OrderId)) {

@@ -16,6 +16,10 @@ pub(in crate::storage) struct Model {
     pub created_us: i64,
     pub updated_us: i64,
     pub version: i64,
+    pub expires_us: Option<i64>,
+    pub cancel_reason: Option<String>,
+    /// Lists of versions.
+    pub moved: Option<Json>,
 }
 
 /// One element of `lines`.

@@ -90,14 +90,15 @@ impl Walk {
         let location = bound.bind(key.location.as_str());
         let from = bound.bind(from.number());
         let before = bound.bind(before.number());
-        let kind = bound.bind(MovementKind::Ordered as i32);
+        let ordered = bound.bind(MovementKind::Ordered as i32);
+        let reserved = bound.bind(MovementKind::Reserved as i32);
         Self {
             backend,
             table: "movement AS w",
             place: "w.version",
             range: format!(
                 "w.sku = {sku} AND w.location = {location} \
-                 AND w.version >= {from} AND w.version < {before} AND w.kind = {kind}"
+                 AND w.version >= {from} AND w.version < {before} AND w.kind IN ({ordered}, {reserved})"
             ),
             order: "w.version DESC".to_owned(),
             bound,

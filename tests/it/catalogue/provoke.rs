@@ -5,15 +5,16 @@ use stockroom::client::proto::inventory_service_client::InventoryServiceClient;
 use stockroom::client::proto::list_movements_request::Scope;
 use stockroom::client::proto::order_service_client::OrderServiceClient;
 use stockroom::client::proto::{
-    AdjustStockRequest, BatchGetStockKey, BatchGetStockRequest, CountStockRequest,
-    CreateOrderRequest, DeleteProductRequest, GetOrderRequest, GetProductRequest, GetStockRequest,
-    ListMovementsRequest, ListOrdersRequest, ListProductsRequest, ListStockRequest,
-    PutProductsRequest, StockKey, TransferLine, TransferStockRequest, WatchStockRequest,
+    AdjustStockRequest, BatchGetStockKey, BatchGetStockRequest, CancelOrderRequest,
+    ConfirmOrderRequest, CountStockRequest, CreateOrderRequest, DeleteProductRequest,
+    ExtendHoldRequest, GetOrderRequest, GetProductRequest, GetStockRequest, ListMovementsRequest,
+    ListOrdersRequest, ListProductsRequest, ListStockRequest, PutProductsRequest, StockKey,
+    TransferLine, TransferStockRequest, WatchStockRequest,
 };
 use tonic::transport::Channel;
 use tonic::{Response, Status};
 
-use crate::api::{batch, order, product, received, stock};
+use crate::api::{batch, hold_of, order, product, received, stock};
 use crate::fixture::Stockroom;
 use crate::watching::everything;
 
@@ -35,8 +36,46 @@ impl Calls {
 /// What [`provoke`] finds: ten units of `a`, and two requests that have been answered.
 pub(super) async fn prepare(server: &Stockroom) {
     stock(&server.client, "a", 10).await;
-    let sold = order("sold", &[("a", 1)]);
-    server.client.create_order(sold).await.unwrap();
+    for request_id in ["sold", "returned"] {
+        let order = order(request_id, &[("a", 1)]);
+        server.client.create_order(order).await.unwrap();
+    }
+    stock(&server.client, "gone", 1).await;
+    let last = order("last", &[("gone", 1)]);
+    server.client.create_order(last).await.unwrap();
+    let delete = DeleteProductRequest {
+        sku: "gone".to_owned(),
+        ..DeleteProductRequest::default()
+    };
+    server.client.delete_product(delete).await.unwrap();
+    let cancel = CancelOrderRequest {
+        request_id: "cancel".to_owned(),
+        order_id: made_by(&Calls::of(&server.channel), "returned").await,
+        ..CancelOrderRequest::default()
+    };
+    server.client.cancel_order(cancel).await.unwrap();
+}
+
+/// The id of the order that a request made.
+async fn made_by(calls: &Calls, request_id: &str) -> String {
+    let request = GetOrderRequest {
+        key: Some(Key::RequestId(request_id.to_owned())),
+        ..GetOrderRequest::default()
+    };
+    let answer = calls.orders.clone().get_order(request).await.unwrap();
+    answer.into_inner().order.unwrap().order_id
+}
+
+/// The request_id and the order_id of a change of an order that gives `reason`.
+async fn changed(calls: &Calls, reason: &str) -> (String, String) {
+    let named = |request_id: &str, order_id| (request_id.to_owned(), order_id);
+    match reason {
+        "INVALID_REQUEST" => named("", nowhere()),
+        "REQUEST_ID_REUSED" => named("sold", made_by(calls, "sold").await),
+        "ORDER_STATE" => named("new", made_by(calls, "returned").await),
+        "SKU_NOT_FOUND" => named("new", made_by(calls, "last").await),
+        _ => named("new", nowhere()),
+    }
 }
 
 /// The status of a call of `rpc` that must be refused for `reason`. Reasons that any
@@ -62,6 +101,34 @@ async fn of_orders(calls: &Calls, rpc: &str, reason: &str, sku: &str) -> Option<
     let mut orders = calls.orders.clone();
     Some(match rpc {
         "CreateOrder" => refused(orders.create_order(create_order(reason, sku)).await),
+        "ConfirmOrder" => {
+            let (request_id, order_id) = changed(calls, reason).await;
+            let request = ConfirmOrderRequest {
+                request_id,
+                order_id,
+                ..ConfirmOrderRequest::default()
+            };
+            refused(orders.confirm_order(request).await)
+        }
+        "CancelOrder" => {
+            let (request_id, order_id) = changed(calls, reason).await;
+            let request = CancelOrderRequest {
+                request_id,
+                order_id,
+                ..CancelOrderRequest::default()
+            };
+            refused(orders.cancel_order(request).await)
+        }
+        "ExtendHold" => {
+            let (request_id, order_id) = changed(calls, reason).await;
+            let request = ExtendHoldRequest {
+                request_id,
+                order_id,
+                hold: Some(hold_of(60)),
+                ..ExtendHoldRequest::default()
+            };
+            refused(orders.extend_hold(request).await)
+        }
         "GetOrder" => {
             let key = (reason != "INVALID_REQUEST").then(|| Key::OrderId(nowhere()));
             let request = GetOrderRequest {

@@ -5,6 +5,7 @@ mod faults;
 mod heard;
 mod refused;
 mod told;
+mod transitions;
 
 use std::collections::BTreeSet;
 

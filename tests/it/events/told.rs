@@ -76,6 +76,20 @@ impl Told {
         told
     }
 
+    /// Makes the topics, one of them with settings of Kafka's.
+    pub(super) async fn on_with(
+        kafka: Arc<Kafka>,
+        special: Topic,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let told = Self::without_topics(kafka);
+        for topic in Topic::ALL {
+            let settings = if topic == special { settings } else { &[] };
+            told.make(topic, settings).await;
+        }
+        told
+    }
+
     pub(super) fn without_topics(kafka: Arc<Kafka>) -> Self {
         let prefix = kafka::prefix();
         Self { kafka, prefix }

@@ -3,6 +3,7 @@
 
 mod adjustments;
 mod escalation;
+mod holds;
 mod mixed;
 mod orders;
 mod redis_lock;
@@ -46,6 +47,10 @@ macro_rules! contract {
                 batches_of_adjustments_are_made_whole_or_not_at_all,
                 a_product_deleted_under_load_leaves_no_stock_behind,
                 a_threshold_changed_under_load_is_the_one_of_every_level;
+            holds:
+                of_all_who_end_one_order_one_does,
+                an_expired_hold_never_makes_an_order_fail,
+                a_change_that_is_repeated_is_made_once;
         }
     };
 }

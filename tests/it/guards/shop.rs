@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use stockroom::client::proto::{CreateOrderRequest, CreateOrderResponse};
 use stockroom::client::{Client, ClientError, Retrying};
-use stockroom::config::{CacheLevels, LockingStrategy};
+use stockroom::config::{CacheLevels, Config, LockingStrategy};
 
 use crate::cache::with_redis;
 use crate::fixture::{Home, Stockroom, StoreKind, run_on};
@@ -104,6 +104,11 @@ pub(super) struct Shop {
 
 impl Shop {
     pub(super) async fn open(cell: Cell) -> Self {
+        Self::open_with(cell, |_| {}).await
+    }
+
+    /// With settings of the test's choice.
+    pub(super) async fn open_with(cell: Cell, configure: impl Fn(&mut Config)) -> Self {
         let home = Home::new(cell.store);
         let mut servers = Vec::new();
         for strategy in [Some(cell.strategy), cell.second].into_iter().flatten() {
@@ -111,6 +116,7 @@ impl Shop {
                 config.locking.strategy = strategy;
                 config.redis.urls = cell.redis_urls();
                 config.cache.levels = CacheLevels::Off;
+                configure(config);
                 if let Some(orders) = cell.batch_orders_max {
                     config.engine.batch_orders_max = orders;
                 }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use stockroom::domain::{Adjustments, Change, LevelKey, NewOrder, OrderId, StockLevel};
+use stockroom::domain::{
+    Adjustments, Change, LevelKey, NewOrder, OrderChange, OrderId, OrderState, StockLevel,
+    Transition,
+};
 use stockroom::engine::Command;
 
 /// What a command is answered with.
@@ -19,6 +22,11 @@ pub(super) enum Outcome {
         levels: Vec<(i64, i64)>,
         replayed: bool,
     },
+    Changed {
+        state: OrderState,
+        replayed: bool,
+    },
+    State(OrderState),
     Reused,
     Unknown(Vec<String>),
     Short(Vec<(LevelKey, i64, i64)>),
@@ -34,6 +42,14 @@ pub(super) struct Model {
     levels: BTreeMap<LevelKey, Level>,
     /// What was asked for and what it was answered with, by request id.
     answered: HashMap<String, (String, Outcome)>,
+    orders: HashMap<OrderId, Kept>,
+}
+
+/// An order: where it is, what it holds or took, and until when it holds.
+struct Kept {
+    state: OrderState,
+    units: BTreeMap<LevelKey, i64>,
+    expires: i64,
 }
 
 impl Model {
@@ -45,6 +61,7 @@ impl Model {
                 .map(|(key, l)| (key.clone(), level(l)))
                 .collect(),
             answered: HashMap::new(),
+            orders: HashMap::new(),
         }
     }
 
@@ -53,7 +70,9 @@ impl Model {
     }
 
     pub(super) fn run(&mut self, command: &Command) -> Outcome {
-        let request_id = command.request_id().to_string();
+        let Some(request_id) = command.request_id().map(ToString::to_string) else {
+            return self.run_new(command);
+        };
         let asked = asked(command);
         if let Some((before, outcome)) = self.answered.get(&request_id) {
             return if *before == asked {
@@ -62,19 +81,75 @@ impl Model {
                 Outcome::Reused
             };
         }
-        let outcome = match command {
-            Command::CreateOrder(new) => self.order(new),
-            Command::AdjustStock(asked) => self.adjust(asked),
-        };
-        if matches!(outcome, Outcome::Ordered { .. } | Outcome::Adjusted { .. }) {
+        let outcome = self.run_new(command);
+        if matches!(
+            outcome,
+            Outcome::Ordered { .. } | Outcome::Adjusted { .. } | Outcome::Changed { .. }
+        ) {
             self.answered.insert(request_id, (asked, outcome.clone()));
         }
         outcome
     }
 
+    fn run_new(&mut self, command: &Command) -> Outcome {
+        match command {
+            Command::CreateOrder(new) => self.order(new),
+            Command::ChangeOrder(change) => self.change(change),
+            Command::AdjustStock(asked) => self.adjust(asked),
+        }
+    }
+
+    fn change(&mut self, change: &OrderChange) -> Outcome {
+        let order = self.orders.get_mut(&change.order.order_id).unwrap();
+        let before = order.state;
+        // What a unit of the order adds to on_hand and to reserved.
+        let (state, each) = match (&change.transition, before) {
+            (Transition::Confirm, OrderState::Pending) => (OrderState::Confirmed, Some((-1, -1))),
+            (Transition::Cancel { .. }, OrderState::Pending) => {
+                (OrderState::Cancelled, Some((0, -1)))
+            }
+            (Transition::Cancel { restock, .. }, OrderState::Confirmed) => {
+                (OrderState::Cancelled, restock.then_some((1, 0)))
+            }
+            (Transition::Extend(hold), OrderState::Pending) => {
+                order.expires = order.expires.max(hold.expires.us());
+                (before, None)
+            }
+            (Transition::Expire(now), OrderState::Pending) if order.expires <= now.us() => {
+                (OrderState::Expired, Some((0, -1)))
+            }
+            _ => return Outcome::State(before),
+        };
+        if let Some((on_hand, reserved)) = each {
+            for (key, units) in &order.units {
+                let level = self.levels.get(key).copied().unwrap_or_default();
+                if level.0 + on_hand * units > StockLevel::UNITS_MAX {
+                    return Outcome::TooMuch(1);
+                }
+            }
+            for (key, units) in &order.units {
+                let level = self.levels.get_mut(key).unwrap();
+                *level = (
+                    level.0 + on_hand * units,
+                    level.1 + reserved * units,
+                    level.2 + 1,
+                );
+            }
+        }
+        order.state = state;
+        Outcome::Changed {
+            state,
+            replayed: false,
+        }
+    }
+
     fn again(&self, command: &Command, mut outcome: Outcome) -> Outcome {
         match (&mut outcome, command) {
             (Outcome::Ordered { replayed, .. }, _) => *replayed = true,
+            (Outcome::Changed { state, replayed }, Command::ChangeOrder(change)) => {
+                *replayed = true;
+                *state = self.orders[&change.order.order_id].state;
+            }
             (
                 Outcome::Adjusted {
                     replayed, levels, ..
@@ -114,11 +189,24 @@ impl Model {
         if !short.is_empty() {
             return Outcome::Short(short);
         }
-        for (key, units) in wanted {
+        for (&key, units) in &wanted {
             let (on_hand, reserved, version) = self.level(key);
-            self.levels
-                .insert(key.clone(), (on_hand - units, reserved, version + 1));
+            let after = match new.hold {
+                None => (on_hand - units, reserved, version + 1),
+                Some(_) => (on_hand, reserved + units, version + 1),
+            };
+            self.levels.insert(key.clone(), after);
         }
+        let units = wanted.into_iter().map(|(key, units)| (key.clone(), units));
+        let kept = Kept {
+            state: match new.hold {
+                None => OrderState::Confirmed,
+                Some(_) => OrderState::Pending,
+            },
+            units: units.collect(),
+            expires: new.hold.map_or(0, |hold| hold.expires.us()),
+        };
+        self.orders.insert(new.order_id, kept);
         Outcome::Ordered {
             order_id: new.order_id,
             versions: new
@@ -199,7 +287,10 @@ impl Model {
 /// What a command asks for, apart from the ids.
 fn asked(command: &Command) -> String {
     match command {
-        Command::CreateOrder(new) => format!("{:?}", new.lines),
+        Command::CreateOrder(new) => format!("{:?} {:?}", new.lines, new.hold),
+        Command::ChangeOrder(change) => {
+            format!("{} {:?}", change.order.order_id, change.transition)
+        }
         Command::AdjustStock(asked) => format!("{asked:?}"),
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 const WAITING_MAX: usize = 65_536;
 
 /// Questions that wait, and who asked.
-pub struct Gather<Q, A> {
+pub(crate) struct Gather<Q, A> {
     waiting: Mutex<VecDeque<(Q, oneshot::Sender<A>)>>,
     came: Notify,
 }
@@ -35,7 +35,7 @@ impl<Q, A> Default for Gather<Q, A> {
 
 impl<Q, A> Gather<Q, A> {
     /// Asks; none when too many do.
-    pub async fn ask(&self, question: Q) -> Option<A> {
+    pub(crate) async fn ask(&self, question: Q) -> Option<A> {
         let (reply, answer) = oneshot::channel();
         {
             let mut waiting = self.lock();
@@ -52,7 +52,7 @@ impl<Q, A> Gather<Q, A> {
 
     /// Waits for questions and takes as many as weigh no more than `weight_max` together,
     /// one at least, each with the way its answer goes. For one task alone.
-    pub async fn next(
+    pub(crate) async fn next(
         &self,
         weight_max: usize,
         weigh: impl Fn(&Q) -> usize,

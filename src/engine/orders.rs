@@ -1,0 +1,118 @@
+//! Changing orders that are there: which lines they have is read first, since a batch is
+//! made of levels. The lines of an order never change, so a read of them is never old; the
+//! order's state is guarded by its version.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::{Command, Done, Engine};
+use crate::domain::{Order, OrderChange, OrderId, RequestId, Timestamp, Trace, Transition};
+use crate::error::Error;
+use crate::gather::Gather;
+use crate::storage::{ExpiredHold, Store};
+
+/// Orders that are read together, in one statement.
+const ORDERS_AT_ONCE_MAX: usize = 256;
+
+/// How old a reading of the database's clock may be. In between, a clock that nobody sets
+/// measures; it drifts by less than a millisecond.
+const CLOCK_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// Orders that callers wait for.
+pub(super) type Questions = Gather<OrderId, Result<Option<Arc<Order>>, ()>>;
+
+impl Engine {
+    /// Changes the order `order_id`.
+    ///
+    /// # Errors
+    /// [`Error::OrderNotFound`], and those of [`Engine::submit`].
+    pub async fn change_order(
+        &self,
+        order_id: OrderId,
+        request_id: RequestId,
+        transition: Transition,
+        trace: Option<Trace>,
+    ) -> Result<Done, Error> {
+        let order = match self.context.memory.order(order_id) {
+            Some(order) => order,
+            None => self.find_order(order_id).await?,
+        };
+        let change = OrderChange {
+            order,
+            request_id: Some(request_id),
+            transition,
+        };
+        self.submit(Command::ChangeOrder(change), trace).await
+    }
+
+    /// Ends a hold, if it is as it was when it was found to be over.
+    ///
+    /// # Errors
+    /// It is not, or those of [`Engine::submit`].
+    pub async fn expire(&self, hold: ExpiredHold) -> Result<Done, Error> {
+        self.submit(hold.into(), None).await
+    }
+
+    pub(super) async fn find_order(&self, id: OrderId) -> Result<Arc<Order>, Error> {
+        match self.orders.ask(id).await {
+            Some(Ok(Some(order))) => Ok(order),
+            Some(Ok(None)) => Err(Error::OrderNotFound(id.to_string())),
+            // The reader has logged why.
+            Some(Err(())) => Err(Error::StoreUnavailable(None)),
+            None => Err(Error::Overloaded(
+                "too many wait for their orders to be read",
+            )),
+        }
+    }
+}
+
+/// Reads whatever was asked for while the last orders were read.
+pub(super) async fn read_forever(store: Store, questions: Arc<Questions>) {
+    loop {
+        let (ids, replies) = questions.next(ORDERS_AT_ONCE_MAX, |_| 1).await;
+        let read = store.read_orders(&ids).await;
+        if let Err(error) = &read {
+            tracing::error!(error = crate::error::chain(error), "cannot read orders");
+        }
+        let found = read.map_err(|_| ()).map(|orders| {
+            let by_id = orders.into_iter().map(|order| (order.order_id, order));
+            by_id.collect::<HashMap<_, _>>()
+        });
+        for (id, reply) in ids.into_iter().zip(replies) {
+            // One that hung up needs no answer.
+            let answer = found.as_ref().map(|found| found.get(&id).cloned());
+            let _ = reply.send(answer.map_err(|_| ()));
+        }
+    }
+}
+
+/// The database's clock, read now and then.
+#[derive(Debug, Default)]
+pub(super) struct DatabaseClock(Mutex<Option<(Instant, Timestamp)>>);
+
+impl DatabaseClock {
+    /// The time by the database's clock, off by no more than half of a round trip.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub(super) async fn now(&self, store: &Store) -> Result<Timestamp, Error> {
+        // Whoever waits here gets what the first one reads.
+        let mut read = self.0.lock().await;
+        let fresh = read.filter(|(at, _)| at.elapsed() < CLOCK_AGE_MAX);
+        let (at, time) = match fresh {
+            Some(read) => read,
+            None => {
+                let began = Instant::now();
+                let time = store.now().await?;
+                let at = began + began.elapsed() / 2;
+                *read = Some((at, time));
+                (at, time)
+            }
+        };
+        let since = i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX);
+        Ok(Timestamp::from_us(time.us().saturating_add(since)))
+    }
+}

@@ -1,0 +1,147 @@
+//! Planning what becomes of orders: confirmed, cancelled, held for longer, expired.
+//!
+//! The state of an order decides, and its version guards that state: of all who would end
+//! one hold, the first to commit does, and the others find it ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Planner;
+use super::known::Delta;
+use crate::domain::{
+    LevelKey, MovementKind, Order, OrderChange, OrderState, StockLevel, Trace, Transition, Version,
+};
+use crate::error::{Error, Violation};
+
+impl Planner {
+    pub(super) fn change_order(
+        &mut self,
+        change: &OrderChange,
+        trace: Trace,
+    ) -> Result<Arc<Order>, Error> {
+        let before = Arc::clone(&self.orders[&change.order.order_id].after);
+        let mut after = (*before).clone();
+        after.version += 1;
+        after.updated = self.now;
+        let unfit = || Error::OrderState {
+            order_id: before.order_id,
+            state: before.state,
+        };
+        match (&change.transition, before.state) {
+            (Transition::Confirm, OrderState::Pending) => {
+                let moved = self.confirm(&before, trace);
+                after.end(OrderState::Confirmed, moved);
+            }
+            (Transition::Cancel { reason, restock }, _) => {
+                let moved = match before.state {
+                    OrderState::Pending => {
+                        self.release(&before, MovementKind::Cancelled, reason, trace)
+                    }
+                    OrderState::Confirmed if *restock => self.restock(&before, reason, trace)?,
+                    OrderState::Confirmed => Vec::new(),
+                    OrderState::Cancelled | OrderState::Expired => return Err(unfit()),
+                };
+                after.cancel_reason.clone_from(reason);
+                after.end(OrderState::Cancelled, moved);
+            }
+            (Transition::Extend(hold), OrderState::Pending) => {
+                after.expires = before.expires.max(Some(hold.expires));
+            }
+            (Transition::Expire(moment), OrderState::Pending)
+                if before.expires <= Some(*moment) =>
+            {
+                let moved = self.release(&before, MovementKind::Expired, "", trace);
+                after.end(OrderState::Expired, moved);
+            }
+            _ => return Err(unfit()),
+        }
+        let after = Arc::new(after);
+        if let Some(draft) = &mut self.draft
+            && after.state != before.state
+        {
+            draft.order_changed(&before, &after, trace);
+        }
+        let known = self.orders.get_mut(&after.order_id);
+        known.expect("it was looked up").after = Arc::clone(&after);
+        Ok(after)
+    }
+
+    fn confirm(&mut self, order: &Order, trace: Trace) -> Vec<Version> {
+        let units = order.units_by_level();
+        self.move_all(order, units, MovementKind::Confirmed, "", trace, |units| {
+            Delta {
+                on_hand: -units,
+                reserved: -units,
+            }
+        })
+    }
+
+    fn release(
+        &mut self,
+        order: &Order,
+        kind: MovementKind,
+        note: &str,
+        trace: Trace,
+    ) -> Vec<Version> {
+        let units = order.units_by_level();
+        let delta = |units: i64| Delta::reserved(-units);
+        self.move_all(order, units, kind, note, trace, delta)
+    }
+
+    fn restock(
+        &mut self,
+        order: &Order,
+        reason: &str,
+        trace: Trace,
+    ) -> Result<Vec<Version>, Error> {
+        let units = order.units_by_level();
+        // A product may have been deleted since.
+        self.require_known(units.keys().copied())?;
+        let too_many = units
+            .iter()
+            .find(|(key, units)| self.level(key).on_hand + **units > StockLevel::UNITS_MAX);
+        if let Some((key, units)) = too_many {
+            return Err(Error::InvalidRequest(vec![Violation {
+                field: "restock".to_owned(),
+                description: format!(
+                    "must leave on_hand of {key} at or below {}, would add {units}",
+                    StockLevel::UNITS_MAX
+                ),
+            }]));
+        }
+        let kind = MovementKind::Cancelled;
+        Ok(self.move_all(order, units, kind, reason, trace, Delta::on_hand))
+    }
+
+    /// Moves all levels of `order`; the versions that this makes of them.
+    fn move_all(
+        &mut self,
+        order: &Order,
+        units: BTreeMap<&LevelKey, i64>,
+        kind: MovementKind,
+        note: &str,
+        trace: Trace,
+        delta: impl Fn(i64) -> Delta,
+    ) -> Vec<Version> {
+        let mut made = Vec::with_capacity(units.len());
+        for (key, units) in units {
+            let mut movement = self.step(key, kind, delta(units), trace);
+            movement.order_id = Some(order.order_id);
+            note.clone_into(&mut movement.note);
+            made.push(movement.version);
+            self.writes.movements.push(Arc::new(movement));
+        }
+        made
+    }
+}
+
+impl Order {
+    /// Ends the hold, if there is one.
+    fn end(&mut self, state: OrderState, moved: Vec<Version>) {
+        self.state = state;
+        self.expires = None;
+        if !moved.is_empty() {
+            self.moved.push(moved);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The sweeper: ends holds that are over.
+//!
+//! One instance at a time does it. Nothing depends on it being soon, since orders that are
+//! short take back by themselves what such holds keep; it is what lets `reserved` fall, and
+//! watchers know, where nobody orders. Two that believe to lead do no harm: the order's
+//! version lets one of them end a hold.
+
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
+use crate::config::HoldsConfig;
+use crate::engine::Engine;
+use crate::error::chain;
+use crate::storage::{ExpiredHold, Role, Store};
+use crate::telemetry::HoldCounters;
+
+/// Sweeps whenever nobody else does, until dropped.
+pub(crate) async fn sweep_forever(
+    store: Store,
+    engine: Engine,
+    config: HoldsConfig,
+    counters: HoldCounters,
+) {
+    let leadership = store.leadership(Role::Sweeper);
+    loop {
+        let mut lead = leadership.acquire().await;
+        let sweeping = counters.sweeping.hold(1);
+        tokio::select! {
+            () = sweep(&store, &engine, &config, &counters) => {}
+            () = lead.lost() => tracing::debug!("another instance may end holds now"),
+        }
+        drop(sweeping);
+        lead.leave().await;
+    }
+}
+
+/// Ends holds for ever.
+async fn sweep(store: &Store, engine: &Engine, config: &HoldsConfig, counters: &HoldCounters) {
+    loop {
+        let over = match store.overdue_holds(config.sweep_orders_max).await {
+            Ok(over) => over,
+            Err(error) => {
+                // A database that is away, or has no schema yet, is reported elsewhere.
+                tracing::debug!(error = chain(&error), "cannot look for holds that are over");
+                Vec::new()
+            }
+        };
+        counters.overdue_seconds.set(oldest_seconds(&over));
+        let is_full = over.len() == config.sweep_orders_max;
+        let ended = join_all(over.into_iter().map(|hold| engine.expire(hold))).await;
+        let has_ended_some = ended.iter().any(Result::is_ok);
+        if !(is_full && has_ended_some) {
+            sleep(config.sweep_interval()).await;
+        }
+    }
+}
+
+fn oldest_seconds(over: &[ExpiredHold]) -> i64 {
+    let ages = over.iter().filter_map(|hold| {
+        let expires = hold.order.expires?;
+        Some((hold.now.us() - expires.us()) / 1_000_000)
+    });
+    ages.max().unwrap_or(0)
+}

@@ -1,0 +1,140 @@
+//! How holds end that nobody ends.
+
+use futures_util::future::join_all;
+use stockroom::client::proto::OrderState;
+
+use super::{hold, is_over, read};
+use crate::api::{cancel, confirm, level, order, stock};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::process::Server;
+
+on_each_store! {
+    holds_that_are_over_end_by_themselves,
+    confirm_cancel_and_expiry_that_race_end_each_order_once,
+    a_hold_that_is_over_can_be_confirmed_until_it_ends,
+    thousands_of_expired_holds_are_in_no_orders_way,
+    holds_outlive_a_server_that_is_killed,
+}
+
+async fn holds_that_are_over_end_by_themselves(store: StoreKind) {
+    let server = Stockroom::with(store, |c| c.holds.sweep_interval_ms = 10).await;
+    let client = &server.client;
+    stock(client, "a", 10).await;
+    let over = hold(client, "soon", &[("a", 4)], 1).await;
+    let kept = hold(client, "later", &[("a", 3)], 600).await;
+    eventually("the hold has ended", async || {
+        let now = level(client, "a").await;
+        (now.on_hand, now.reserved) == (10, 3)
+    })
+    .await;
+    let ended = read(client, &over.order_id).await.order.unwrap();
+    assert_eq!(
+        (ended.state(), ended.expire_time),
+        (OrderState::Expired, None)
+    );
+    let kept = read(client, &kept.order_id).await.order.unwrap();
+    assert_eq!(kept.state(), OrderState::Pending);
+    let refused = client.confirm_order(confirm("late", &over.order_id)).await;
+    assert_eq!(refused.unwrap_err().reason, "ORDER_STATE");
+}
+
+async fn confirm_cancel_and_expiry_that_race_end_each_order_once(store: StoreKind) {
+    let server = Stockroom::with(store, |c| c.holds.sweep_interval_ms = 10).await;
+    stock(&server.client, "a", 1_000).await;
+    let mut held = Vec::new();
+    for i in 0..64 {
+        held.push(hold(&server.client, &format!("hold-{i}"), &[("a", 1)], 1).await);
+    }
+    // Half of them are over by now, or nearly.
+    is_over(&server.home, &held[32]).await;
+    let ends = held.iter().enumerate().map(|(i, held)| {
+        let client = server.client.retrying();
+        async move {
+            let take = confirm(&format!("take-{i}"), &held.order_id);
+            let back = cancel(&format!("back-{i}"), &held.order_id);
+            let both = tokio::join!(client.confirm_order(&take), client.cancel_order(&back));
+            (both.0.is_ok(), both.1.is_ok())
+        }
+    });
+    let ends = join_all(ends).await;
+    eventually("no hold is left", async || {
+        level(&server.client, "a").await.reserved == 0
+    })
+    .await;
+    let mut sold = 0;
+    for (held, (confirmed, cancelled)) in held.iter().zip(ends) {
+        let order = read(&server.client, &held.order_id).await.order.unwrap();
+        let expected = match (confirmed, cancelled) {
+            // A confirmed order can still be cancelled.
+            (_, true) => OrderState::Cancelled,
+            (true, false) => OrderState::Confirmed,
+            (false, false) => OrderState::Expired,
+        };
+        assert_eq!(order.state(), expected);
+        sold += i64::from(expected == OrderState::Confirmed);
+    }
+    assert_eq!(level(&server.client, "a").await.on_hand, 1_000 - sold);
+}
+
+async fn a_hold_that_is_over_can_be_confirmed_until_it_ends(store: StoreKind) {
+    let server = Stockroom::with(store, |c| c.holds.sweep_interval_ms = 3_600_000).await;
+    stock(&server.client, "a", 10).await;
+    let held = hold(&server.client, "hold", &[("a", 4)], 1).await;
+    is_over(&server.home, &held).await;
+    let taken = confirm("take", &held.order_id);
+    server.client.confirm_order(taken).await.unwrap();
+    let now = level(&server.client, "a").await;
+    assert_eq!((now.on_hand, now.reserved), (6, 0));
+}
+
+/// More than are taken back in one transaction.
+async fn thousands_of_expired_holds_are_in_no_orders_way(store: StoreKind) {
+    const HOLDS: i64 = 1_500;
+    let server = Stockroom::with(store, |c| c.holds.sweep_interval_ms = 3_600_000).await;
+    let client = &server.client;
+    stock(client, "a", HOLDS).await;
+    let holds =
+        (0..HOLDS).map(|i| async move { hold(client, &format!("hold-{i}"), &[("a", 1)], 1).await });
+    let held = join_all(holds).await;
+    let last = held
+        .iter()
+        .max_by_key(|held| held.expire_time.map(|t| (t.seconds, t.nanos)));
+    is_over(&server.home, last.unwrap()).await;
+    let all = order("all", &[("a", HOLDS)]);
+    client.create_order(all).await.unwrap();
+    let now = level(client, "a").await;
+    assert_eq!((now.on_hand, now.reserved), (0, 0));
+}
+
+async fn holds_outlive_a_server_that_is_killed(store: StoreKind) {
+    let home = Home::new(store);
+    let server = Server::start(home.clone()).await;
+    let client = server.client().await;
+    stock(&client, "a", 10).await;
+    let soon = hold(&client, "soon", &[("a", 4)], 1).await;
+    let later = hold(&client, "later", &[("a", 3)], 600).await;
+    let taken = hold(&client, "taken", &[("a", 2)], 600).await;
+    client
+        .confirm_order(confirm("take", &taken.order_id))
+        .await
+        .unwrap();
+    server.kill();
+    let server = Server::start(home.clone()).await;
+    let client = server.client().await;
+    eventually("the hold has ended", async || {
+        let order = read(&client, &soon.order_id).await.order.unwrap();
+        order.state() == OrderState::Expired
+    })
+    .await;
+    let again = client
+        .confirm_order(confirm("take", &taken.order_id))
+        .await
+        .unwrap();
+    assert!(again.replayed);
+    client
+        .confirm_order(confirm("late", &later.order_id))
+        .await
+        .unwrap();
+    let now = level(&client, "a").await;
+    assert_eq!((now.on_hand, now.reserved), (5, 0));
+}
