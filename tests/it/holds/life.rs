@@ -1,13 +1,13 @@
 //! What callers see of an order's life.
 
 use stockroom::client::proto::{
-    CancelOrderRequest, ListMovementsRequest, ListOrdersRequest, MovementKind, OrderState,
-    list_movements_request::Scope,
+    CancelOrderRequest, CreateOrderRequest, ListMovementsRequest, ListOrdersRequest, MovementKind,
+    OrderState, list_movements_request::Scope,
 };
 use tonic::Code;
 
 use super::{hold, read};
-use crate::api::{cancel, confirm, extend, level, order, refusal, stock};
+use crate::api::{cancel, confirm, extend, hold_of, level, order, refusal, stock};
 use crate::fixture::{Stockroom, StoreKind};
 
 on_each_store! {
@@ -18,6 +18,44 @@ on_each_store! {
     what_does_not_fit_an_orders_state_changes_nothing,
     the_movements_of_an_order_are_found_whatever_became_of_it,
     orders_are_listed_by_state_and_by_the_level_that_they_hold,
+    a_change_that_is_only_validated_is_answered_and_not_made,
+}
+
+async fn a_change_that_is_only_validated_is_answered_and_not_made(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    let client = &server.client;
+    stock(client, "a", 10).await;
+    let tried = CreateOrderRequest {
+        validate_only: true,
+        hold: Some(hold_of(60)),
+        ..order("hold", &[("a", 4)])
+    };
+    let tried = client.create_order(tried).await.unwrap().order.unwrap();
+    assert_eq!(
+        (tried.order_id.as_str(), tried.state()),
+        ("", OrderState::Pending)
+    );
+    let held = hold(client, "hold", &[("a", 4)], 60).await;
+    let before = (level(client, "a").await, read(client, &held.order_id).await);
+    let mut confirm = confirm("end", &held.order_id);
+    confirm.validate_only = true;
+    let order = client.confirm_order(confirm.clone()).await.unwrap().order;
+    assert_eq!(order.unwrap().state(), OrderState::Confirmed);
+    let mut cancel = cancel("end", &held.order_id);
+    cancel.validate_only = true;
+    let order = client.cancel_order(cancel).await.unwrap().order;
+    assert_eq!(order.unwrap().state(), OrderState::Cancelled);
+    let mut extend = extend("end", &held.order_id, 600);
+    extend.validate_only = true;
+    let order = client.extend_hold(extend).await.unwrap().order.unwrap();
+    assert!(order.expire_time.unwrap().seconds > held.expire_time.unwrap().seconds + 500);
+    let after = (level(client, "a").await, read(client, &held.order_id).await);
+    assert_eq!(after, before);
+    // In earnest, and then as its repeat.
+    confirm.validate_only = false;
+    client.confirm_order(confirm.clone()).await.unwrap();
+    confirm.validate_only = true;
+    assert!(client.confirm_order(confirm).await.unwrap().replayed);
 }
 
 async fn a_hold_reserves_until_it_is_confirmed(store: StoreKind) {
