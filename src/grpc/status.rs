@@ -103,34 +103,15 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
             unmet(details, "ORDER_STATE", &[*order_id], said);
             put("state", state);
         }
-        Error::InsufficientStock(short) => {
-            let said = |s: &Shortfall| {
-                let description = format!("requested {}, available {}", s.requested, s.available);
-                (s.key.to_string(), description)
-            };
-            unmet(details, "STOCK", short, said);
-            put("total", &short.len());
-        }
-        Error::StockRemains(levels) => {
-            let said = |level: &StockLevel| {
-                let (on_hand, reserved) = (level.on_hand, level.reserved);
-                let description = format!("on_hand {on_hand}, reserved {reserved}");
-                (level.key.to_string(), description)
-            };
-            unmet(details, "STOCK", levels, said);
-            put("total", &levels.len());
+        Error::InsufficientStock(_) | Error::StockRemains(_) => {
+            put("total", &unfit_levels(error, details));
         }
         Error::VersionMismatch(stale) => {
-            let said = |s: &Mismatch| {
-                let description = format!("expected {}, is {}", s.expected, s.actual);
-                (s.key.to_string(), description)
-            };
-            unmet(details, "VERSION", stale, said);
             if let Some(first) = stale.first() {
                 put("expected_version", &first.expected);
                 put("version", &first.actual);
             }
-            put("total", &stale.len());
+            put("total", &unfit_levels(error, details));
         }
         Error::VersionNotReached { wanted, actual, .. } => {
             put("min_version", wanted);
@@ -147,6 +128,38 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
         | Error::Internal(_) => {}
     }
     metadata
+}
+
+/// Adds the levels that speak against a request, and returns how many there are.
+fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
+    match error {
+        Error::InsufficientStock(short) => {
+            let said = |s: &Shortfall| {
+                let description = format!("requested {}, available {}", s.requested, s.available);
+                (s.key.to_string(), description)
+            };
+            unmet(details, "STOCK", short, said);
+            short.len()
+        }
+        Error::StockRemains(levels) => {
+            let said = |level: &StockLevel| {
+                let (on_hand, reserved) = (level.on_hand, level.reserved);
+                let description = format!("on_hand {on_hand}, reserved {reserved}");
+                (level.key.to_string(), description)
+            };
+            unmet(details, "STOCK", levels, said);
+            levels.len()
+        }
+        Error::VersionMismatch(stale) => {
+            let said = |s: &Mismatch| {
+                let description = format!("expected {}, is {}", s.expected, s.actual);
+                (s.key.to_string(), description)
+            };
+            unmet(details, "VERSION", stale, said);
+            stale.len()
+        }
+        _ => 0,
+    }
 }
 
 /// Adds a violation for each of `items` that fits: what it is of, and what is wrong.
