@@ -4,11 +4,14 @@
 //! go through [`crate::client`], as any other caller does.
 
 mod adjust;
+mod cancel;
 mod config;
+mod confirm;
 mod count;
 mod demo;
 mod events;
 mod export;
+mod extend;
 mod get;
 mod health;
 mod import;
@@ -24,6 +27,8 @@ mod watch;
 
 // What several of them share.
 mod address;
+mod change;
+mod duration;
 mod latency;
 mod level;
 mod options;
@@ -76,6 +81,9 @@ enum Command {
     Count(count::CountArgs),
     Transfer(transfer::TransferArgs),
     Order(order::OrderArgs),
+    Confirm(confirm::ConfirmArgs),
+    Extend(extend::ExtendArgs),
+    Cancel(cancel::CancelArgs),
     Orders(orders::OrdersArgs),
     Movements(movements::MovementsArgs),
     Products(products::ProductsArgs),
@@ -157,6 +165,9 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
         Command::Count(args) => count::run(args, config).await,
         Command::Transfer(args) => transfer::run(args, config).await,
         Command::Order(args) => order::run(args, config).await,
+        Command::Confirm(args) => confirm::run(args, config).await,
+        Command::Extend(args) => extend::run(args, config).await,
+        Command::Cancel(args) => cancel::run(args, config).await,
         Command::Orders(args) => orders::run(args, config).await,
         Command::Movements(args) => movements::run(args, config).await,
         Command::Products(args) => products::run(args, config).await,

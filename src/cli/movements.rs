@@ -90,7 +90,9 @@ pub(super) async fn run(args: MovementsArgs, config: Config) -> anyhow::Result<E
 /// The names of the columns of [`line`].
 pub(super) fn header() -> String {
     row(
-        ["SKU", "LOCATION", "VERSION", "KIND", "CHANGE", "ON HAND"],
+        [
+            "SKU", "LOCATION", "VERSION", "KIND", "CHANGE", "ON HAND", "HELD", "RESERVED",
+        ],
         "TIME",
         "CAUSE",
     )
@@ -105,6 +107,8 @@ pub(super) fn line(movement: &Movement) -> String {
     let version = movement.version.to_string();
     let change = format!("{:+}", movement.on_hand_delta);
     let on_hand = movement.on_hand.to_string();
+    let held = format!("{:+}", movement.reserved_delta);
+    let reserved = movement.reserved.to_string();
     let cause = match movement.order_id.as_str() {
         "" => movement.request_id.clone(),
         order => format!("order {order}"),
@@ -135,6 +139,8 @@ pub(super) fn line(movement: &Movement) -> String {
             kind,
             &change,
             &on_hand,
+            &held,
+            &reserved,
         ],
         &time(movement.create_time.as_ref()),
         &cause,
@@ -142,12 +148,21 @@ pub(super) fn line(movement: &Movement) -> String {
 }
 
 fn row(
-    [sku, location, version, kind, change, on_hand]: [&str; 6],
+    [
+        sku,
+        location,
+        version,
+        kind,
+        change,
+        on_hand,
+        held,
+        reserved,
+    ]: [&str; 8],
     time: &str,
     cause: &str,
 ) -> String {
     let line = format!(
-        "{sku:<16}  {location:<10}  {version:>9}  {kind:<15}  {change:>10}  {on_hand:>10}  {time:<27}  {cause}"
+        "{sku:<16}  {location:<10}  {version:>9}  {kind:<15}  {change:>10}  {on_hand:>10}  {held:>8}  {reserved:>8}  {time:<27}  {cause}"
     );
     line.trim_end().to_owned()
 }

@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
+use prost_types::Duration;
+
 use super::address::Address;
+use super::duration::parse_duration;
 use super::level::{failed_write, parse_label, parse_level, print};
 use super::orders;
 use crate::client::proto::{CreateOrderRequest, OrderLineRequest};
@@ -21,6 +24,9 @@ use crate::config::Config;
 ///
 ///   # As a shop would: with its own key, its customer and labels
 ///   stockroom order 85123A=6 --request-id cart-4711 --customer-ref c-42 --label channel=web
+///
+///   # Reserve for a quarter of an hour; `stockroom confirm` takes it
+///   stockroom order 85123A=6 --hold 15m
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct OrderArgs {
@@ -41,6 +47,9 @@ pub(super) struct OrderArgs {
     /// A label of the order; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(String, String)>,
+    /// Reserve for so long, such as 90s, 15m or 1h30m, instead of taking at once
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    hold: Option<Duration>,
     /// Say what would become of it, and change nothing
     #[arg(long)]
     validate_only: bool,
@@ -67,8 +76,8 @@ pub(super) async fn run(args: OrderArgs, config: Config) -> anyhow::Result<ExitC
         lines: args.lines,
         customer_ref: args.customer_ref,
         labels: args.labels.into_iter().collect(),
+        hold: args.hold,
         validate_only: args.validate_only,
-        hold: None,
     };
     let answer = match client.retrying().create_order(&request).await {
         Ok(answer) => answer,

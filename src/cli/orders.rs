@@ -9,7 +9,7 @@ use super::level::{parse_label, parse_level, print, time};
 use super::movements;
 use crate::client::Client;
 use crate::client::proto::get_order_request::Key;
-use crate::client::proto::{GetOrderRequest, ListOrdersRequest, Order, StockKey};
+use crate::client::proto::{GetOrderRequest, ListOrdersRequest, Order, OrderState, StockKey};
 use crate::config::Config;
 
 /// Orders that are asked for at a time.
@@ -32,17 +32,23 @@ const PAGE_ORDERS: i32 = 500;
 ///   # What was taken on a day
 ///   stockroom orders --since 2026-11-25T00:00:00Z --until 2026-11-26T00:00:00Z
 ///
+///   # What is held and not yet confirmed
+///   stockroom orders --state pending
+///
 ///   # Who took from a shelf, of those with a label
 ///   stockroom orders --level 85123A@york --label channel=web
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct OrdersArgs {
     /// Show the order with this id
-    #[arg(long, value_name = "ID", conflicts_with_all = ["request_id", "customer_ref", "labels", "level", "since", "until", "limit"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["request_id", "state", "customer_ref", "labels", "level", "since", "until", "limit"])]
     id: Option<String>,
     /// Show the order that this request made
-    #[arg(long, value_name = "ID", conflicts_with_all = ["customer_ref", "labels", "level", "since", "until", "limit"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["state", "customer_ref", "labels", "level", "since", "until", "limit"])]
     request_id: Option<String>,
+    /// Only orders in this state
+    #[arg(long, value_enum)]
+    state: Option<State>,
     /// Only orders of this customer
     #[arg(
         long,
@@ -70,13 +76,39 @@ pub(super) struct OrdersArgs {
     address: Address,
 }
 
+/// Where an order is in its life.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum State {
+    /// Its units are held
+    Pending,
+    /// Its units have left the shelf
+    Confirmed,
+    /// Somebody took it back
+    Cancelled,
+    /// Its hold was over before anybody confirmed it
+    Expired,
+}
+
+impl From<State> for OrderState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Confirmed => Self::Confirmed,
+            State::Cancelled => Self::Cancelled,
+            State::Expired => Self::Expired,
+        }
+    }
+}
+
 pub(super) async fn run(args: OrdersArgs, config: Config) -> anyhow::Result<ExitCode> {
     let client = args.address.connect(&config, 1).await?;
     let by_id = args.id.map(Key::OrderId);
     match by_id.or(args.request_id.map(Key::RequestId)) {
         Some(key) => show(&client, key).await?,
         None => {
+            let state = args.state.map_or(OrderState::Unspecified, OrderState::from);
             let request = ListOrdersRequest {
+                state: state.into(),
                 customer_ref: args.customer_ref,
                 labels: args.labels.into_iter().collect(),
                 level: args.level,
@@ -159,6 +191,15 @@ pub(super) fn whole(order: &Order) -> Vec<String> {
         format!("state      {}", state(order)),
         format!("created    {created}"),
     ];
+    if order.version > 1 {
+        lines.push(format!("changed    {}", time(order.update_time.as_ref())));
+    }
+    if order.expire_time.is_some() {
+        lines.push(format!("held until {}", time(order.expire_time.as_ref())));
+    }
+    if !order.cancel_reason.is_empty() {
+        lines.push(format!("reason     {}", order.cancel_reason));
+    }
     if !order.customer_ref.is_empty() {
         lines.push(format!("customer   {}", order.customer_ref));
     }

@@ -48,9 +48,9 @@ async fn stock_is_shown_and_adjusted(store: StoreKind) {
 
     let history = rows(&server, &["movements", "85123A", "--after", "1"]);
     assert_eq!(history.len(), 3);
-    assert!(history[1].starts_with("85123A main 2 DAMAGED -3 97 "));
+    assert!(history[1].starts_with("85123A main 2 DAMAGED -3 97 +0 0 "));
     assert!(history[1].ends_with(" \"fell\""), "{history:?}");
-    assert!(history[2].starts_with("85123A main 3 COUNT -92 5 "));
+    assert!(history[2].starts_with("85123A main 3 COUNT -92 5 +0 0 "));
 }
 
 async fn stock_is_counted_and_moved(store: StoreKind) {
