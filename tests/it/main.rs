@@ -40,6 +40,7 @@ mod hints;
 mod histories;
 mod instances;
 mod layers;
+mod life_of_an_order;
 mod lifecycle;
 mod metrics;
 mod movements;
