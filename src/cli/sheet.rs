@@ -36,6 +36,9 @@ pub(super) const LEDGER: &[&str] = &[
     "order_id",
     "request_id",
     "note",
+    // The other half of a transfer; empty where a movement is none.
+    "counterpart_location",
+    "counterpart_version",
 ];
 
 /// What spreadsheets take for the beginning of a formula.

@@ -214,8 +214,11 @@ async fn movements(
     client.list_movements(&request).await
 }
 
-fn movement(movement: &Movement) -> [String; 12] {
+fn movement(movement: &Movement) -> [String; 14] {
     let kind = movement.kind().as_str_name();
+    let counterpart = movement.counterpart.as_ref();
+    let other_location = counterpart.map_or("", |other| &other.location);
+    let other_version = counterpart.map(|other| other.version.to_string());
     [
         guarded(&movement.sku).into_owned(),
         guarded(&movement.location).into_owned(),
@@ -229,6 +232,8 @@ fn movement(movement: &Movement) -> [String; 12] {
         movement.order_id.clone(),
         guarded(&movement.request_id).into_owned(),
         guarded(&movement.note).into_owned(),
+        guarded(other_location).into_owned(),
+        other_version.unwrap_or_default(),
     ]
 }
 

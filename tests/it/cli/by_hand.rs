@@ -69,6 +69,9 @@ async fn stock_is_counted_and_moved(store: StoreKind) {
     assert!(history[1].ends_with(" from main version 3"), "{history:?}");
     let history = rows(&server, &["movements", "85123A", "--after", "2"]);
     assert!(history[1].ends_with(" to york version 1"), "{history:?}");
+    let ledger = ["export", "movements", "--level", "85123A", "--after", "2"];
+    let ledger = rows(&server, &ledger);
+    assert!(ledger[1].ends_with(",york,1"), "{ledger:?}");
 }
 
 async fn an_order_is_placed_and_read_back(store: StoreKind) {
