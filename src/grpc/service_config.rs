@@ -21,7 +21,18 @@ const ATTEMPTS_MAX: u64 = 5;
 const LEFT_OUT: [&str; 1] = ["stockroom.v1.InventoryService/WatchStock"];
 
 /// What changes stock or products, and so goes through the queue.
-const WRITES: [&str; 3] = ["CreateOrder", "AdjustStock", "PutProducts"];
+const WRITES: [&str; 10] = [
+    "CreateOrder",
+    "ConfirmOrder",
+    "CancelOrder",
+    "ExtendHold",
+    "AdjustStock",
+    "BatchAdjustStock",
+    "CountStock",
+    "TransferStock",
+    "PutProducts",
+    "DeleteProduct",
+];
 
 /// The `methodConfig` of each method that is named, once each.
 fn methods(config: &Value) -> HashMap<String, Value> {
