@@ -22,7 +22,9 @@ const EXAMINED_MAX: i64 = 10_000;
 
 /// The rows of `movement_time` from a place on, and the movements of each: rows of the
 /// first come after a place in it. All joins are nested loops (`connect.rs`), so that the
-/// movements come in the order of the list and the statement ends with the page.
+/// movements come in the order of the list and the statement ends with the page. Those of
+/// a level are a query of their own: as a join, the planner now and then looked for them
+/// without the lower bound, from the level's first on, to keep the result for the next row.
 const ALL_POSTGRES: &str = "\
 SELECT t.sku AS t_sku, t.location AS t_location, t.version AS t_version, m.*
 FROM (
@@ -34,8 +36,13 @@ FROM (
 ) AS t
 CROSS JOIN LATERAL unnest(t.skus, t.locations, t.after_versions, t.last_versions)
     AS r (sku, location, after, last)
-JOIN movement AS m ON m.sku = r.sku AND m.location = r.location AND m.version <= r.last
-    AND m.version > CASE WHEN t.begun AND r.sku = $5 AND r.location = $6 THEN $7 ELSE r.after END
+CROSS JOIN LATERAL (
+    SELECT * FROM movement
+    WHERE sku = r.sku AND location = r.location AND version <= r.last
+      AND version > CASE WHEN t.begun AND r.sku = $5 AND r.location = $6 THEN $7 ELSE r.after END
+    ORDER BY version
+    LIMIT $9
+) AS m
 WHERE NOT t.begun OR (r.sku, r.location, r.last) > ($5, $6, $7)
 LIMIT $9";
 
