@@ -54,16 +54,17 @@ ORDER BY time_us, sku, location, version
 LIMIT $9";
 
 /// The first version of a level that was made at a time or later, or the one after the
-/// last: halves what lies between until nothing does.
+/// last: halves what lies between until nothing does. The movement in the middle is asked
+/// for twice, since it is looked up so: joined, the planner might read the level once instead.
 const VERSION_AT: &str = "\
 WITH RECURSIVE halved (low, high) AS (
     SELECT CAST(0 AS bigint), version + 1 FROM stock_level WHERE sku = $1 AND location = $2
     UNION ALL
-    SELECT CASE WHEN m.time_us < $3 THEN (low + high) / 2 ELSE low END,
-           CASE WHEN m.time_us < $3 THEN high ELSE (low + high) / 2 END
-    FROM halved
-    LEFT JOIN movement AS m ON m.sku = $1 AND m.location = $2 AND m.version = (low + high) / 2
-    WHERE high - low > 1
+    SELECT CASE WHEN (SELECT time_us FROM movement WHERE sku = $1 AND location = $2 AND version = (low + high) / 2) < $3
+                THEN (low + high) / 2 ELSE low END,
+           CASE WHEN (SELECT time_us FROM movement WHERE sku = $1 AND location = $2 AND version = (low + high) / 2) < $3
+                THEN high ELSE (low + high) / 2 END
+    FROM halved WHERE high - low > 1
 )
 SELECT high FROM halved WHERE high - low <= 1";
 
