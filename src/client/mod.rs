@@ -37,7 +37,7 @@
 //! // Repeats what fails for a passing reason; makes request_ids where none are given.
 //! let shop = client.retrying();
 //! let heart = Product { sku: "85123A".into(), low_stock_threshold: 10, ..Default::default() };
-//! shop.put_products(&PutProductsRequest { products: vec![heart] }).await?;
+//! shop.put_products(&PutProductsRequest { products: vec![heart], ..Default::default() }).await?;
 //! let delivery = AdjustStockRequest {
 //!     sku: "85123A".into(),
 //!     change: Some(Change::Delta(100)),
