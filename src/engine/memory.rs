@@ -39,27 +39,10 @@ impl Memory {
         let made = writes.orders.iter();
         let on_hold = made.filter(|order| order.state == OrderState::Pending);
         let changed = writes.order_changes.iter().map(|order| &order.after);
-        for order in on_hold.chain(changed) {
-            self.remember_order(order);
-        }
-    }
-
-    fn remember_order(&self, order: &Arc<Order>) {
-        let mut known = self.orders();
-        if known.len() >= ORDERS_MAX {
-            known.clear();
-        }
-        if known
-            .get(&order.order_id)
-            .is_some_and(|known| known.version > order.version)
-        {
-            return;
-        }
-        if order.lines.len() <= LINES_MAX {
-            known.insert(order.order_id, Arc::clone(order));
-        } else {
-            // What was remembered of it is old.
-            known.remove(&order.order_id);
+        let mut orders = on_hold.chain(changed).peekable();
+        if orders.peek().is_some() {
+            let mut known = self.orders();
+            orders.for_each(|order| remember_order(&mut known, order));
         }
     }
 
@@ -131,4 +114,20 @@ impl Memory {
     fn orders(&self) -> MutexGuard<'_, HashMap<OrderId, Arc<Order>>> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn remember_order(known: &mut HashMap<OrderId, Arc<Order>>, order: &Arc<Order>) {
+    let later = |known: &Arc<Order>| known.version > order.version;
+    if known.get(&order.order_id).is_some_and(later) {
+        return;
+    }
+    if order.lines.len() > LINES_MAX {
+        // What was remembered of it is old.
+        known.remove(&order.order_id);
+        return;
+    }
+    if known.len() >= ORDERS_MAX {
+        known.clear();
+    }
+    known.insert(order.order_id, Arc::clone(order));
 }

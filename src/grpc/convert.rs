@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use prost_types::{Duration as PbDuration, Timestamp as PbTimestamp};
+use prost_types::Timestamp as PbTimestamp;
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
+use super::order_changes;
 use crate::domain::{
-    Adjustment, Counterpart, Hold, Invalid, KeyToRead, LevelKey, Location, Movement, NewOrder,
-    NewOrderLine, Order, OrderId, OrderLine, Product, Quantity, RequestId, ServedFrom, Sku,
-    StockLevel, Timestamp, Trace, Transition, Version,
+    Counterpart, Invalid, KeyToRead, LevelKey, Location, Movement, NewOrder, NewOrderLine, Order,
+    OrderId, OrderLine, Product, Quantity, RequestId, ServedFrom, Sku, StockLevel, Timestamp,
+    Trace, Version,
 };
 use crate::error::{Error, Violation};
 use crate::proto;
@@ -117,7 +118,7 @@ pub(super) fn new_order(
     );
     labels(&mut fields, &request.labels);
     let hold = request.hold.as_ref();
-    let hold = hold.and_then(|length| hold_of(&mut fields, length, hold_max));
+    let hold = hold.and_then(|length| order_changes::hold(&mut fields, length, hold_max));
     let order = request_id.map(|request_id| NewOrder {
         order_id: OrderId(Uuid::now_v7()),
         request_id,
@@ -127,67 +128,6 @@ pub(super) fn new_order(
         hold,
     });
     fields.finish(order)
-}
-
-/// A hold of 1 s to `max`; refuses what is not a duration.
-pub(super) fn hold_of(fields: &mut Fields, length: &PbDuration, max: Duration) -> Option<Hold> {
-    let min_us = Hold::LENGTH_MIN_US;
-    let max_us = i64::try_from(max.as_micros()).unwrap_or(i64::MAX);
-    let is_whole = length.nanos % 1_000 == 0;
-    let us = length.seconds.checked_mul(1_000_000);
-    let us = us.and_then(|us| us.checked_add(i64::from(length.nanos) / 1_000));
-    let us = us.filter(|us| is_whole && (min_us..=max_us).contains(us));
-    if us.is_none() {
-        let (given, max) = (length.seconds, max.as_secs_f64());
-        fields.refuse(
-            "hold",
-            format!("must be 1 s to {max} s in whole microseconds, has {given} seconds and {} nanoseconds", length.nanos),
-        );
-    }
-    us.map(Hold::of)
-}
-
-/// What a request says that changes an order: which one, under which key, and how.
-pub(super) type Asked = (OrderId, RequestId, Transition);
-
-pub(super) fn confirm_order(request: &proto::ConfirmOrderRequest) -> Result<Asked, Error> {
-    let mut fields = Fields::default();
-    let named = named_order(&mut fields, &request.request_id, &request.order_id);
-    fields.finish(named.map(|(id, request_id)| (id, request_id, Transition::Confirm)))
-}
-
-pub(super) fn cancel_order(request: proto::CancelOrderRequest) -> Result<Asked, Error> {
-    let mut fields = Fields::default();
-    let named = named_order(&mut fields, &request.request_id, &request.order_id);
-    fields.text("reason", &request.reason, Adjustment::NOTE_BYTES_MAX);
-    let transition = Transition::Cancel {
-        reason: request.reason,
-        restock: request.restock.unwrap_or(true),
-    };
-    fields.finish(named.map(|(id, request_id)| (id, request_id, transition)))
-}
-
-pub(super) fn extend_hold(
-    request: &proto::ExtendHoldRequest,
-    hold_max: Duration,
-) -> Result<Asked, Error> {
-    let mut fields = Fields::default();
-    let named = named_order(&mut fields, &request.request_id, &request.order_id);
-    // A missing one is out of bounds like one of no length.
-    let length = request.hold.unwrap_or_default();
-    let hold = hold_of(&mut fields, &length, hold_max);
-    let asked = named.zip(hold);
-    fields.finish(asked.map(|((id, request_id), hold)| (id, request_id, Transition::Extend(hold))))
-}
-
-fn named_order(
-    fields: &mut Fields,
-    request_id: &str,
-    order_id: &str,
-) -> Option<(OrderId, RequestId)> {
-    let request_id = fields.take("request_id", RequestId::new(request_id));
-    let order_id = fields.take("order_id", parse_order_id(order_id));
-    order_id.zip(request_id)
 }
 
 fn order_line(

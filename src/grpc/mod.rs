@@ -8,6 +8,7 @@ mod adjustments;
 mod convert;
 mod layers;
 mod movements;
+mod order_changes;
 mod order_list;
 mod orders;
 mod page;

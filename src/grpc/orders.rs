@@ -6,7 +6,7 @@ use std::time::Duration;
 use tonic::{Request, Response, Status};
 use tracing::info_span;
 
-use super::convert::Asked;
+use super::order_changes::{self, Asked};
 use super::{Gate, convert, movements, order_list, turn_down};
 use crate::domain::{Order, Trace};
 use crate::engine::{Command, Done, Engine};
@@ -77,7 +77,7 @@ impl OrderService for Orders {
     ) -> Result<Response<proto::ConfirmOrderResponse>, Status> {
         let trace = convert::trace(request.metadata());
         let validate_only = request.get_ref().validate_only;
-        let asked = convert::confirm_order(&request.into_inner());
+        let asked = order_changes::confirm(&request.into_inner());
         let (order, replayed) = self.change(asked, trace, validate_only).await?;
         let order = Some(order);
         Ok(Response::new(proto::ConfirmOrderResponse {
@@ -92,7 +92,7 @@ impl OrderService for Orders {
     ) -> Result<Response<proto::CancelOrderResponse>, Status> {
         let trace = convert::trace(request.metadata());
         let validate_only = request.get_ref().validate_only;
-        let asked = convert::cancel_order(request.into_inner());
+        let asked = order_changes::cancel(request.into_inner());
         let (order, replayed) = self.change(asked, trace, validate_only).await?;
         let order = Some(order);
         Ok(Response::new(proto::CancelOrderResponse {
@@ -107,7 +107,7 @@ impl OrderService for Orders {
     ) -> Result<Response<proto::ExtendHoldResponse>, Status> {
         let trace = convert::trace(request.metadata());
         let validate_only = request.get_ref().validate_only;
-        let asked = convert::extend_hold(&request.into_inner(), self.hold_max);
+        let asked = order_changes::extend(&request.into_inner(), self.hold_max);
         let (order, replayed) = self.change(asked, trace, validate_only).await?;
         let order = Some(order);
         Ok(Response::new(proto::ExtendHoldResponse { order, replayed }))

@@ -113,9 +113,7 @@ async fn a_batch_that_does_not_fit_changes_nothing_and_lists_all_that_is_wrong(s
     ];
     let refused = send(short).await;
     refused.is(Code::FailedPrecondition, "INSUFFICIENT_STOCK");
-    let failure = refused.details.precondition_failure().unwrap();
-    let said = failure.violations.iter();
-    let said: Vec<_> = said.map(|v| (&*v.subject, &*v.description)).collect();
+    let said = refused.unmet();
     let each = [
         ("b@main", "requested 11, available 10"),
         ("c@main", "requested 6, available 5"),
@@ -134,9 +132,7 @@ async fn a_batch_that_does_not_fit_changes_nothing_and_lists_all_that_is_wrong(s
     });
     let refused = send(stale.to_vec()).await;
     refused.is(Code::Aborted, "VERSION_MISMATCH");
-    let failure = refused.details.precondition_failure().unwrap();
-    let said = failure.violations.iter();
-    let said: Vec<_> = said.map(|v| (&*v.subject, &*v.description)).collect();
+    let said = refused.unmet();
     let each = [
         ("b@main", "expected 9, is 1"),
         ("c@main", "expected 8, is 1"),
@@ -294,9 +290,7 @@ async fn a_transfer_takes_what_is_available_or_nothing(store: StoreKind) {
     let much = transfer("van-1", "main", "york", &[("a", 5), ("b", 11), ("c", 1)]);
     let refused = refusal(server.inventory().transfer_stock(much).await);
     refused.is(Code::FailedPrecondition, "INSUFFICIENT_STOCK");
-    let failure = refused.details.precondition_failure().unwrap();
-    let said = failure.violations.iter();
-    let said: Vec<_> = said.map(|v| (&*v.subject, &*v.description)).collect();
+    let said = refused.unmet();
     let each = [
         ("b@main", "requested 11, available 10"),
         ("c@main", "requested 1, available 0"),

@@ -244,6 +244,13 @@ impl Refusal {
             .collect()
     }
 
+    /// What each violation is of, and what it says.
+    pub(crate) fn unmet(&self) -> Vec<(&str, &str)> {
+        let failure = self.details.precondition_failure();
+        let violations = failure.expect("a precondition failed").violations.iter();
+        violations.map(|v| (&*v.subject, &*v.description)).collect()
+    }
+
     /// RetryInfo's delay.
     #[track_caller]
     pub(crate) fn retry_delay(&self) -> Duration {

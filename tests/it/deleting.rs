@@ -98,9 +98,7 @@ async fn a_product_with_stock_is_not_deleted_and_every_level_is_named(store: Sto
     server.client.adjust_stock(attic).await.unwrap();
     let refused = refusal(server.inventory().delete_product(deletion("a")).await);
     refused.is(Code::FailedPrecondition, "STOCK_REMAINS");
-    let failure = refused.details.precondition_failure().unwrap();
-    let said = failure.violations.iter();
-    let said: Vec<_> = said.map(|v| (&*v.subject, &*v.description)).collect();
+    let said = refused.unmet();
     let each = [
         ("a@main", "on_hand 10, reserved 0"),
         ("a@york", "on_hand 3, reserved 0"),

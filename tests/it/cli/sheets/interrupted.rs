@@ -1,0 +1,204 @@
+//! Imports and exports that do not come to their end, and go on.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::{Folder, columns, counts, refused, said};
+use crate::api::{level, put, received};
+use crate::fixture::{DEADLINE, Home, StoreKind, eventually};
+use crate::process::{Server, stdout, stockroom};
+use crate::proxy::{Line, Proxy};
+
+on_each_store! {
+    an_import_that_is_killed_goes_on_and_applies_each_row_once,
+    an_import_outlives_a_server_that_is_killed,
+    a_row_that_is_refused_is_corrected_and_gone_on_with,
+    an_interrupted_import_says_how_to_go_on,
+    an_export_that_is_killed_goes_on_after_its_last_whole_row,
+}
+
+/// A process that imports or exports, to be killed.
+fn start(url: &str, arguments: &[&str]) -> Child {
+    let mut command = stockroom(Path::new("."), &[arguments, &["--addr", url]].concat());
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+}
+
+const LEVELS: usize = 4_000;
+
+/// Products in the store and a file that counts each of them, unsorted.
+async fn many_levels(server: &Server, folder: &Folder) -> String {
+    let mut products = String::from("sku\n");
+    let mut levels = String::from("sku,on_hand\n");
+    for row in 0..LEVELS {
+        let sku = row * 7_919 % LEVELS;
+        products += &format!("sku-{sku}\n");
+        levels += &format!("sku-{sku},{}\n", sku + 1);
+    }
+    let products = folder.write("products.csv", products);
+    stdout(&server.run(&["import", &products]));
+    folder.write("levels.csv", levels)
+}
+
+/// Fails unless every level was counted once.
+fn check_counted_once(server: &Server) {
+    let exported = stdout(&server.run(&["export", "levels"]));
+    let rows = columns(&exported, &[0, 2, 5]);
+    assert_eq!(rows.len() - 1, LEVELS);
+    for row in &rows[1..] {
+        let mut cells = row.split('|');
+        let sku: usize = cells.next().unwrap()[4..].parse().unwrap();
+        assert_eq!(cells.next().unwrap(), (sku + 1).to_string(), "{row}");
+        assert_eq!(cells.next().unwrap(), "1", "{row}");
+    }
+}
+
+async fn some_are_counted(server: &Server) {
+    let client = server.client().await;
+    eventually("some rows are written", async || {
+        // The row in the middle of the first piece.
+        level(&client, &format!("sku-{}", 250 * 7_919 % LEVELS))
+            .await
+            .version
+            == 1
+    })
+    .await;
+}
+
+async fn an_import_that_is_killed_goes_on_and_applies_each_row_once(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let file = many_levels(&server, &folder).await;
+    let mut importing = start(&server.url, &["import", &file]);
+    some_are_counted(&server).await;
+    signal(&importing, Signal::SIGKILL);
+    assert!(!importing.wait().unwrap().success(), "it was too fast");
+    let printed = stdout(&server.run(&["import", &file]));
+    let (now, before) = counts(&printed);
+    assert!(now > 0 && before >= 250, "{printed}");
+    assert_eq!(now + before, LEVELS as u64);
+    check_counted_once(&server);
+}
+
+async fn an_import_outlives_a_server_that_is_killed(store: StoreKind) {
+    let folder = Folder::new();
+    let home = Home::new(store);
+    let server = Server::start(home.clone()).await;
+    let file = many_levels(&server, &folder).await;
+    let address = |server: &Server| server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let proxy = Proxy::before(address(&server)).await;
+    let importing = start(&format!("http://{}", proxy.addr), &["import", &file]);
+    some_are_counted(&server).await;
+    server.kill();
+    let server = Server::start(home).await;
+    proxy.lead_to(address(&server));
+    let waiting = tokio::task::spawn_blocking(|| importing.wait_with_output().unwrap());
+    let printed = stdout(&waiting.await.unwrap());
+    let (now, before) = counts(&printed);
+    assert_eq!(now + before, LEVELS as u64, "{printed}");
+    check_counted_once(&server);
+}
+
+async fn a_row_that_is_refused_is_corrected_and_gone_on_with(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    put(&client, "a", 0).await;
+    let rows = |third| format!("sku,delta,kind\na,5,received\na,-3,damaged\na,{third},damaged\n");
+    let told = refused(&server, &[&folder.write("a.csv", rows(-4))]);
+    assert!(
+        told.contains("line 4: ") && told.contains("INSUFFICIENT_STOCK"),
+        "{told}"
+    );
+    let id = told.split("--import-id ").nth(1).unwrap();
+    let id = id.split_whitespace().next().unwrap();
+    assert_eq!(level(&client, "a").await.on_hand, 2);
+    let corrected = folder.write("a.csv", rows(-2));
+    let printed = stdout(&server.run(&["import", &corrected, "--import-id", id]));
+    assert_eq!(counts(&printed), (1, 2));
+    let a = level(&client, "a").await;
+    assert_eq!((a.on_hand, a.version), (0, 3));
+}
+
+async fn an_interrupted_import_says_how_to_go_on(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let file = many_levels(&server, &folder).await;
+    let importing = start(&server.url, &["import", &file]);
+    some_are_counted(&server).await;
+    signal(&importing, Signal::SIGINT);
+    let output = importing.wait_with_output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("the same command goes on"), "{told}");
+    stdout(&server.run(&["import", &file]));
+    check_counted_once(&server);
+}
+
+async fn an_export_that_is_killed_goes_on_after_its_last_whole_row(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let file = many_levels(&server, &folder).await;
+    stdout(&server.run(&["import", &file]));
+    let client = server.client().await;
+    for number in 0..30 {
+        let more = received(&format!("more-{number}"), "sku-7", 1);
+        client.adjust_stock(more).await.unwrap();
+    }
+    let whole = stdout(&server.run(&["export", "movements"]));
+    assert_eq!(whole.lines().count(), 1 + LEVELS + 30);
+
+    // Slow enough to be killed on the way.
+    let address = server.url.strip_prefix("http://").unwrap();
+    let proxy = Proxy::before(address.parse().unwrap()).await;
+    proxy.set(Line::delayed(Duration::from_millis(30)));
+    let (output, beside) = (folder.path("ledger.csv"), folder.path("ledger.csv.resume"));
+    let name = output.display().to_string();
+    let arguments = ["export", "movements", "--output", &name];
+    let mut exporting = start(&format!("http://{}", proxy.addr), &arguments);
+    eventually("some rows are written", async || {
+        let state = fs::read(&beside).unwrap_or_default();
+        let state: serde_json::Value = serde_json::from_slice(&state).unwrap_or_default();
+        state["rows"].as_u64().is_some_and(|rows| rows > 0)
+    })
+    .await;
+    signal(&exporting, Signal::SIGKILL);
+    assert!(!exporting.wait().unwrap().success(), "it was too fast");
+    // A row that was torn.
+    let mut torn = fs::read(&output).unwrap();
+    torn.extend(b"sku-9,ma");
+    fs::write(&output, torn).unwrap();
+
+    let again = server.run(&arguments);
+    assert!(
+        said(&again).contains("--resume goes on"),
+        "{}",
+        said(&again)
+    );
+    let other = ["export", "levels", "--output", &name, "--resume"];
+    let other = server.run(&other);
+    assert!(said(&other).contains("other arguments"), "{}", said(&other));
+    let begun = Instant::now();
+    let resumed = server.run(&[&arguments[..], &["--resume"]].concat());
+    assert!(
+        said(&resumed).contains("going on after "),
+        "{}",
+        said(&resumed)
+    );
+    assert!(resumed.status.success() && begun.elapsed() < DEADLINE);
+    assert_eq!(fs::read_to_string(&output).unwrap(), whole);
+    assert!(!beside.exists());
+    let again = server.run(&[&arguments[..], &["--resume"]].concat());
+    assert!(said(&again).contains("is complete"), "{}", said(&again));
+    stdout(&server.run(&[&arguments[..], &["--overwrite"]].concat()));
+    assert_eq!(fs::read_to_string(&output).unwrap(), whole);
+}
