@@ -238,9 +238,10 @@ CROSS JOIN LATERAL unnest(t.skus, t.locations, t.after_versions, t.last_versions
     AS r (sku, location, after, last)
 CROSS JOIN LATERAL generate_series(r.after + 1, r.last) AS v";
 
-/// An index, which cannot be wrong.
-const FILED_SQLITE: &str =
-    "SELECT time_us, sku, location, version FROM movement INDEXED BY movement_time_us";
+const FILED_SQLITE: &str = "\
+SELECT t.time_us, m.sku, m.location, m.version FROM movement_time AS t
+CROSS JOIN movement AS m
+ON m.sku = t.sku AND m.location = t.location AND m.version > t.after_version AND m.version <= t.version";
 
 /// The rules about levels alone.
 const NEGATIVE: &str =

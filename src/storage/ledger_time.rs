@@ -1,8 +1,8 @@
 //! Reading the ledger by time: of all levels, or of one.
 //!
-//! Of all levels PostgreSQL walks over `movement_time`, a row for each commit, and SQLite
-//! over an index; both in the order of time, and from there to the movements by their
-//! primary key. A page costs what it shows. Of one level the versions are the order, and
+//! Of all levels it walks over `movement_time`, which has a row for each commit, or on
+//! SQLite for each level of one, in the order of time; and from there to the movements by
+//! their primary key. A page costs what it shows. Of one level the versions are the order, and
 //! where a time lies among them is found by halving. All of it reads the primary.
 
 use std::time::Duration;
@@ -20,8 +20,8 @@ const CLOCKS_APART_MAX: Duration = Duration::from_secs(10);
 /// Movements of a level that a statement looks at, at most: some 5 ms of them.
 const EXAMINED_MAX: i64 = 10_000;
 
-/// The rows of `movement_time` from a place on, and the movements of each: rows of the
-/// first come after a place in it. All joins are nested loops (`connect.rs`), so that the
+/// The rows of `movement_time` from a place on, and the movements of each: those of the
+/// first come after a place in it, and there may be none, so it takes one row more. All joins are nested loops (`connect.rs`), so that the
 /// movements come in the order of the list and the statement ends with the page. Those of
 /// a level are a query of their own: as a join, the planner now and then looked for them
 /// without the lower bound, from the level's first on, to keep the result for the next row.
@@ -32,7 +32,7 @@ FROM (
     FROM movement_time
     WHERE (time_us, sku, location, version) >= ($1, $2, $3, $4) AND time_us < $8
     ORDER BY time_us, sku, location, version
-    LIMIT $9
+    LIMIT $9 + 1
 ) AS t
 CROSS JOIN LATERAL unnest(t.skus, t.locations, t.after_versions, t.last_versions)
     AS r (sku, location, after, last)
@@ -46,11 +46,20 @@ CROSS JOIN LATERAL (
 WHERE NOT t.begun OR (r.sku, r.location, r.last) > ($5, $6, $7)
 LIMIT $9";
 
+/// The same where `movement_time` has a row for each level of a commit. CROSS JOIN keeps
+/// the loops as they are written (<https://sqlite.org/optoverview.html#crossjoin>).
 const ALL_SQLITE: &str = "\
-SELECT sku AS t_sku, location AS t_location, version AS t_version, *
-FROM movement INDEXED BY movement_time_us
-WHERE (time_us, sku, location, version) > ($1, $5, $6, $7) AND time_us < $8
-ORDER BY time_us, sku, location, version
+SELECT t.sku AS t_sku, t.location AS t_location, t.version AS t_version, m.*
+FROM (
+    SELECT *, (time_us, sku, location, version) = ($1, $2, $3, $4) AS begun
+    FROM movement_time
+    WHERE (time_us, sku, location, version) >= ($1, $2, $3, $4) AND time_us < $8
+    ORDER BY time_us, sku, location, version
+    LIMIT $9 + 1
+) AS t
+CROSS JOIN movement AS m
+ON m.sku = t.sku AND m.location = t.location AND m.version <= t.version
+   AND m.version > CASE WHEN t.begun THEN $7 ELSE t.after_version END
 LIMIT $9";
 
 /// The first version of a level that was made at a time or later, or the one after the
@@ -79,8 +88,7 @@ LIMIT $7";
 pub struct TimePlace {
     /// The time of the movement.
     pub time: Timestamp,
-    /// The last movement of the row of `movement_time` that it is filed in; on SQLite
-    /// itself.
+    /// The last movement of the row of `movement_time` that it is filed in.
     pub filed: (LevelKey, Version),
     /// The movement.
     pub at: (LevelKey, Version),

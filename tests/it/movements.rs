@@ -17,6 +17,7 @@ on_each_store! {
     the_history_of_a_level_has_no_gap_and_resumes_at_any_version,
     an_order_tells_its_movements_by_either_call,
     movements_of_all_levels_are_listed_by_time_once_each_while_more_are_made,
+    commits_of_one_movement_each_are_all_listed_by_time,
     a_level_shows_what_was_made_in_a_range_of_time,
     what_has_no_history_has_no_movements_and_what_is_unknown_is_named,
     what_breaks_a_bound_is_named,
@@ -223,6 +224,24 @@ async fn movements_of_all_levels_are_listed_by_time_once_each_while_more_are_mad
     assert!(expected.len() >= LEVELS, "{}", expected.len());
     assert_eq!(names(&listed), names(&expected));
     assert_eq!(listed.len(), expected.len());
+}
+
+async fn commits_of_one_movement_each_are_all_listed_by_time(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 100).await;
+    for i in 0..12 {
+        let sale = order(&format!("o-{i}"), &[("a", 1)]);
+        server.client.create_order(sale).await.unwrap();
+    }
+    for page_size in 1..6 {
+        let everything = ListMovementsRequest {
+            page_size,
+            ..ListMovementsRequest::default()
+        };
+        let listed = list(&server, everything, async |_| {}).await;
+        let versions: Vec<i64> = listed.iter().map(|it| it.version).collect();
+        assert_eq!(versions, (1..=13).collect::<Vec<_>>(), "{page_size} a page");
+    }
 }
 
 async fn a_level_shows_what_was_made_in_a_range_of_time(store: StoreKind) {

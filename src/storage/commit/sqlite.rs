@@ -41,6 +41,11 @@ INSERT INTO movement (time_us, sku, location, version, kind, on_hand_delta, rese
                       order_id, request_id, note)
 SELECT ?, * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 
+/// All that a commit makes of a level follows from the version that it was at.
+const FILE_MOVEMENTS: &str = "\
+INSERT INTO movement_time (time_us, sku, location, version, after_version)
+SELECT ?, * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
+
 const INSERT_LEVELS: &str = "\
 INSERT INTO stock_level (updated_us, sku, location, on_hand, reserved, version, low_stock_threshold)
 SELECT ?, column1, column2, column3, column4, column5, column6
@@ -126,6 +131,8 @@ pub(super) async fn write(
         movement_row,
     )
     .await?;
+    let levels = &writes.levels;
+    store(connection, FILE_MOVEMENTS, at(1), 4, levels, time_row).await?;
     if let Some(events) = &writes.outbox {
         let statement = query(INSERT_EVENTS).bind(writes.time.us());
         let statement = statement.bind(events.as_slice());
@@ -199,6 +206,14 @@ fn level_row(row: &mut Parameters, write: &&LevelWrite) {
     row.add(level.reserved);
     row.add(level.version.number());
     row.add(level.low_stock_threshold);
+    row.add(write.expected.number());
+}
+
+fn time_row(row: &mut Parameters, write: &LevelWrite) {
+    let level = &write.level;
+    row.add(level.key.sku.shared());
+    row.add(level.key.location.shared());
+    row.add(level.version.number());
     row.add(write.expected.number());
 }
 
