@@ -2,7 +2,7 @@
 -- but a row for each level that a commit moved, with the versions that it made of it. A
 -- commit has one time, and what it makes of a level are versions that follow each other: of
 -- a thousand orders for one product it is one row. Measured on orders for one product: an
--- index of the times cost them a tenth.
+-- index of the times cost them about a tenth.
 CREATE TABLE movement_time (
     time_us       INTEGER NOT NULL,
     sku           TEXT    NOT NULL,
