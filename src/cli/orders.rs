@@ -126,6 +126,7 @@ async fn show(client: &Client, key: Key) -> anyhow::Result<()> {
     let request = GetOrderRequest {
         key: Some(key),
         with_movements: true,
+        ..GetOrderRequest::default()
     };
     let answer = client.get_order(request).await?;
     let mut lines = whole(&answer.order.unwrap_or_default());

@@ -233,21 +233,9 @@ pub(super) fn batch_get_stock(
     fields.finish(Some(keys))
 }
 
-pub(super) fn order_id(text: &str) -> Result<OrderId, Error> {
-    let mut fields = Fields::default();
-    let id = fields.take("order_id", parse_order_id(text));
-    fields.finish(id)
-}
-
 pub(super) fn parse_order_id(text: &str) -> Result<OrderId, Invalid> {
     let id = Uuid::try_parse(text).map_err(|_| Invalid("must be a UUID".to_owned()));
     id.map(OrderId)
-}
-
-pub(super) fn request_id(text: &str) -> Result<RequestId, Error> {
-    let mut fields = Fields::default();
-    let id = fields.take("request_id", RequestId::new(text));
-    fields.finish(id)
 }
 
 impl From<Timestamp> for PbTimestamp {

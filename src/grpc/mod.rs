@@ -6,7 +6,9 @@
 
 mod adjustments;
 mod convert;
+mod get_order;
 mod layers;
+mod mask;
 mod movements;
 mod order_changes;
 mod order_list;

@@ -2,11 +2,12 @@
 //! order for GetOrder.
 
 use super::convert::{self, Fields};
+use super::mask::Mask;
 use super::page::{Tokens, level_key, movement, page_size, times};
 use crate::domain::{LevelKey, LoadedLevel, Order, OrderId, Timestamp, Version};
 use crate::error::Error;
 use crate::proto::{self, list_movements_request::Scope};
-use crate::storage::{MovementPage, Store, TimePlace};
+use crate::storage::{MovementPage, OrderParts, Store, TimePlace};
 
 pub(super) async fn list(
     store: &Store,
@@ -16,6 +17,7 @@ pub(super) async fn list(
         size,
         tokens,
         scope,
+        mask,
     } = Asked::parse(request)?;
     let (movements, next) = match &scope {
         Whose::Level(key, after, None) => {
@@ -33,7 +35,11 @@ pub(super) async fn list(
             (page.movements, page.next.map(|last| tokens.after(last)))
         }
         Whose::Order(id, after) => {
-            let order = store.find_order(*id).await?;
+            let lines_alone = OrderParts {
+                lines: true,
+                labels: false,
+            };
+            let order = store.find_order(*id, lines_alone).await?;
             let order = order.ok_or_else(|| Error::OrderNotFound(id.to_string()))?;
             let page = store.list_order_movements(&order, after.as_ref(), size);
             let page = page.await?;
@@ -49,7 +55,7 @@ pub(super) async fn list(
         }
     };
     Ok(proto::ListMovementsResponse {
-        movements: movements.iter().map(Into::into).collect(),
+        movements: movements.iter().map(|it| mask.of(it)).collect(),
         next_page_token: next.unwrap_or_default(),
     })
 }
@@ -106,6 +112,7 @@ struct Asked {
     size: usize,
     tokens: Tokens,
     scope: Whose,
+    mask: Mask<proto::Movement>,
 }
 
 /// At or after the first, and before the second.
@@ -127,6 +134,7 @@ impl Asked {
         let filters = proto::ListMovementsRequest {
             page_size: 0,
             page_token: String::new(),
+            read_mask: None,
             ..request.clone()
         };
         let tokens = Tokens::of("ListMovements", &filters);
@@ -175,10 +183,12 @@ impl Asked {
                 Some(Whose::All(times, after))
             }
         };
+        let mask = Mask::parse(&mut fields, request.read_mask.as_ref());
         fields.finish(scope.map(|scope| Self {
             size,
             tokens,
             scope,
+            mask,
         }))
     }
 }

@@ -3,27 +3,37 @@
 use uuid::Uuid;
 
 use super::convert::{self, Fields};
+use super::mask::Mask;
 use super::page::{Tokens, page_size, times};
 use crate::domain::{OrderId, OrderState, Version};
 use crate::error::Error;
 use crate::proto;
-use crate::storage::{OrderFilter, OrderPlace, Store};
+use crate::storage::{OrderFilter, OrderParts, OrderPlace, Store};
 
 pub(super) async fn list(
     store: &Store,
     request: proto::ListOrdersRequest,
 ) -> Result<proto::ListOrdersResponse, Error> {
     let asked = Asked::parse(request)?;
-    let page = store.list_orders(&asked.filter, asked.after, asked.size);
+    let parts = parts(&asked.mask);
+    let page = store.list_orders(&asked.filter, parts, asked.after, asked.size);
     let page = page.await?;
     let next = page.next.map(|place| match place {
         OrderPlace::Id(id) => asked.tokens.after(id),
         OrderPlace::Version(version) => asked.tokens.after(version),
     });
     Ok(proto::ListOrdersResponse {
-        orders: page.orders.iter().map(Into::into).collect(),
+        orders: page.orders.iter().map(|it| asked.mask.of(it)).collect(),
         next_page_token: next.unwrap_or_default(),
     })
+}
+
+/// What must be read of an order to answer with these fields.
+pub(super) fn parts(mask: &Mask<proto::Order>) -> OrderParts {
+    OrderParts {
+        lines: mask.has("lines"),
+        labels: mask.has("labels"),
+    }
 }
 
 /// What one page of ListOrders shows.
@@ -32,6 +42,7 @@ struct Asked {
     tokens: Tokens,
     after: Option<OrderPlace>,
     filter: OrderFilter,
+    mask: Mask<proto::Order>,
 }
 
 impl Asked {
@@ -39,6 +50,7 @@ impl Asked {
         let mut fields = Fields::default();
         let size = page_size(&mut fields, std::mem::take(&mut request.page_size));
         let token = std::mem::take(&mut request.page_token);
+        let read_mask = request.read_mask.take();
         let tokens = Tokens::of("ListOrders", &request);
         let state = state(&mut fields, request.state);
         let customer_max = convert::CUSTOMER_REF_BYTES_MAX;
@@ -57,6 +69,7 @@ impl Asked {
                 id.map(|id| OrderPlace::Id(OrderId(id)))
             }
         });
+        let mask = Mask::parse(&mut fields, read_mask.as_ref());
         let filter = OrderFilter {
             state,
             customer_ref: request.customer_ref,
@@ -70,6 +83,7 @@ impl Asked {
             tokens,
             after,
             filter,
+            mask,
         }))
     }
 }

@@ -7,12 +7,12 @@ use tonic::{Request, Response, Status};
 use tracing::info_span;
 
 use super::order_changes::{self, Asked};
-use super::{Gate, convert, movements, order_list, turn_down};
-use crate::domain::{Order, Trace};
+use super::{Gate, convert, get_order, order_list, turn_down};
+use crate::domain::Trace;
 use crate::engine::{Command, Done, Engine};
-use crate::error::{Error, Violation};
+use crate::error::Error;
+use crate::proto;
 use crate::proto::order_service_server::OrderService;
-use crate::proto::{self, get_order_request::Key};
 use crate::reads::Reads;
 use crate::storage::Store;
 use crate::telemetry::Counters;
@@ -118,15 +118,8 @@ impl OrderService for Orders {
         request: Request<proto::GetOrderRequest>,
     ) -> Result<Response<proto::GetOrderResponse>, Status> {
         self.gate.pass()?;
-        let request = request.into_inner();
-        let order = self.find(request.key).await?;
-        let movements = if request.with_movements {
-            movements::of_order(&self.store, &order).await?
-        } else {
-            Vec::new()
-        };
-        let order = Some(proto::Order::from(&order));
-        Ok(Response::new(proto::GetOrderResponse { order, movements }))
+        let answer = get_order::get(&self.store, request.into_inner()).await?;
+        Ok(Response::new(answer))
     }
 
     async fn list_orders(
@@ -195,26 +188,6 @@ impl Orders {
         };
         counted.add(1);
         Ok((order, replayed))
-    }
-
-    async fn find(&self, key: Option<Key>) -> Result<Order, Error> {
-        let (found, text) = match key {
-            Some(Key::OrderId(text)) => {
-                let id = convert::order_id(&text)?;
-                (self.store.find_order(id).await?, text)
-            }
-            Some(Key::RequestId(text)) => {
-                let id = convert::request_id(&text)?;
-                (self.store.find_order_of(&id).await?, text)
-            }
-            None => {
-                return Err(Error::InvalidRequest(vec![Violation {
-                    field: "key".to_owned(),
-                    description: "must be order_id or request_id".to_owned(),
-                }]));
-            }
-        };
-        found.ok_or(Error::OrderNotFound(text))
     }
 }
 

@@ -37,6 +37,7 @@ pub use ledger::MovementPage;
 pub use ledger_time::{TimePage, TimePlace};
 pub use movements::HistoryPage;
 pub use order_list::{OrderFilter, OrderPage, OrderPlace};
+pub use orders::OrderParts;
 pub use outbox::{Backlog, Outbox, OutboxRow, Room};
 pub use pool::PoolUsage;
 pub use products::ProductPage;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sea_orm::sqlx::{PgConnection, SqliteConnection, query};
-use sea_orm::{ConnectionTrait, EntityTrait, FromQueryResult as _, QueryResult};
+use sea_orm::{
+    ConnectionTrait, DbBackend, EntityTrait, FromQueryResult as _, QueryResult, Statement,
+};
 use uuid::Uuid;
 
 use super::entity::{order, request};
@@ -22,13 +24,56 @@ const LOCK_POSTGRES: &str =
 const LOAD_SQLITE: &str =
     "SELECT * FROM orders WHERE order_id IN (SELECT unhex(value) FROM json_each(?))";
 
+/// What can be large in an order, and need not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderParts {
+    /// Its lines. An order that is read without them has none, and names no movements.
+    pub lines: bool,
+    /// Its labels.
+    pub labels: bool,
+}
+
+impl OrderParts {
+    /// What to select of `orders AS o`.
+    pub(super) fn columns(self, backend: DbBackend) -> &'static str {
+        macro_rules! columns {
+            ($lines:literal, $labels:literal) => {
+                concat!(
+                    "o.order_id, o.request_id, o.state, o.customer_ref, o.created_us, \
+                     o.updated_us, o.version, o.expires_us, o.cancel_reason, ",
+                    $lines,
+                    ", ",
+                    $labels
+                )
+            };
+        }
+        let Self { lines, labels } = self;
+        match (backend, lines, labels) {
+            (_, true, true) => "o.*",
+            (_, true, false) => columns!("o.lines, o.moved", "NULL AS labels"),
+            (DbBackend::Postgres, false, true) => {
+                columns!("'[]'::json AS lines, NULL AS moved", "o.labels")
+            }
+            (DbBackend::Postgres, false, false) => {
+                columns!("'[]'::json AS lines, NULL AS moved", "NULL AS labels")
+            }
+            (_, false, true) => columns!("'[]' AS lines, NULL AS moved", "o.labels"),
+            (_, false, false) => columns!("'[]' AS lines, NULL AS moved", "NULL AS labels"),
+        }
+    }
+}
+
 impl Store {
     /// Finds an order by its id. Reads the primary.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn find_order(&self, id: OrderId) -> Result<Option<Order>, StorageError> {
-        let read = async { find(&self.readers(), id.0).await };
+    pub async fn find_order(
+        &self,
+        id: OrderId,
+        parts: OrderParts,
+    ) -> Result<Option<Order>, StorageError> {
+        let read = async { find(&self.readers(), id.0, parts).await };
         self.readers.bounded(read).await
     }
 
@@ -36,14 +81,18 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn find_order_of(&self, id: &RequestId) -> Result<Option<Order>, StorageError> {
+    pub async fn find_order_of(
+        &self,
+        id: &RequestId,
+        parts: OrderParts,
+    ) -> Result<Option<Order>, StorageError> {
         let read = async {
             let readers = self.readers();
             let row = request::Entity::find_by_id(id.as_str())
                 .one(&readers)
                 .await?;
             match row.and_then(|row| row.order_id) {
-                Some(order_id) => find(&readers, order_id).await,
+                Some(order_id) => find(&readers, order_id, parts).await,
                 None => Ok(None),
             }
         };
@@ -126,9 +175,19 @@ fn loaded(row: &QueryResult) -> Result<Arc<Order>, StorageError> {
     Ok(Arc::new(order_of(order)?))
 }
 
-async fn find(connection: &impl ConnectionTrait, id: Uuid) -> Result<Option<Order>, StorageError> {
-    let row = order::Entity::find_by_id(id).one(connection).await?;
-    row.map(order_of).transpose()
+async fn find(
+    connection: &impl ConnectionTrait,
+    id: Uuid,
+    parts: OrderParts,
+) -> Result<Option<Order>, StorageError> {
+    let backend = connection.get_database_backend();
+    let columns = parts.columns(backend);
+    let sql = format!("SELECT {columns} FROM orders AS o WHERE o.order_id = $1");
+    let statement = Statement::from_sql_and_values(backend, sql, [id.into()]);
+    let Some(row) = connection.query_one_raw(statement).await? else {
+        return Ok(None);
+    };
+    order_of(order::Model::from_query_result(&row, "")?).map(Some)
 }
 
 pub(super) fn order_of(row: order::Model) -> Result<Order, StorageError> {

@@ -42,6 +42,7 @@ mod instances;
 mod layers;
 mod life_of_an_order;
 mod lifecycle;
+mod masks;
 mod metrics;
 mod movements;
 mod nginx;

@@ -140,6 +140,7 @@ async fn an_order_tells_its_movements_by_either_call(store: StoreKind) {
         let request = GetOrderRequest {
             key: Some(Key::RequestId("basket".to_owned())),
             with_movements,
+            ..GetOrderRequest::default()
         };
         let read = server.client.get_order(request).await.unwrap();
         assert_eq!(read.movements, expected);
@@ -395,6 +396,7 @@ mod of_a_broken_store {
         let request = GetOrderRequest {
             key: Some(Key::RequestId("x".to_owned())),
             with_movements: true,
+            ..GetOrderRequest::default()
         };
         let refused = refusal(server.orders().get_order(request).await);
         refused.is(Code::Internal, "INTERNAL");

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::walk::{Piece, Walk, first_id_at};
 use super::entity::order;
-use super::{StorageError, Store, orders};
+use super::{OrderParts, StorageError, Store, orders};
 use crate::domain::{LevelKey, Order, OrderId, OrderState, Timestamp, Version};
 
 /// Orders that a statement looks at, at most: some 10 ms of them.
@@ -67,7 +67,7 @@ pub struct OrderPage {
 
 impl Store {
     /// Reads the page of at most `limit` orders after `after`, which is a place in the
-    /// list of the same filter. Looks at [`EXAMINED_MAX`] orders at most for each
+    /// list of the same filter, and of each of them `parts`. Looks at [`EXAMINED_MAX`] orders at most for each
     /// [`CHUNK_ORDERS`] of the page.
     ///
     /// # Errors
@@ -75,6 +75,7 @@ impl Store {
     pub async fn list_orders(
         &self,
         filter: &OrderFilter,
+        parts: OrderParts,
         after: Option<OrderPlace>,
         limit: usize,
     ) -> Result<OrderPage, StorageError> {
@@ -87,7 +88,7 @@ impl Store {
             let walk = Walk::new(self.readers().get_database_backend(), &piece, filter);
             let wanted = CHUNK_ORDERS.min(limit - page.orders.len());
             // One row more says whether there is another.
-            let rows = self.rows(walk.orders(wanted + 1)).await?;
+            let rows = self.rows(walk.orders(parts, wanted + 1)).await?;
             let is_full = rows.len() > wanted;
             for row in rows.iter().take(wanted) {
                 let found = order::Model::from_query_result(row, "")?;

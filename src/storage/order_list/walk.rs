@@ -6,7 +6,7 @@
 use sea_orm::{DbBackend, QueryResult, Statement, Value};
 use uuid::Uuid;
 
-use super::super::{StorageError, orders};
+use super::super::{OrderParts, StorageError, orders};
 use super::{EXAMINED_MAX, OrderFilter, OrderPlace};
 use crate::domain::{LevelKey, MovementKind, OrderId, Timestamp, Version};
 
@@ -222,7 +222,7 @@ impl Walk {
     }
 
     /// The first orders on the walk that fit, each after its place.
-    pub(super) fn orders(&self, limit: usize) -> Statement {
+    pub(super) fn orders(&self, parts: OrderParts, limit: usize) -> Statement {
         let mut bound = self.all_bound.clone();
         let limit = bound.bind(limit as i64);
         let Self {
@@ -237,10 +237,11 @@ impl Walk {
         } else {
             ""
         };
+        let columns = parts.columns(self.backend);
         let conditions = self.conditions.iter().map(|it| format!(" AND {it}"));
         let conditions: String = conditions.collect();
         let sql = format!(
-            "SELECT {place} AS place, o.* FROM {table}{orders} \
+            "SELECT {place} AS place, {columns} FROM {table}{orders} \
              WHERE {range}{conditions} ORDER BY {order} LIMIT {limit}"
         );
         Statement::from_sql_and_values(self.backend, sql, bound.0)
@@ -349,7 +350,8 @@ mod tests {
             ),
         ] {
             let walk = walk(customer, labels, piece);
-            for statement in [walk.orders(9), walk.last_to_look_at()] {
+            let of = |lines, labels| walk.orders(OrderParts { lines, labels }, 9);
+            for statement in [of(true, true), of(false, false), walk.last_to_look_at()] {
                 let plan = plan(&store, statement).await;
                 let begins = plan.starts_with(leads)
                     || plan.starts_with(&leads.replace("USING INDEX", "USING COVERING INDEX"));

@@ -34,6 +34,7 @@ pub(crate) async fn read(client: &Client, order_id: &str) -> GetOrderResponse {
     let request = GetOrderRequest {
         key: Some(Key::OrderId(order_id.to_owned())),
         with_movements: true,
+        ..GetOrderRequest::default()
     };
     client.get_order(request).await.unwrap()
 }
