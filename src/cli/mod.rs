@@ -8,6 +8,7 @@ mod cancel;
 mod config;
 mod confirm;
 mod count;
+mod delete_product;
 mod demo;
 mod events;
 mod export;
@@ -87,6 +88,7 @@ enum Command {
     Orders(orders::OrdersArgs),
     Movements(movements::MovementsArgs),
     Products(products::ProductsArgs),
+    DeleteProduct(delete_product::DeleteProductArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Events(events::EventsArgs),
@@ -171,6 +173,7 @@ async fn dispatch(command: Command, loaded: Loaded) -> anyhow::Result<ExitCode> 
         Command::Orders(args) => orders::run(args, config).await,
         Command::Movements(args) => movements::run(args, config).await,
         Command::Products(args) => products::run(args, config).await,
+        Command::DeleteProduct(args) => delete_product::run(args, config).await,
         Command::Import(args) => import::run(args, config).await,
         Command::Export(args) => export::run(args, config).await,
         Command::Events(args) => events::run(args, config).await,

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -14,10 +14,11 @@ use super::proto::{
     AdjustStockRequest, AdjustStockResponse, BatchAdjustStockRequest, BatchAdjustStockResponse,
     BatchGetStockRequest, BatchGetStockResponse, CancelOrderRequest, CancelOrderResponse,
     ConfirmOrderRequest, ConfirmOrderResponse, CountStockRequest, CountStockResponse,
-    CreateOrderRequest, CreateOrderResponse, ExtendHoldRequest, ExtendHoldResponse,
-    GetProductRequest, GetProductResponse, ListMovementsRequest, ListMovementsResponse,
-    ListProductsRequest, ListProductsResponse, ListStockRequest, ListStockResponse,
-    PutProductsRequest, PutProductsResponse, TransferStockRequest, TransferStockResponse,
+    CreateOrderRequest, CreateOrderResponse, DeleteProductRequest, DeleteProductResponse,
+    ExtendHoldRequest, ExtendHoldResponse, GetProductRequest, GetProductResponse,
+    ListMovementsRequest, ListMovementsResponse, ListProductsRequest, ListProductsResponse,
+    ListStockRequest, ListStockResponse, PutProductsRequest, PutProductsResponse,
+    TransferStockRequest, TransferStockResponse,
 };
 use super::{Client, ClientError};
 
@@ -118,6 +119,39 @@ repeated! {
     batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse;
     list_stock(ListStockRequest) -> ListStockResponse;
     list_movements(ListMovementsRequest) -> ListMovementsResponse;
+}
+
+impl Retrying {
+    /// [`Client::delete_product`], repeated. That the product is unknown, said to an attempt
+    /// after one that was not answered for certain, is success: it was there, or nobody
+    /// will ever know, and it is gone.
+    ///
+    /// # Errors
+    /// Those of the call, or the last of the attempts failed.
+    pub async fn delete_product(
+        &self,
+        request: &DeleteProductRequest,
+    ) -> Result<DeleteProductResponse, ClientError> {
+        // Set while an attempt, or one before it, may have deleted it without saying so.
+        let unsettled = AtomicBool::new(false);
+        repeat(&self.retries, async || {
+            let before = unsettled.swap(true, Ordering::Relaxed);
+            let answer = self.client.delete_product(request.clone()).await;
+            match answer {
+                Err(error)
+                    if before && !request.validate_only && error.reason == "SKU_NOT_FOUND" =>
+                {
+                    Ok(DeleteProductResponse {})
+                }
+                Err(error) if !before && error.is_refusal() => {
+                    unsettled.store(false, Ordering::Relaxed);
+                    Err(error)
+                }
+                answer => answer,
+            }
+        })
+        .await
+    }
 }
 
 /// A key for a request whose caller has none: begins with the time, so that

@@ -1,16 +1,19 @@
 //! DeleteProduct: the SKU is unknown afterwards, and its versions are never used again.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
-use stockroom::client::WatchTargets;
 use stockroom::client::proto::list_movements_request::Scope;
 use stockroom::client::proto::{
     DeleteProductRequest, GetProductRequest, GetStockRequest, ListMovementsRequest,
     ListProductsRequest, ListStockRequest, MovementKind, StockKey,
 };
+use stockroom::client::{Client, WatchTargets};
 use tonic::Code;
 
 use crate::api::{counted, level, order, product, put, received, refusal, stock};
-use crate::fixture::{Stockroom, StoreKind};
+use crate::fixture::{DEADLINE, Stockroom, StoreKind, eventually};
+use crate::proxy::{Line, Proxy};
 
 on_each_store! {
     a_deleted_product_is_unknown_and_its_history_stays,
@@ -18,6 +21,7 @@ on_each_store! {
     a_product_that_is_put_again_goes_on_from_its_versions,
     watchers_see_a_product_go_and_come_back,
     a_deletion_can_be_tried_without_effect,
+    a_deletion_whose_answer_was_lost_is_repeated_with_success,
 }
 
 fn deletion(sku: &str) -> DeleteProductRequest {
@@ -182,4 +186,38 @@ async fn a_deletion_can_be_tried_without_effect(store: StoreKind) {
         .unwrap();
     server.client.delete_product(tried("a")).await.unwrap();
     assert_eq!(level(&server.client, "a").await.version, 2);
+}
+
+async fn a_deletion_whose_answer_was_lost_is_repeated_with_success(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    put(&server.client, "a", 0).await;
+    let proxy = Proxy::before(server.addr).await;
+    let far = Client::connect(&format!("http://{}", proxy.addr), 1).await;
+    let far = far.unwrap().retrying();
+    // What was never there is not said to be deleted.
+    let unknown = far.delete_product(&deletion("b")).await.unwrap_err();
+    assert_eq!(unknown.reason, "SKU_NOT_FOUND");
+    proxy.set(Line::Delayed {
+        to_server: Duration::ZERO,
+        to_client: DEADLINE,
+    });
+    let deleting = tokio::spawn({
+        let far = far.clone();
+        async move { far.delete_product(&deletion("a")).await }
+    });
+    eventually("the product is gone", async || {
+        let found = server.client.get_product(GetProductRequest {
+            sku: "a".to_owned(),
+        });
+        found.await.is_err()
+    })
+    .await;
+    proxy.set(Line::Up);
+    proxy.cut();
+    deleting.await.unwrap().unwrap();
+    assert!(far.retries() > 0);
+    let mut trial = deletion("a");
+    trial.validate_only = true;
+    let unknown = far.delete_product(&trial).await.unwrap_err();
+    assert_eq!(unknown.reason, "SKU_NOT_FOUND");
 }

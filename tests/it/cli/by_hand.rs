@@ -1,6 +1,6 @@
 //! The commands for people who have no grpcurl at hand.
 
-use crate::api::{counted, put, stock};
+use crate::api::{counted, hold_of, order, put, stock};
 use crate::fixture::{Home, StoreKind};
 use crate::process::{Server, stdout};
 
@@ -8,7 +8,14 @@ on_each_store! {
     stock_is_shown_and_adjusted,
     stock_is_counted_and_moved,
     an_order_is_placed_and_read_back,
+    a_product_without_stock_is_deleted,
+    validate_only_says_what_would_be_and_changes_nothing,
     what_fails_says_why_with_exit_code_1,
+}
+
+/// A command line as arguments.
+fn words(command: &str) -> Vec<&str> {
+    command.split(' ').collect()
 }
 
 /// What a command prints, one row of words a line.
@@ -145,4 +152,94 @@ async fn what_fails_says_why_with_exit_code_1(store: StoreKind) {
         assert!(said.contains(why), "{command}: {said}");
         assert!(!said.contains("may have been done"), "{command}: {said}");
     }
+}
+
+async fn a_product_without_stock_is_deleted(store: StoreKind) {
+    let server = Server::start(Home::new(store)).await;
+    stock(&server.client().await, "lamp", 1).await;
+    let fails = |command: &str, why: &str| {
+        let output = server.run(&words(command));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        assert!(said.contains(why), "{command}: {said}");
+    };
+    fails("delete-product lamp", "STOCK_REMAINS");
+    fails("delete-product lamp --validate-only", "STOCK_REMAINS");
+    rows(&server, &words("adjust lamp --delta=-1 --kind damaged"));
+    for (command, printed, left) in [
+        (
+            "delete-product lamp --validate-only",
+            "lamp can be deleted",
+            1,
+        ),
+        ("delete-product lamp", "lamp is deleted", 0),
+    ] {
+        assert_eq!(rows(&server, &words(command)), [printed]);
+        assert_eq!(rows(&server, &["products"]).len(), 1 + left);
+    }
+    fails("delete-product lamp", "SKU_NOT_FOUND");
+    let history = rows(&server, &["movements", "lamp", "--after", "2"]);
+    assert!(
+        history[1].starts_with("lamp main 3 DELETED "),
+        "{history:?}"
+    );
+}
+
+async fn validate_only_says_what_would_be_and_changes_nothing(store: StoreKind) {
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    stock(&client, "a", 10).await;
+    let mut request = order("held", &[("a", 2)]);
+    request.hold = Some(hold_of(600));
+    let held = client.create_order(request).await.unwrap().order.unwrap();
+    let id = &held.order_id;
+    let state = || {
+        let everything = ["get a a@york", "orders", "export movements", "products"];
+        let read = everything.map(|command| rows(&server, &words(command)));
+        (read, rows(&server, &["orders", "--id", id]))
+    };
+    let before = state();
+    let confirm = format!("confirm {id}");
+    let cancel = format!("cancel {id} --reason twice");
+    let extend = format!("extend {id} --hold 2h");
+    let now = held.expire_time.unwrap().to_string();
+    for (command, expected) in [
+        (
+            "order a=3",
+            &["state CONFIRMED", "line a@main 3 version 3"][..],
+        ),
+        (
+            "order a=3 --hold 5m",
+            &["state PENDING", "line a@main 3 version 3"],
+        ),
+        (&confirm, &["state CONFIRMED", "line a@main 2 version 3"]),
+        (&cancel, &["state CANCELLED", "line a@main 2 version 3"]),
+        (&extend, &["state PENDING", "line a@main 2 version 2"]),
+        (
+            "count a --on-hand 9 --expected-version 2",
+            &["a main 9 2 7 3 "],
+        ),
+        (
+            "transfer a=4 --to york",
+            &["a main 6 2 4 3 ", "a york 4 0 4 1 "],
+        ),
+        ("adjust a --delta 5 --kind received", &["a main 15 2 13 3 "]),
+    ] {
+        let in_earnest = format!("{command} --request-id try");
+        let told = rows(&server, &words(&format!("{in_earnest} --validate-only")));
+        for row in expected {
+            let is_there = told.iter().any(|line| line.starts_with(row));
+            assert!(is_there, "{command}: no {row:?} in {told:?}");
+        }
+        if command == extend {
+            let until = told
+                .iter()
+                .find_map(|line| line.strip_prefix("held until "));
+            assert!(until.unwrap() > now.as_str(), "{told:?}");
+        }
+        assert_eq!(state(), before, "{command}");
+    }
+    // Nor was the request_id used up.
+    let made = rows(&server, &words("order a=3 --request-id try"));
+    assert!(made.contains(&"request try".to_owned()), "{made:?}");
 }
