@@ -1,6 +1,7 @@
 //! `stockroom import` and `stockroom export`.
 
 mod interrupted;
+mod pieces;
 
 use std::fs;
 use std::path::{Path, PathBuf};

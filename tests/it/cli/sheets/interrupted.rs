@@ -23,24 +23,28 @@ on_each_store! {
 }
 
 /// A process that imports or exports, to be killed.
-fn start(url: &str, arguments: &[&str]) -> Child {
+pub(super) fn start(url: &str, arguments: &[&str]) -> Child {
     let mut command = stockroom(Path::new("."), &[arguments, &["--addr", url]].concat());
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub(super) fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }
 
-const LEVELS: usize = 4_000;
+/// Levels of an import that is to be ended on its way: twenty-four pieces.
+const IMPORTED: usize = 12_000;
+
+/// Levels of an export.
+const EXPORTED: usize = 4_000;
 
 /// Products in the store and a file that counts each of them, unsorted.
-async fn many_levels(server: &Server, folder: &Folder) -> String {
+async fn many_levels(server: &Server, folder: &Folder, count: usize) -> String {
     let mut products = String::from("sku\n");
     let mut levels = String::from("sku,on_hand\n");
-    for row in 0..LEVELS {
-        let sku = row * 7_919 % LEVELS;
+    for row in 0..count {
+        let sku = row * 7_919 % count;
         products += &format!("sku-{sku}\n");
         levels += &format!("sku-{sku},{}\n", sku + 1);
     }
@@ -53,7 +57,7 @@ async fn many_levels(server: &Server, folder: &Folder) -> String {
 fn check_counted_once(server: &Server) {
     let exported = stdout(&server.run(&["export", "levels"]));
     let rows = columns(&exported, &[0, 2, 5]);
-    assert_eq!(rows.len() - 1, LEVELS);
+    assert_eq!(rows.len() - 1, IMPORTED);
     for row in &rows[1..] {
         let mut cells = row.split('|');
         let sku: usize = cells.next().unwrap()[4..].parse().unwrap();
@@ -66,7 +70,7 @@ async fn some_are_counted(server: &Server) {
     let client = server.client().await;
     eventually("some rows are written", async || {
         // The row in the middle of the first piece.
-        level(&client, &format!("sku-{}", 250 * 7_919 % LEVELS))
+        level(&client, &format!("sku-{}", 250 * 7_919 % IMPORTED))
             .await
             .version
             == 1
@@ -77,7 +81,7 @@ async fn some_are_counted(server: &Server) {
 async fn an_import_that_is_killed_goes_on_and_applies_each_row_once(store: StoreKind) {
     let folder = Folder::new();
     let server = Server::start(Home::new(store)).await;
-    let file = many_levels(&server, &folder).await;
+    let file = many_levels(&server, &folder, IMPORTED).await;
     let mut importing = start(&server.url, &["import", &file]);
     some_are_counted(&server).await;
     signal(&importing, Signal::SIGKILL);
@@ -85,7 +89,7 @@ async fn an_import_that_is_killed_goes_on_and_applies_each_row_once(store: Store
     let printed = stdout(&server.run(&["import", &file]));
     let (now, before) = counts(&printed);
     assert!(now > 0 && before >= 250, "{printed}");
-    assert_eq!(now + before, LEVELS as u64);
+    assert_eq!(now + before, IMPORTED as u64);
     check_counted_once(&server);
 }
 
@@ -93,7 +97,7 @@ async fn an_import_outlives_a_server_that_is_killed(store: StoreKind) {
     let folder = Folder::new();
     let home = Home::new(store);
     let server = Server::start(home.clone()).await;
-    let file = many_levels(&server, &folder).await;
+    let file = many_levels(&server, &folder, IMPORTED).await;
     let address = |server: &Server| server.url.strip_prefix("http://").unwrap().parse().unwrap();
     let proxy = Proxy::before(address(&server)).await;
     let importing = start(&format!("http://{}", proxy.addr), &["import", &file]);
@@ -104,7 +108,7 @@ async fn an_import_outlives_a_server_that_is_killed(store: StoreKind) {
     let waiting = tokio::task::spawn_blocking(|| importing.wait_with_output().unwrap());
     let printed = stdout(&waiting.await.unwrap());
     let (now, before) = counts(&printed);
-    assert_eq!(now + before, LEVELS as u64, "{printed}");
+    assert_eq!(now + before, IMPORTED as u64, "{printed}");
     check_counted_once(&server);
 }
 
@@ -132,7 +136,7 @@ async fn a_row_that_is_refused_is_corrected_and_gone_on_with(store: StoreKind) {
 async fn an_interrupted_import_says_how_to_go_on(store: StoreKind) {
     let folder = Folder::new();
     let server = Server::start(Home::new(store)).await;
-    let file = many_levels(&server, &folder).await;
+    let file = many_levels(&server, &folder, IMPORTED).await;
     let importing = start(&server.url, &["import", &file]);
     some_are_counted(&server).await;
     signal(&importing, Signal::SIGINT);
@@ -147,7 +151,7 @@ async fn an_interrupted_import_says_how_to_go_on(store: StoreKind) {
 async fn an_export_that_is_killed_goes_on_after_its_last_whole_row(store: StoreKind) {
     let folder = Folder::new();
     let server = Server::start(Home::new(store)).await;
-    let file = many_levels(&server, &folder).await;
+    let file = many_levels(&server, &folder, EXPORTED).await;
     stdout(&server.run(&["import", &file]));
     let client = server.client().await;
     for number in 0..30 {
@@ -155,7 +159,7 @@ async fn an_export_that_is_killed_goes_on_after_its_last_whole_row(store: StoreK
         client.adjust_stock(more).await.unwrap();
     }
     let whole = stdout(&server.run(&["export", "movements"]));
-    assert_eq!(whole.lines().count(), 1 + LEVELS + 30);
+    assert_eq!(whole.lines().count(), 1 + EXPORTED + 30);
 
     // Slow enough to be killed on the way.
     let address = server.url.strip_prefix("http://").unwrap();
