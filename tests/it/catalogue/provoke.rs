@@ -33,13 +33,18 @@ impl Calls {
     }
 }
 
-/// What [`provoke`] finds: ten units of `a`, and two requests that have been answered.
+/// What [`provoke`] finds: ten units of `a`, two requests that have been answered, and
+/// `held`, of which three of five units are reserved at version 2.
 pub(super) async fn prepare(server: &Stockroom) {
     stock(&server.client, "a", 10).await;
     for request_id in ["sold", "returned"] {
         let order = order(request_id, &[("a", 1)]);
         server.client.create_order(order).await.unwrap();
     }
+    stock(&server.client, "held", 5).await;
+    let mut hold = order("hold", &[("held", 3)]);
+    hold.hold = Some(hold_of(600));
+    server.client.create_order(hold).await.unwrap();
     stock(&server.client, "gone", 1).await;
     let last = order("last", &[("gone", 1)]);
     server.client.create_order(last).await.unwrap();
@@ -270,8 +275,16 @@ fn adjustment(reason: &str, sku: &str) -> AdjustStockRequest {
     request
 }
 
-/// The level has 9 units, at version 2, of which none is reserved.
 fn count(reason: &str, sku: &str) -> CountStockRequest {
+    if reason == "INSUFFICIENT_STOCK" {
+        return CountStockRequest {
+            request_id: "new".to_owned(),
+            sku: "held".to_owned(),
+            on_hand: 2,
+            expected_version: Some(2),
+            ..CountStockRequest::default()
+        };
+    }
     CountStockRequest {
         request_id: match reason {
             "REQUEST_ID_REUSED" => "sold".to_owned(),
