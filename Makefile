@@ -38,6 +38,7 @@ bench: setup ## all benches in full: planning, orders through a live server on e
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench watch -- --markdown target/bench/watch.md
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench read -- --markdown target/bench/read.md
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench history -- --markdown target/bench/history.md
+	@$(WITH_TEST_TOOLS) cargo bench --locked --bench sweep -- --markdown target/bench/sweep.md
 
 bench-quick: setup ## orders through a live server, in under three minutes after the build
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order -- --quick

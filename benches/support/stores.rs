@@ -190,7 +190,8 @@ impl Database {
         Ok(Some(first.trim().parse()?))
     }
 
-    fn config(&self) -> StoreConfig {
+    /// How to open it beside a server.
+    pub(crate) fn config(&self) -> StoreConfig {
         StoreConfig {
             url: self.url(),
             statement_timeout_ms: AUDIT_TIMEOUT_MS,

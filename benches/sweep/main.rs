@@ -1,0 +1,256 @@
+//! How fast holds that are over end by themselves.
+//!
+//! Fills a store with orders on hold through a server that does not sweep, waits until all
+//! of them are over, and starts a server with the usual settings. Measured is the time from
+//! when it listens until no hold is left: what it takes to become the one that sweeps
+//! included. Nobody orders meanwhile. Then the books are checked, and that nothing is
+//! reserved any more.
+
+#[expect(dead_code, reason = "this bench asks the load alone")]
+#[path = "../support/cpu.rs"]
+mod cpu;
+#[path = "../support/files.rs"]
+mod files;
+#[expect(
+    dead_code,
+    reason = "of the load only the number of orders counts here"
+)]
+#[path = "../support/load.rs"]
+mod load;
+#[path = "../support/machine.rs"]
+mod machine;
+#[expect(dead_code, reason = "this bench needs only medians of its own")]
+#[path = "../support/numbers.rs"]
+mod numbers;
+#[path = "../support/paper.rs"]
+mod paper;
+#[expect(dead_code, reason = "this bench starts servers of the program alone")]
+#[path = "../support/processes.rs"]
+mod processes;
+#[expect(dead_code, reason = "more is better of all that is measured here")]
+#[path = "../support/promises.rs"]
+mod promises;
+#[expect(dead_code, reason = "no bench stops its server")]
+#[path = "../../tests/servers/mod.rs"]
+mod servers;
+#[path = "../support/stock.rs"]
+mod stock;
+#[expect(
+    dead_code,
+    reason = "this bench has one load a store, and does not look at the database"
+)]
+#[path = "../support/stores.rs"]
+mod stores;
+#[path = "../support/tables.rs"]
+mod tables;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use clap::Parser as _;
+use serde::Serialize;
+use stockroom::storage::{Access, Store};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use load::{GRACE, Orders};
+use machine::Machine;
+use numbers::{median, rounded};
+use paper::Paper;
+use processes::Server;
+use promises::{Verdict, promises};
+use stock::Stocks;
+use stores::{Database, StoreKind, Totals};
+use tables::{grouped, new_table, short};
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measure how fast the sweeper ends holds that are over
+#[derive(Debug, clap::Parser)]
+#[command(name = "sweep")]
+struct Arguments {
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    repeats: usize,
+    /// Holds to end, about
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    holds: u32,
+    /// Only this store
+    #[arg(long, value_name = "NAME")]
+    store: Option<StoreKind>,
+    /// Write the tables to this file as well, as Markdown
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Given by `cargo bench`
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The holds are all of one product, or spread.
+const CASES: [(&str, usize); 2] = [("hot", 1), ("spread", 10_000)];
+
+/// Orders a second while holds are made: what the slowest machine takes.
+const FILL_PER_S: u32 = 10_000;
+
+/// Calls in flight while holds are made.
+const IN_FLIGHT: usize = 1_024;
+
+/// How long each hold lasts: the shortest there is, and what rounding adds.
+const HOLD: Duration = Duration::from_millis(1_100);
+
+/// How often it is asked whether one is left.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What ending all of them may take.
+const SWEEP_LIMIT: Duration = Duration::from_secs(300);
+
+/// What is asked of the sweeper.
+const ENDED_PER_S_MIN: f64 = 10_000.0;
+
+/// One case.
+#[derive(Debug, Serialize)]
+struct Row {
+    case: String,
+    holds: f64,
+    ended_per_s: f64,
+    books_ok: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let began = Instant::now();
+    let machine = Machine::look()?;
+    eprintln!("{machine}");
+    let (runtime, folder) = (Runtime::new()?, tempfile::tempdir()?);
+    let (mut stocks, mut rows, mut problems) = (Stocks::default(), Vec::new(), Vec::new());
+    for store in [StoreKind::Postgres, StoreKind::Sqlite] {
+        if arguments.store.is_some_and(|only| only != store) {
+            continue;
+        }
+        for (shape, skus) in CASES {
+            let case = format!("{shape}_{}", store.name());
+            let (mut rates, mut holds, problems_before) = (Vec::new(), Vec::new(), problems.len());
+            for repeat in 1..=arguments.repeats {
+                let (database, units) = stocks.copy(&runtime, folder.path(), store)?;
+                let made = fill(&runtime, &folder, &database, skus, arguments.holds)?;
+                let took = sweep(&runtime, &folder, &database)?;
+                let rate = made.accepted_total as f64 / took.as_secs_f64();
+                eprintln!(
+                    "[{repeat}] {case}: {} holds, {rate:.0}/s",
+                    made.accepted_total
+                );
+                let told = Totals::of_holds(&made);
+                problems.extend(runtime.block_on(wrong(&database, units, told))?);
+                rates.push(rate);
+                holds.push(made.accepted_total as f64);
+            }
+            rows.push(Row {
+                case,
+                holds: rounded(median(holds.into_iter()), 0),
+                ended_per_s: rounded(median(rates.into_iter()), 0),
+                books_ok: problems.len() == problems_before,
+            });
+        }
+    }
+    let verdicts: Vec<Verdict> = rows.iter().map(verdict).collect();
+    let settings = stocks.postgres_settings().map(str::to_owned);
+    let effort = format!("median of {}", arguments.repeats);
+    let preface = [Some(machine.to_string()), settings, Some(effort)];
+    let tables = [
+        ("Holds that end by themselves", table(&rows)),
+        ("Promised and measured", promises(&verdicts)),
+    ];
+    let paper = Paper::new(preface.into_iter().flatten().collect(), tables);
+    paper.print();
+    let json = serde_json::json!({ "cases": &rows, "promises": &verdicts });
+    let mut written = vec![files::write_json("sweep.json", &json)?];
+    if let Some(path) = arguments.markdown {
+        paper.write_markdown(&path)?;
+        written.push(path);
+    }
+    Ok(paper::end(&written, began, &problems))
+}
+
+/// Makes orders on hold, until all of the holds are over.
+fn fill(
+    runtime: &Runtime,
+    folder: &TempDir,
+    database: &Database,
+    skus: usize,
+    holds: u32,
+) -> anyhow::Result<load::Load> {
+    // It looks once when it starts, and again in an hour.
+    let never = [("STOCKROOM_HOLDS_SWEEP_INTERVAL_MS", "3600000".to_owned())];
+    let server = Server::stockroom(runtime, folder.path(), &database.url(), &never)?;
+    let measured = Duration::from_secs_f64(f64::from(holds) / f64::from(FILL_PER_S));
+    let orders = Orders {
+        skus,
+        lines: 1,
+        lines_file: None,
+        in_flight: IN_FLIGHT,
+        more: &["--hold=1"],
+        rate: Some(FILL_PER_S),
+        connections: 8,
+        warmup: Duration::ZERO,
+        measured,
+    };
+    let limit = measured + GRACE;
+    let made = load::run(&[&server.url], folder.path(), &orders.arguments(), limit)?;
+    std::thread::sleep(HOLD);
+    server.stop()?;
+    database.settle()?;
+    Ok(made)
+}
+
+/// How long a server takes to end all of them.
+fn sweep(runtime: &Runtime, folder: &TempDir, database: &Database) -> anyhow::Result<Duration> {
+    let store = runtime.block_on(Store::open(&database.config(), Access::Read))?;
+    let server = Server::stockroom(runtime, folder.path(), &database.url(), &[])?;
+    let began = server.listening_at;
+    let took = runtime.block_on(async {
+        while !store.overdue_holds(1).await?.is_empty() {
+            ensure!(
+                began.elapsed() < SWEEP_LIMIT,
+                "the sweeper does not get done"
+            );
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(began.elapsed())
+    })?;
+    runtime.block_on(store.close());
+    server.stop()?;
+    Ok(took)
+}
+
+/// What does not balance, and what is still reserved.
+async fn wrong(database: &Database, units: i64, told: Totals) -> anyhow::Result<Vec<String>> {
+    let mut problems = database.audit(units, told).await?.problems;
+    let reserved: i64 = database.levels().await?.iter().map(|it| it.reserved).sum();
+    if reserved != 0 {
+        problems.push(format!("{reserved} units are still reserved"));
+    }
+    Ok(problems)
+}
+
+fn verdict(row: &Row) -> Verdict {
+    let what = format!("`{}`, holds ended", row.case);
+    Verdict::least(what, "/s", row.ended_per_s, ENDED_PER_S_MIN, None)
+}
+
+fn table(rows: &[Row]) -> comfy_table::Table {
+    let mut table = new_table(&["case", "holds", "ended, orders/s", "books"], 1);
+    for row in rows {
+        let books = if row.books_ok { "balance" } else { "BROKEN" };
+        table.add_row([
+            row.case.clone(),
+            grouped(row.holds),
+            short(row.ended_per_s),
+            books.to_owned(),
+        ]);
+    }
+    table
+}
