@@ -11,11 +11,12 @@
 #   STOCKROOM_TEST_NGINX         the path of nginx, with HTTP/2
 #   STOCKROOM_TEST_KUSTOMIZE     the path of kustomize
 #   STOCKROOM_TEST_FAKETIME      the path of libfaketime, which sets the clock of one process
+#   STOCKROOM_TEST_BUF           the path of buf, where there is one
 #   STOCKROOM_TEST_SKIPPED       what was skipped
 # All paths are absolute; what is skipped is unset.
 #
 # STOCKROOM_TEST_SKIP, a comma list of postgres, redis, kafka, nginx, kustomize and faketime, leaves
-# these out, with the tests that need them.
+# these out, with the tests that need them. STOCKROOM_TEST_WITH=buf builds buf where there is none.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -64,7 +65,7 @@ main() {
     # What an older run exported in this shell is not what there is now.
     cat >"$ENV_FILE.partial" <<'UNSET'
 unset STOCKROOM_TEST_POSTGRES_BIN STOCKROOM_TEST_REDIS_SERVER STOCKROOM_TEST_KAFKA_LIBS
-unset STOCKROOM_TEST_NGINX STOCKROOM_TEST_KUSTOMIZE STOCKROOM_TEST_FAKETIME
+unset STOCKROOM_TEST_NGINX STOCKROOM_TEST_KUSTOMIZE STOCKROOM_TEST_FAKETIME STOCKROOM_TEST_BUF
 UNSET
     local part skipped=()
     setup_grpcurl
@@ -76,6 +77,10 @@ UNSET
             "setup_$part"
         fi
     done
+    setup_buf || {
+        skipped+=(buf)
+        echo "buf is not there, and its lint will not run: STOCKROOM_TEST_WITH=buf builds it"
+    }
     if is_skipped postgres; then
         export_tool STOCKROOM_TEST_STORES sqlite
     else

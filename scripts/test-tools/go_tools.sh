@@ -1,10 +1,11 @@
 # Sourced by setup-test-tools.sh: grpcurl and kustomize, which are built by Go unless they are
-# on PATH. Each in the newest version that the Go at hand can build: Debian 12 has Go 1.19.
+# on PATH, and buf, which is built when it is asked for. Each in the newest version that the Go at hand can build: Debian 12 has Go 1.19.
 # shellcheck shell=bash
 
 # Tests call them by these paths, whether they were built here or were on PATH already.
 readonly GRPCURL="$TOOLS/grpcurl"
 readonly KUSTOMIZE="$TOOLS/kustomize"
+readonly BUF="$TOOLS/buf"
 
 # go_minor: N of Go 1.N, or 0 without Go.
 go_minor() {
@@ -34,7 +35,7 @@ link_from_path() {
 # go_install TOOL PACKAGE VERSION
 go_install() {
     echo "building $(basename "$1") $3 with $(go version | awk '{ print $3 }') (a minute or two, once)"
-    # Without C, which neither has in it.
+    # Without C, which none has in it.
     CGO_ENABLED=0 GOBIN=$(dirname "$1") go install "$2@$3"
 }
 
@@ -94,4 +95,25 @@ setup_kustomize() {
     [ -n "$version" ] || version=$("$KUSTOMIZE" version | head -n 1)
     echo "kustomize $version at $KUSTOMIZE"
     export_tool STOCKROOM_TEST_KUSTOMIZE "$KUSTOMIZE"
+}
+
+readonly BUF_VERSION=v1.75.0
+
+build_buf() {
+    [ "$(go_minor)" -ge 26 ] ||
+        fail "buf $BUF_VERSION takes Go 1.26 or newer, and this is '$(go version 2>&1)': install a newer Go, or put buf on PATH"
+    go_install "$BUF" github.com/bufbuild/buf/cmd/buf "$BUF_VERSION" ||
+        fail "go install of buf $BUF_VERSION failed, see above; a buf on PATH is taken as well"
+    works "$BUF" --version || fail "buf was built, but $BUF does not run"
+}
+
+# setup_buf: fails where there is none, unless STOCKROOM_TEST_WITH has it: then it is built. It
+# takes three minutes of a core and hundreds of megabytes, to find what tests find without it.
+setup_buf() {
+    if ! works "$BUF" --version && ! link_from_path "$BUF" --version; then
+        [[ ",${STOCKROOM_TEST_WITH:-}," == *",buf,"* ]] || return 1
+        build_buf
+    fi
+    echo "buf $("$BUF" --version) at $BUF"
+    export_tool STOCKROOM_TEST_BUF "$BUF"
 }

@@ -1,12 +1,13 @@
 //! The protos keep the rules that the tools of the trade have for them (buf's
 //! STANDARD and COMMENTS categories, <https://buf.build/docs/lint/rules/>), and the
-//! rules can fail.
+//! rules can fail. Where buf itself is at hand, it is asked as well.
 
 mod lint;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
@@ -238,5 +239,43 @@ fn each_rule_finds_what_breaks_it() {
         let found = findings(&GOOD.replace(good, bad));
         let seen = found.iter().any(|finding| finding.contains(expected));
         assert!(seen, "{good:?} → {bad:?}: no {expected:?} in {found:#?}");
+    }
+}
+
+#[test]
+fn buf_finds_what_breaks_a_rule_and_nothing_in_the_protos() {
+    let Some(buf) = std::env::var_os("STOCKROOM_TEST_BUF") else {
+        use std::io::Write as _;
+        let why = "buf lint: STOCKROOM_TEST_BUF is not set; `make test` sets it where buf is";
+        let _ = writeln!(std::io::stderr(), "\nNOT RUN: {why}\n");
+        return;
+    };
+    let cache = tempfile::tempdir().unwrap();
+    let lint = |folder: &Path| {
+        let mut command = Command::new(&buf);
+        let command = command.arg("lint").current_dir(folder);
+        let output = command.env("BUF_CACHE_DIR", cache.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    assert_eq!(lint(&ours), (true, String::new()));
+    // By the same settings it does find something.
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("planted/v1");
+    fs::create_dir_all(&folder).unwrap();
+    fs::copy(ours.join("buf.yaml"), root.path().join("buf.yaml")).unwrap();
+    for (text, expected) in [
+        (GOOD.to_owned(), None),
+        (GOOD.replace("  // Why not.\n", ""), Some("\"price\"")),
+        (
+            GOOD.replace("thing_1 =", "thingOne ="),
+            Some("\"thingOne\""),
+        ),
+    ] {
+        fs::write(folder.join("shop.proto"), text).unwrap();
+        let (is_good, said) = lint(root.path());
+        assert_eq!(is_good, expected.is_none(), "{said}");
+        assert!(said.contains(expected.unwrap_or_default()), "{said}");
     }
 }
