@@ -2,8 +2,9 @@
 //! piece is written and by however many runs.
 //!
 //! Products are put, which may be repeated. A piece of changes is one BatchAdjustStock
-//! under the id of its first row: all of it or nothing. A piece that is refused is written
-//! row by row instead, each row under its own id, up to the one that is to blame.
+//! under the id of its first row: all of it or nothing. A piece that is refused, or too
+//! large for the server, is written row by row instead, each row under its own id, up to the
+//! one that is to blame.
 //!
 //! **The id of the first row says which way a piece went.** The store gives it to one
 //! request alone, in the transaction that does what the request asks for: to the whole
@@ -118,7 +119,8 @@ async fn whole(
             outcome.count(changes.len(), answer.replayed);
             Ok(Ok(outcome))
         }
-        Err(error) if is_refusal(&error) => Ok(Err(error)),
+        // The latter is a server whose server.message_bytes_max is below what a piece takes.
+        Err(error) if is_refusal(&error) || error.code == "OUT_OF_RANGE" => Ok(Err(error)),
         Err(error) => Err(gave_up(*line, error)),
     }
 }

@@ -17,6 +17,7 @@ on_each_store! {
     a_piece_that_was_killed_row_by_row_is_gone_on_with_row_by_row,
     importers_of_one_file_at_once_apply_each_row_once,
     a_row_that_was_imported_cannot_be_changed,
+    a_server_that_takes_small_messages_alone_is_sent_row_by_row,
 }
 
 async fn an_import_sends_five_hundred_changes_a_call(store: StoreKind) {
@@ -166,4 +167,23 @@ async fn a_row_that_was_imported_cannot_be_changed(store: StoreKind) {
     }
     let a = level(&client, "a").await;
     assert_eq!((a.on_hand, a.version), (600, 600));
+}
+
+async fn a_server_that_takes_small_messages_alone_is_sent_row_by_row(store: StoreKind) {
+    const ROWS: usize = 300;
+    let folder = Folder::new();
+    let options = ["--set", "server.message_bytes_max=65536"];
+    let server = Server::start_with(Home::new(store), &options).await;
+    let client = server.client().await;
+    put(&client, "a", 0).await;
+    let note = "n".repeat(500);
+    let rows = (0..ROWS).map(|_| format!("a,1,received,{note}\n"));
+    let rows: String = rows.collect();
+    let file = folder.write("a.csv", format!("sku,delta,kind,note\n{rows}"));
+    for expected in [(300, 0), (0, 300)] {
+        let printed = stdout(&server.run(&["import", &file]));
+        assert_eq!(counts(&printed), expected, "{printed}");
+        let a = level(&client, "a").await;
+        assert_eq!((a.on_hand, a.version), (300, 300));
+    }
 }
