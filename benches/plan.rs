@@ -136,7 +136,7 @@ fn loaded(batch: &[Prepared]) -> Loaded {
             let level = StockLevel {
                 on_hand: 1_000_000_000,
                 version: Version::new(1),
-                ..StockLevel::none(line.key.clone(), 0)
+                ..StockLevel::none(line.key.clone())
             };
             let sku_known = true;
             levels.insert(line.key.clone(), LoadedLevel { level, sku_known });

@@ -34,6 +34,10 @@ pub enum Error {
     /// Levels of a product that is to be deleted are not empty; all of them are listed.
     #[error("stock remains: {}", levels_list(.0))]
     StockRemains(Vec<StockLevel>),
+    /// Levels have more units on backorder than a product is to allow; all of them are
+    /// listed.
+    #[error("backorders remain: {}", list(.0))]
+    BackordersRemain(Vec<Backlog>),
     /// The caller's own expected versions were stale; all of them are listed.
     #[error("{}", list(.0))]
     VersionMismatch(Vec<Mismatch>),
@@ -103,6 +107,8 @@ pub enum Reason {
     InsufficientStock,
     /// [`Error::StockRemains`]
     StockRemains,
+    /// [`Error::BackordersRemain`]
+    BackordersRemain,
     /// [`Error::VersionMismatch`]
     VersionMismatch,
     /// [`Error::VersionNotReached`]
@@ -137,8 +143,21 @@ pub struct Shortfall {
     pub key: LevelKey,
     /// Units asked for.
     pub requested: i64,
-    /// Units to be had.
+    /// Units that nobody has taken or reserved.
     pub available: i64,
+    /// Units beyond these that may go on backorder.
+    pub backorder_limit: i64,
+}
+
+/// A level with more units on backorder than its product is to allow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// The level.
+    pub key: LevelKey,
+    /// What is available: minus the units on backorder.
+    pub available: i64,
+    /// What the product was to allow.
+    pub backorder_limit: i64,
 }
 
 /// A level that is not at the version that the caller expected.
@@ -169,6 +188,7 @@ impl Error {
             | Self::OrderState { .. }
             | Self::InsufficientStock(_)
             | Self::StockRemains(_)
+            | Self::BackordersRemain(_)
             | Self::VersionMismatch(_)
             | Self::VersionNotReached { .. }
             | Self::Internal(_) => false,
@@ -187,6 +207,7 @@ impl Error {
             Self::OrderState { .. } => Reason::OrderState,
             Self::InsufficientStock(_) => Reason::InsufficientStock,
             Self::StockRemains(_) => Reason::StockRemains,
+            Self::BackordersRemain(_) => Reason::BackordersRemain,
             Self::VersionMismatch(_) => Reason::VersionMismatch,
             Self::VersionNotReached { .. } => Reason::VersionNotReached,
             Self::StockContention { .. } => Reason::StockContention,
@@ -201,7 +222,7 @@ impl Error {
 
 impl Reason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidRequest,
         Self::RequestIdReused,
         Self::SkuNotFound,
@@ -209,6 +230,7 @@ impl Reason {
         Self::OrderState,
         Self::InsufficientStock,
         Self::StockRemains,
+        Self::BackordersRemain,
         Self::VersionMismatch,
         Self::VersionNotReached,
         Self::StockContention,
@@ -229,6 +251,7 @@ impl Reason {
             Self::OrderState => "ORDER_STATE",
             Self::InsufficientStock => "INSUFFICIENT_STOCK",
             Self::StockRemains => "STOCK_REMAINS",
+            Self::BackordersRemain => "BACKORDERS_REMAIN",
             Self::VersionMismatch => "VERSION_MISMATCH",
             Self::VersionNotReached => "VERSION_NOT_REACHED",
             Self::StockContention => "STOCK_CONTENTION",
@@ -257,6 +280,7 @@ impl Reason {
             | Self::OrderState
             | Self::InsufficientStock
             | Self::StockRemains
+            | Self::BackordersRemain
             | Self::VersionMismatch
             | Self::VersionNotReached => false,
         }
@@ -317,6 +341,20 @@ impl std::fmt::Display for Shortfall {
             f,
             "{} has {} available, {} requested",
             self.key, self.available, self.requested
+        )?;
+        match self.backorder_limit {
+            0 => Ok(()),
+            limit => write!(f, ", backorder_limit {limit}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Backlog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} has {} available, below a backorder_limit of {}",
+            self.key, self.available, self.backorder_limit
         )
     }
 }

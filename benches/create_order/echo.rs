@@ -71,6 +71,7 @@ impl OrderService for Echo {
             location: "main".to_owned(),
             quantity: line.quantity,
             version: VERSION,
+            backordered: 0,
         };
         let order = Order {
             order_id: ORDER_ID.to_owned(),

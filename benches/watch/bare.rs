@@ -93,6 +93,7 @@ fn value(version: i64, made_us: i64) -> StockLevel {
         available: on_hand,
         version,
         low_stock: false,
+        backorder_limit: 0,
         update_time: Some(timestamp(made_us)),
     }
 }

@@ -1,6 +1,7 @@
-//! What lies in Redis of a level: five numbers as text, the version first, where the
+//! What lies in Redis of a level: six numbers as text, the version first, where the
 //! script finds it. People can read it with redis-cli, and it is as short as integers of
-//! eight bytes.
+//! eight bytes. Servers from before backorders write five, which are no entry here, and
+//! read the first five of six.
 
 use crate::domain::{LevelKey, StockLevel, Timestamp, Version};
 
@@ -22,12 +23,13 @@ return refused";
 
 pub(super) fn encode(level: &StockLevel) -> String {
     format!(
-        "{} {} {} {} {}",
+        "{} {} {} {} {} {}",
         level.version,
         level.on_hand,
         level.reserved,
         level.low_stock_threshold,
-        level.updated.us()
+        level.updated.us(),
+        level.backorder_limit
     )
 }
 
@@ -38,13 +40,14 @@ pub(super) fn decode(key: &LevelKey, value: &[u8]) -> Option<StockLevel> {
     let mut next = || numbers.next()?.ok();
     let version = Version::new(next().filter(|version| *version > 0)?);
     let (on_hand, reserved) = (next()?, next()?);
-    let (low_stock_threshold, updated_us) = (next()?, next()?);
+    let (low_stock_threshold, updated_us, backorder_limit) = (next()?, next()?, next()?);
     Some(StockLevel {
         key: key.clone(),
         on_hand,
         reserved,
         version,
         low_stock_threshold,
+        backorder_limit,
         updated: Timestamp::from_us(updated_us),
     })
 }
@@ -62,15 +65,23 @@ mod tests {
         };
         let level = StockLevel {
             key: key.clone(),
-            on_hand: StockLevel::UNITS_MAX,
-            reserved: 3,
+            on_hand: -3,
+            reserved: StockLevel::UNITS_MAX,
             version: Version::new(7),
             low_stock_threshold: 5,
+            backorder_limit: 20,
             updated: Timestamp::from_us(1_764_000_000_123_456),
         };
         let text = encode(&level);
         assert_eq!(decode(&key, text.as_bytes()), Some(level));
-        for other in ["", "7", "7 1 0 5", "0 1 0 5 9", "a b c d e", "-1 1 0 5 9"] {
+        for other in [
+            "",
+            "7",
+            "7 1 0 5 9",
+            "0 1 0 5 9 0",
+            "a b c d e f",
+            "-1 1 0 5 9 0",
+        ] {
             assert_eq!(decode(&key, other.as_bytes()), None, "{other}");
         }
     }

@@ -40,8 +40,13 @@ pub(super) struct AdjustArgs {
         required_unless_present = "on_hand"
     )]
     delta: Option<i64>,
-    /// What shall be on hand
-    #[arg(long, value_name = "UNITS", conflicts_with = "delta")]
+    /// What shall be on hand; negative where more is owed than is there
+    #[arg(
+        long,
+        value_name = "UNITS",
+        allow_hyphen_values = true,
+        conflicts_with = "delta"
+    )]
     on_hand: Option<i64>,
     /// Why
     #[arg(long, value_enum)]

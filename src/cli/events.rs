@@ -201,6 +201,7 @@ fn level_json(level: &StockLevel) -> Value {
         "available": level.available,
         "version": level.version,
         "low_stock": level.low_stock,
+        "backorder_limit": level.backorder_limit,
         "update_time": level.update_time.as_ref().map(ToString::to_string),
     })
 }
@@ -212,6 +213,7 @@ fn order_json(order: &Order) -> Value {
             "location": line.location,
             "quantity": line.quantity,
             "version": line.version,
+            "backordered": line.backordered,
         })
     });
     json!({

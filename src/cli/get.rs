@@ -10,7 +10,8 @@ use crate::config::Config;
 /// Show what is in stock
 ///
 /// Prints a line for each level as the primary database has it now. A known SKU that
-/// never had stock at the location has zeros and version 0.
+/// never had stock at the location has zeros and version 0. Behind a level whose stock is
+/// low comes LOW, and behind one that orders may take below 0 how far.
 ///
 /// Examples:
 ///
@@ -68,8 +69,13 @@ pub(super) fn line(level: &StockLevel) -> String {
         level.version,
     ];
     let [on_hand, reserved, available, version] = numbers.map(|number| number.to_string());
-    let low = if level.low_stock { "  LOW" } else { "" };
-    let changed = time(level.update_time.as_ref()) + low;
+    let mut changed = time(level.update_time.as_ref());
+    if level.low_stock {
+        changed += "  LOW";
+    }
+    if level.backorder_limit > 0 {
+        changed += &format!("  BACKORDERS TO {}", level.backorder_limit);
+    }
     row(
         [
             &level.sku,

@@ -35,8 +35,8 @@ const IMPORT_ID_CHARS_MAX: usize = 64;
 ///
 /// The first line names the columns, in any order, and by them what the file has:
 ///
-///   products     sku, display_name, low_stock_threshold: creates or replaces each product;
-///                a column that is left out means its default
+///   products     sku, display_name, low_stock_threshold, backorder_limit: creates or
+///                replaces each product; a column that is left out means its default
 ///   levels       sku, location, on_hand, note: sets what is on hand, as a COUNT; reserved,
 ///                available, version and update_time of an export are not looked at
 ///   adjustments  sku, location, delta, kind, note: adds delta units, in the order of the

@@ -209,9 +209,11 @@ pub(super) fn whole(order: &Order) -> Vec<String> {
     for line in &order.lines {
         let (sku, location) = (&line.sku, &line.location);
         let (units, version) = (line.quantity, line.version);
-        lines.push(format!(
-            "line       {sku}@{location}  {units}  version {version}"
-        ));
+        let mut text = format!("line       {sku}@{location}  {units}  version {version}");
+        if line.backordered > 0 {
+            text += &format!("  {} on backorder", line.backordered);
+        }
+        lines.push(text);
     }
     lines
 }

@@ -13,7 +13,8 @@ const PAGE_PRODUCTS: i32 = 1_000;
 /// Show products
 ///
 /// Prints a line for each product in the order of their SKUs by bytes: the SKU, the
-/// units at or below which stock counts as low (0 means never), and the name.
+/// units at or below which stock counts as low (0 means never), the units that orders may
+/// take beyond what is there (0 means none), and the name.
 ///
 /// Examples:
 ///
@@ -44,7 +45,7 @@ pub(super) async fn run(args: ProductsArgs, config: Config) -> anyhow::Result<Ex
         sku_prefix: args.sku_prefix,
         ..ListProductsRequest::default()
     };
-    let mut lines = vec![row("SKU", "LOW AT", "NAME")];
+    let mut lines = vec![row("SKU", "LOW AT", "BACKORDERS", "NAME")];
     loop {
         let page = client.list_products(request.clone()).await?;
         lines.extend(page.products.iter().map(line));
@@ -58,10 +59,11 @@ pub(super) async fn run(args: ProductsArgs, config: Config) -> anyhow::Result<Ex
 
 fn line(product: &Product) -> String {
     let low = product.low_stock_threshold.to_string();
-    row(&product.sku, &low, &product.display_name)
+    let limit = product.backorder_limit.to_string();
+    row(&product.sku, &low, &limit, &product.display_name)
 }
 
-fn row(sku: &str, low: &str, name: &str) -> String {
-    let line = format!("{sku:<16}  {low:>10}  {name}");
+fn row(sku: &str, low: &str, limit: &str, name: &str) -> String {
+    let line = format!("{sku:<16}  {low:>10}  {limit:>10}  {name}");
     line.trim_end().to_owned()
 }

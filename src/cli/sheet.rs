@@ -8,7 +8,12 @@
 use std::borrow::Cow;
 
 /// What a product has.
-pub(super) const PRODUCTS: &[&str] = &["sku", "display_name", "low_stock_threshold"];
+pub(super) const PRODUCTS: &[&str] = &[
+    "sku",
+    "display_name",
+    "low_stock_threshold",
+    "backorder_limit",
+];
 
 /// What a level has. Importing sets `on_hand`; the columns after it follow from what
 /// happens to the level and cannot be set.

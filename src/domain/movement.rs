@@ -17,7 +17,8 @@ pub enum MovementKind {
     Correction = 5,
     /// An order took units.
     Ordered = 6,
-    /// The product's threshold changed; both deltas are 0.
+    /// The product's threshold or backorder limit changed, or it was put again; both deltas
+    /// are 0.
     Threshold = 7,
     /// Units left for another location.
     TransferredOut = 8,

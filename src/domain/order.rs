@@ -268,4 +268,7 @@ pub struct OrderLine {
     pub quantity: Quantity,
     /// The version that the order made of the level when it was made.
     pub version: Version,
+    /// Units of `quantity` that were not available when the order was made, and went on
+    /// backorder. Never changes: what comes in later fills no order in particular.
+    pub backordered: i64,
 }

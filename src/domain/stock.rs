@@ -59,14 +59,18 @@ impl fmt::Display for LevelKey {
 pub struct StockLevel {
     /// What and where.
     pub key: LevelKey,
-    /// Units physically there, 0 to [`StockLevel::UNITS_MAX`].
+    /// Units physically there less those that orders have taken on backorder, at most
+    /// [`StockLevel::UNITS_MAX`].
     pub on_hand: i64,
-    /// Units promised to orders on hold, 0 to `on_hand`.
+    /// Units promised to orders on hold, 0 or more. [`StockLevel::available`] is at or
+    /// above `-backorder_limit`.
     pub reserved: i64,
     /// How many movements made it.
     pub version: Version,
     /// The product's threshold as of `version`; 0 means never low.
     pub low_stock_threshold: i64,
+    /// The product's as of `version`: units by which orders may take more than there is.
+    pub backorder_limit: i64,
     /// When the last movement happened; the epoch at version 0.
     pub updated: Timestamp,
 }
@@ -75,21 +79,31 @@ impl StockLevel {
     /// Most units of one level. Leaves room for sums over a million levels in an `i64`.
     pub const UNITS_MAX: i64 = 1_000_000_000_000;
 
-    /// A level that has had no movement.
-    pub fn none(key: LevelKey, low_stock_threshold: i64) -> Self {
+    /// Least units of one level: as many as may be on backorder, and nothing there.
+    pub const ON_HAND_MIN: i64 = -Product::BACKORDER_UNITS_MAX;
+
+    /// A level that has had no movement, of a product that leaves everything at its default.
+    pub fn none(key: LevelKey) -> Self {
         Self {
             key,
             on_hand: 0,
             reserved: 0,
             version: Version::NONE,
-            low_stock_threshold,
+            low_stock_threshold: 0,
+            backorder_limit: 0,
             updated: Timestamp::default(),
         }
     }
 
-    /// Units that an order can take.
+    /// Units that nobody has taken or reserved; below 0 while some are on backorder.
     pub fn available(&self) -> i64 {
         self.on_hand - self.reserved
+    }
+
+    /// Whether an order can take or reserve so many units: those that are available, and
+    /// those that may go on backorder.
+    pub fn can_take(&self, units: i64) -> bool {
+        self.available().saturating_add(self.backorder_limit) >= units
     }
 
     /// Whether the stock counts as low.
@@ -98,7 +112,8 @@ impl StockLevel {
     }
 }
 
-/// What a SKU is called and when its stock counts as low.
+/// What a SKU is called, when its stock counts as low, and how far orders may take it
+/// below 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {
     /// The SKU.
@@ -107,6 +122,8 @@ pub struct Product {
     pub display_name: String,
     /// Low at or below this many available units; 0 means never.
     pub low_stock_threshold: i64,
+    /// Units by which orders may take more than is available, at each level; 0 means none.
+    pub backorder_limit: i64,
 }
 
 impl Product {
@@ -115,4 +132,7 @@ impl Product {
 
     /// Most units of a threshold.
     pub const THRESHOLD_UNITS_MAX: i64 = 1_000_000_000;
+
+    /// Most units of a backorder limit.
+    pub const BACKORDER_UNITS_MAX: i64 = 1_000_000_000;
 }

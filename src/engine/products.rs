@@ -1,8 +1,8 @@
-//! PutProducts: products, and the levels that a changed threshold touches.
+//! PutProducts: products, and the levels that a changed threshold or limit touches.
 //!
-//! It goes through the engine because a threshold is part of what a level shows:
-//! each change of it is a movement with a version of its own. It is rare, so it
-//! takes a commit of its own and no place in a batch.
+//! It goes through the engine because both are part of what a level shows: each
+//! change is a movement with a version of its own. It is rare, so it takes a commit of
+//! its own and no place in a batch.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::plan::{Events, plan_thresholds};
 use super::{Context, Engine};
 use crate::clock;
 use crate::domain::{Product, Sku, StockLevel, Trace, Writes};
-use crate::error::Error;
+use crate::error::{Backlog, Error};
 use crate::storage::{Guard, StorageError, Verdict, WriteTx};
 
 /// PutProducts calls that may wait for a lane. Each holds up to 1,000 products.
@@ -48,8 +48,8 @@ impl Engine {
     /// Creates or replaces products, all of them or none.
     ///
     /// # Errors
-    /// [`Error::StockContention`] and [`Error::Overloaded`] as for
-    /// [`Engine::submit`], [`Error::StoreUnavailable`].
+    /// [`Error::BackordersRemain`], [`Error::StockContention`] and [`Error::Overloaded`]
+    /// as for [`Engine::submit`], [`Error::StoreUnavailable`].
     pub async fn put_products(&self, products: Vec<Product>) -> Result<ProductsPut, Error> {
         let _place = self
             .products_waiting
@@ -66,29 +66,31 @@ impl Engine {
             .map_err(|_| Error::Draining)?;
         let (context, products) = (Arc::clone(&self.context), Arc::clone(products));
         let commit = async move {
-            let put = commit(&context, &products).await;
+            let put = Box::pin(commit(&context, &products)).await;
             drop(lane);
             put
         };
         let task = self.context.tasks.spawn_on(commit, &self.context.runtime);
-        match task.await {
-            Ok(put) => Ok(put?),
-            // A panic: what it did is not known.
-            Err(_) => Err(Error::StoreUnavailable(None)),
-        }
+        // A panic: what it did is not known.
+        task.await.unwrap_or(Err(Error::StoreUnavailable(None)))
     }
 }
 
-async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, StorageError> {
+async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, Error> {
     let done = context
         .store
-        .transaction(async |tx| Ok(Verdict::Commit(write(tx, products, context.events).await?)))
+        .transaction(
+            async |tx| match write(tx, products, context.events).await? {
+                Ok(written) => Ok(Verdict::Commit(Ok(written))),
+                Err(refused) => Ok(Verdict::Leave(Err(refused))),
+            },
+        )
         .await;
     if matches!(done, Err(StorageError::Conflict { .. })) {
         context.memory.forget();
         context.conflicted();
     }
-    let (put, writes) = done?;
+    let (put, writes) = done??;
     if !writes.levels.is_empty() {
         context.memory.remember(&writes);
         let levels: Vec<StockLevel> = writes.levels.into_iter().map(|w| w.level).collect();
@@ -101,22 +103,45 @@ async fn write(
     tx: &mut WriteTx,
     products: &[Product],
     events: Events,
-) -> Result<(ProductsPut, Writes), StorageError> {
+) -> Result<Result<(ProductsPut, Writes), Error>, StorageError> {
     let asked: Vec<&Product> = products.iter().collect();
     let stored = tx.stored_products(&asked).await?;
     let (put, changed) = ProductsPut::of(products, &stored);
     if changed.is_empty() {
-        return Ok((put, Writes::default()));
+        return Ok(Ok((put, Writes::default())));
     }
     tx.upsert_products(&changed).await?;
     // Read after the products are locked, so that no level can be missed.
-    let levels = tx.levels_with_old_threshold(&changed).await?;
+    let levels = tx.levels_unlike(&changed).await?;
+    if let Err(refused) = require_limits(&levels, &changed) {
+        return Ok(Err(refused));
+    }
     let trace = Trace::of_id(*Uuid::now_v7().as_bytes());
     let writes = plan_thresholds(levels, &changed, clock::now(), trace, events);
     if !writes.levels.is_empty() {
         tx.write(&writes, Guard::ByVersion).await?;
-        // Their rows are locked by now, in their order.
-        tx.revive_levels(&changed).await?;
+        // Their rows are locked by now, in their order, and nobody has taken from them.
+        tx.follow_products(&changed).await?;
     }
-    Ok((put, writes))
+    Ok(Ok((put, writes)))
+}
+
+/// No level may have more units on backorder than the product will allow.
+pub(super) fn require_limits(levels: &[StockLevel], products: &[&Product]) -> Result<(), Error> {
+    let limits = products.iter().map(|p| (&p.sku, p.backorder_limit));
+    let limits: HashMap<&Sku, i64> = limits.collect();
+    let beyond = levels.iter().filter_map(|level| {
+        let backorder_limit = *limits.get(&level.key.sku)?;
+        (level.available() < -backorder_limit).then(|| Backlog {
+            key: level.key.clone(),
+            available: level.available(),
+            backorder_limit,
+        })
+    });
+    let beyond: Vec<Backlog> = beyond.collect();
+    if beyond.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::BackordersRemain(beyond))
+    }
 }

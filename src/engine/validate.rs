@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::plan::{Events, Plan, Planner};
-use super::products::ProductsPut;
+use super::products::{ProductsPut, require_limits};
 use super::{Command, Done, Engine, Prepared};
 use crate::clock;
 use crate::domain::{LevelKey, OrderChange, OrderId, Product, RequestId, Transition};
@@ -91,11 +91,14 @@ impl Engine {
     /// What [`Engine::put_products`] would answer now; writes nothing.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`].
+    /// [`Error::BackordersRemain`], [`Error::StoreUnavailable`].
     pub async fn validate_products(&self, products: &[Product]) -> Result<ProductsPut, Error> {
         let asked: Vec<_> = products.iter().map(|product| &product.sku).collect();
         let stored = self.context.store.find_products(&asked).await?;
-        let (put, _) = ProductsPut::of(products, &stored);
+        let (put, changed) = ProductsPut::of(products, &stored);
+        let changed_skus: Vec<_> = changed.iter().map(|product| &product.sku).collect();
+        let levels = self.context.store.levels_on_backorder(&changed_skus);
+        require_limits(&levels.await?, &changed)?;
         Ok(put)
     }
 }

@@ -3,7 +3,7 @@
 use prost::Message as _;
 
 use super::StockUpdated;
-use crate::domain::{LevelKey, Location, Sku, StockLevel, Timestamp, Version};
+use crate::domain::{LevelKey, Location, Product, Sku, StockLevel, Timestamp, Version};
 
 /// The level that the body of a `StockUpdated` holds; none where it holds nothing that
 /// could be one.
@@ -13,8 +13,9 @@ pub fn updated_level(body: &[u8]) -> Option<StockLevel> {
     let time = level.update_time?;
     let us = time.seconds.checked_mul(1_000_000)?;
     let is_possible = level.version >= 1
-        && (0..=StockLevel::UNITS_MAX).contains(&level.on_hand)
-        && (0..=level.on_hand).contains(&level.reserved)
+        && (StockLevel::ON_HAND_MIN..=StockLevel::UNITS_MAX).contains(&level.on_hand)
+        && (0..=Product::BACKORDER_UNITS_MAX).contains(&level.backorder_limit)
+        && (0..=level.on_hand + level.backorder_limit).contains(&level.reserved)
         && updated.low_stock_threshold >= 0;
     is_possible.then_some(())?;
     Some(StockLevel {
@@ -26,6 +27,7 @@ pub fn updated_level(body: &[u8]) -> Option<StockLevel> {
         reserved: level.reserved,
         version: Version::new(level.version),
         low_stock_threshold: updated.low_stock_threshold,
+        backorder_limit: level.backorder_limit,
         updated: Timestamp::from_us(us.checked_add(i64::from(time.nanos) / 1_000)?),
     })
 }

@@ -109,6 +109,7 @@ mod tests {
             reserved: 0,
             version: Version::new(7),
             low_stock_threshold: 10,
+            backorder_limit: 50,
             updated: Timestamp::from_us(1_700_000_000_123_456),
         }
     }
@@ -130,8 +131,18 @@ mod tests {
 
     #[test]
     fn a_row_is_read_as_it_was_written() {
-        let level = level(20);
-        let bytes = row(&level, false);
+        for units in [20, -50] {
+            is_read_as_it_was_written(level(units));
+        }
+        // No level is like this.
+        assert_eq!(
+            updated_level(Row::parse(&row(&level(-51), true)).unwrap().events[0].body),
+            None
+        );
+    }
+
+    fn is_read_as_it_was_written(level: StockLevel) {
+        let bytes = row(&level, true);
         let row = Row::parse(&bytes).unwrap();
         let [event] = row.events[..] else {
             panic!("{row:?}");

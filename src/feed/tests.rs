@@ -19,7 +19,8 @@ fn level(sku: &str, version: i64) -> StockLevel {
         on_hand: 1_000 - version,
         version: Version::new(version),
         updated: Timestamp::from_us(version),
-        ..StockLevel::none(key(sku), 500)
+        low_stock_threshold: 500,
+        ..StockLevel::none(key(sku))
     }
 }
 

@@ -265,11 +265,11 @@ impl Fields {
         })
     }
 
-    /// What a level's `on_hand` may be set to.
+    /// What a level's `on_hand` may be set to: below 0 where units are owed.
     fn on_hand(&mut self, field: &str, units: i64) {
-        let max = StockLevel::UNITS_MAX;
-        if !(0..=max).contains(&units) {
-            self.refuse(field, format!("must be 0 to {max}, is {units}"));
+        let (min, max) = (StockLevel::ON_HAND_MIN, StockLevel::UNITS_MAX);
+        if !(min..=max).contains(&units) {
+            self.refuse(field, format!("must be {min} to {max}, is {units}"));
         }
     }
 }

@@ -24,6 +24,7 @@ const LABEL_VALUE_BYTES_MAX: usize = 255;
 const DISPLAY_NAME_BYTES_MAX: usize = Product::DISPLAY_NAME_BYTES_MAX;
 const PRODUCTS_MAX: usize = 1_000;
 const THRESHOLD_UNITS_MAX: i64 = Product::THRESHOLD_UNITS_MAX;
+const BACKORDER_UNITS_MAX: i64 = Product::BACKORDER_UNITS_MAX;
 const BATCH_GET_KEYS_MAX: usize = 1_000;
 
 /// Collects the violations of one request.
@@ -189,6 +190,11 @@ pub(super) fn products(request: proto::PutProductsRequest) -> Result<Vec<Product
             let description = format!("must be 0 to {THRESHOLD_UNITS_MAX}, is {threshold}");
             fields.refuse(field("low_stock_threshold"), description);
         }
+        let limit = product.backorder_limit;
+        if !(0..=BACKORDER_UNITS_MAX).contains(&limit) {
+            let description = format!("must be 0 to {BACKORDER_UNITS_MAX}, is {limit}");
+            fields.refuse(field("backorder_limit"), description);
+        }
         let Some(sku) = sku else { continue };
         if !seen.insert(sku.clone()) {
             fields.refuse(field("sku"), format!("must come once, {sku} comes again"));
@@ -197,6 +203,7 @@ pub(super) fn products(request: proto::PutProductsRequest) -> Result<Vec<Product
             sku,
             display_name: product.display_name,
             low_stock_threshold: threshold,
+            backorder_limit: limit,
         });
     }
     fields.finish(Some(products))
@@ -267,6 +274,7 @@ impl From<&StockLevel> for proto::StockLevel {
             available: level.available(),
             version: level.version.number(),
             low_stock: level.low_stock(),
+            backorder_limit: level.backorder_limit,
             update_time: (level.version > Version::NONE).then(|| level.updated.into()),
         }
     }
@@ -317,6 +325,7 @@ impl From<&Order> for proto::Order {
             location: line.key.location.to_string(),
             quantity: line.quantity.units(),
             version: last(line).number(),
+            backordered: line.backordered,
         });
         Self {
             order_id: order.order_id.to_string(),

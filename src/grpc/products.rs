@@ -57,6 +57,7 @@ impl From<&Product> for proto::Product {
             sku: product.sku.to_string(),
             display_name: product.display_name.clone(),
             low_stock_threshold: product.low_stock_threshold,
+            backorder_limit: product.backorder_limit,
         }
     }
 }

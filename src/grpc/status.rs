@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::{OrderId, StockLevel};
-use crate::error::{Error, Mismatch, Reason, Shortfall, chain};
+use crate::error::{Backlog, Error, Mismatch, Reason, Shortfall, chain};
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "stockroom.v1";
@@ -49,6 +49,7 @@ fn code(reason: Reason) -> Code {
         Reason::SkuNotFound | Reason::OrderNotFound => Code::NotFound,
         Reason::InsufficientStock
         | Reason::StockRemains
+        | Reason::BackordersRemain
         | Reason::VersionNotReached
         | Reason::OrderState => Code::FailedPrecondition,
         Reason::VersionMismatch => Code::Aborted,
@@ -103,7 +104,7 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
             unmet(details, "ORDER_STATE", &[*order_id], said);
             put("state", state);
         }
-        Error::InsufficientStock(_) | Error::StockRemains(_) => {
+        Error::InsufficientStock(_) | Error::StockRemains(_) | Error::BackordersRemain(_) => {
             put("total", &unfit_levels(error, details));
         }
         Error::VersionMismatch(stale) => {
@@ -135,8 +136,11 @@ fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
     match error {
         Error::InsufficientStock(short) => {
             let said = |s: &Shortfall| {
-                let description = format!("requested {}, available {}", s.requested, s.available);
-                (s.key.to_string(), description)
+                let mut said = format!("requested {}, available {}", s.requested, s.available);
+                if s.backorder_limit > 0 {
+                    said += &format!(", backorder_limit {}", s.backorder_limit);
+                }
+                (s.key.to_string(), said)
             };
             unmet(details, "STOCK", short, said);
             short.len()
@@ -149,6 +153,15 @@ fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
             };
             unmet(details, "STOCK", levels, said);
             levels.len()
+        }
+        Error::BackordersRemain(beyond) => {
+            let said = |it: &Backlog| {
+                let (available, limit) = (it.available, it.backorder_limit);
+                let description = format!("available {available}, backorder_limit {limit}");
+                (it.key.to_string(), description)
+            };
+            unmet(details, "STOCK", beyond, said);
+            beyond.len()
         }
         Error::VersionMismatch(stale) => {
             let said = |s: &Mismatch| {

@@ -54,9 +54,10 @@ impl Refusals {
             .into_iter()
             .zip(wanted.into_values())
             // Of what is reserved, holds that are over may give some back.
-            .filter(|(level, units)| level.on_hand < *units)
+            .filter(|(level, units)| level.on_hand + level.backorder_limit < *units)
             .map(|(level, requested)| Shortfall {
                 available: level.available(),
+                backorder_limit: level.backorder_limit,
                 key: level.key,
                 requested,
             })

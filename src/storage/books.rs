@@ -45,7 +45,7 @@ impl Books {
 /// compare each row with each.
 const RULES: &[(&str, &str)] = &[
     (
-        "no level is negative or reserved beyond on_hand",
+        "no level is below its backorder limit, nor reserves less than nothing",
         NEGATIVE,
     ),
     (
@@ -170,6 +170,27 @@ const RULES: &[(&str, &str)] = &[
          WHERE l.deleted <> (p.sku IS NULL) OR (l.deleted AND (l.on_hand <> 0 OR l.reserved <> 0))",
     ),
     (
+        "each level repeats the threshold and the backorder limit of its product",
+        "SELECT count(*) FROM stock_level AS l
+         LEFT JOIN product AS p ON p.sku = l.sku
+         WHERE l.low_stock_threshold <> coalesce(p.low_stock_threshold, 0)
+            OR l.backorder_limit <> coalesce(p.backorder_limit, 0)",
+    ),
+    (
+        "what orders have on backorder is what was not available when they were made",
+        "SELECT count(*) FROM (
+             SELECT line.order_id FROM ({lines}) AS line
+             JOIN movement AS m ON m.sku = line.sku AND m.location = line.location AND m.version = line.version
+             WHERE line.backordered IS NOT NULL OR m.on_hand < m.reserved
+             GROUP BY line.order_id, line.sku, line.location, line.version, m.on_hand, m.reserved, m.on_hand_delta,
+                      m.reserved_delta
+             HAVING sum(coalesce(line.backordered, 0)) <> CASE
+                 WHEN m.on_hand >= m.reserved THEN 0
+                 WHEN m.on_hand - m.on_hand_delta > m.reserved - m.reserved_delta THEN m.reserved - m.on_hand
+                 ELSE m.reserved_delta - m.on_hand_delta END
+         ) AS broken",
+    ),
+    (
         "movements are found by their time",
         "SELECT count(*) FROM (
              SELECT version FROM (
@@ -217,11 +238,13 @@ SELECT count(*) FROM (
 
 const LINES_POSTGRES: &str = "\
 SELECT o.order_id, line.* FROM orders AS o,
-json_to_recordset(o.lines) AS line (sku text, location text, quantity bigint, version bigint)";
+json_to_recordset(o.lines) AS line (sku text, location text, quantity bigint, version bigint,
+                                backordered bigint)";
 
 const LINES_SQLITE: &str = "\
 SELECT o.order_id, line.value ->> 'sku' AS sku, line.value ->> 'location' AS location,
-       line.value ->> 'quantity' AS quantity, line.value ->> 'version' AS version
+       line.value ->> 'quantity' AS quantity, line.value ->> 'version' AS version,
+       line.value ->> 'backordered' AS backordered
 FROM orders AS o, json_each(o.lines) AS line";
 
 const LABELS_POSTGRES: &str = "\
@@ -244,13 +267,14 @@ CROSS JOIN movement AS m
 ON m.sku = t.sku AND m.location = t.location AND m.version > t.after_version AND m.version <= t.version";
 
 /// The rules about levels alone.
-const NEGATIVE: &str =
-    "SELECT count(*) FROM stock_level WHERE on_hand < 0 OR reserved < 0 OR reserved > on_hand";
+const NEGATIVE: &str = "\
+SELECT count(*) FROM stock_level WHERE reserved < 0 OR on_hand - reserved < -backorder_limit";
 
 /// Levels that cannot be. None, unless somebody else has written to the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LevelFaults {
-    /// Levels with less than nothing on hand, reserved or available.
+    /// Levels with less available than their backorder limit allows, or less than nothing
+    /// reserved.
     pub negative: i64,
     /// Levels whose `reserved` is not the sum of what is on hold.
     pub reserved_without_hold: i64,

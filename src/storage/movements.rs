@@ -11,7 +11,7 @@ use crate::domain::{LevelKey, StockLevel, Timestamp, Version};
 /// statement costs what it returns, however much lies behind it. There is no ORDER BY
 /// over all of them, which would read everything first and sort it.
 const POSTGRES: &str = "\
-SELECT k.place, m.version, m.on_hand, m.reserved, m.time_us, l.low_stock_threshold
+SELECT k.place, m.version, m.on_hand, m.reserved, m.time_us, l.low_stock_threshold, l.backorder_limit
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) AS k (place, sku, location, after)
 JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
 CROSS JOIN LATERAL (
@@ -24,7 +24,7 @@ LIMIT $5";
 
 /// CROSS JOIN tells SQLite to join in this order, and so to stop at the limit.
 const SQLITE: &str = "\
-SELECT k.key, m.version, m.on_hand, m.reserved, m.time_us, l.low_stock_threshold
+SELECT k.key, m.version, m.on_hand, m.reserved, m.time_us, l.low_stock_threshold, l.backorder_limit
 FROM json_each($1) AS k
 CROSS JOIN stock_level AS l ON l.sku = k.value ->> 0 AND l.location = k.value ->> 1
 CROSS JOIN movement AS m ON m.sku = l.sku AND m.location = l.location AND m.version > k.value ->> 2
@@ -33,8 +33,8 @@ LIMIT $2";
 /// A piece of the histories of some levels.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HistoryPage {
-    /// Levels as movements left them, grouped by level, versions rising. The threshold
-    /// is not in the ledger: it is the present one.
+    /// Levels as movements left them, grouped by level, versions rising. Threshold
+    /// and limit are not in the ledger: they are the present ones.
     pub levels: Vec<StockLevel>,
     /// Whether the page was full. If so, any of the levels may have more.
     pub cut: bool,
@@ -115,6 +115,7 @@ fn level(
         reserved: row.try_get_by_index(3)?,
         updated: Timestamp::from_us(row.try_get_by_index(4)?),
         low_stock_threshold: row.try_get_by_index(5)?,
+        backorder_limit: row.try_get_by_index(6)?,
     };
     Ok((place, level))
 }

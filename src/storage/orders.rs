@@ -215,6 +215,7 @@ pub(super) fn order_of(row: order::Model) -> Result<Order, StorageError> {
                 key: stock::key(&line.sku, &line.location)?,
                 quantity: Quantity::new(line.quantity).map_err(|e| corrupt(&e))?,
                 version: Version::new(line.version),
+                backordered: line.backordered,
             })
         })
         .collect::<Result<_, StorageError>>()?;
@@ -261,6 +262,7 @@ pub(super) fn lines_json(order: &Order) -> String {
             location: line.key.location.as_str().into(),
             quantity: line.quantity.units(),
             version: line.version.number(),
+            backordered: line.backordered,
         })
         .collect();
     serde_json::to_string(&lines).expect("texts and numbers always have a JSON form")

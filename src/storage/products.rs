@@ -1,6 +1,7 @@
-//! Products: storing and reading them, and finding the levels that a changed threshold
+//! Products: storing and reading them, and finding the levels that a changed product
 //! touches.
 
+use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::sqlx::{AssertSqlSafe, query};
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 use sea_orm::{FromQueryResult as _, QueryResult, QuerySelect as _};
@@ -11,26 +12,30 @@ use super::{StorageError, Store, WriteTx, stock};
 use crate::domain::{Product, Sku, StockLevel};
 
 const UPSERT_POSTGRES: &str = "\
-INSERT INTO product (sku, display_name, low_stock_threshold)
-SELECT sku, display_name, low_stock_threshold
-FROM unnest($1::text[], $2::text[], $3::bigint[]) AS n (sku, display_name, low_stock_threshold)
+INSERT INTO product (sku, display_name, low_stock_threshold, backorder_limit)
+SELECT sku, display_name, low_stock_threshold, backorder_limit
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+     AS n (sku, display_name, low_stock_threshold, backorder_limit)
 ORDER BY sku COLLATE \"C\"
 ON CONFLICT ON CONSTRAINT product_pkey DO UPDATE
-SET display_name = excluded.display_name, low_stock_threshold = excluded.low_stock_threshold";
+SET display_name = excluded.display_name, low_stock_threshold = excluded.low_stock_threshold,
+    backorder_limit = excluded.backorder_limit";
 
 const UPSERT_SQLITE: &str = "\
-INSERT INTO product (sku, display_name, low_stock_threshold)
+INSERT INTO product (sku, display_name, low_stock_threshold, backorder_limit)
 SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL
 ON CONFLICT (sku) DO UPDATE
-SET display_name = excluded.display_name, low_stock_threshold = excluded.low_stock_threshold";
+SET display_name = excluded.display_name, low_stock_threshold = excluded.low_stock_threshold,
+    backorder_limit = excluded.backorder_limit";
 
 /// `{skus}` stands for the SKUs that are asked for.
 const STORED: &str = "SELECT * FROM product WHERE sku {skus}";
 
-const WITH_OLD_THRESHOLD: &str = "\
+const UNLIKE_PRODUCT: &str = "\
 SELECT l.* FROM stock_level AS l
 JOIN product AS p ON p.sku = l.sku
-WHERE l.sku {skus} AND (l.low_stock_threshold <> p.low_stock_threshold OR l.deleted)
+WHERE l.sku {skus}
+  AND (l.low_stock_threshold <> p.low_stock_threshold OR l.backorder_limit <> p.backorder_limit OR l.deleted)
 ORDER BY l.sku, l.location";
 
 /// One page of products in ascending SKU.
@@ -48,6 +53,7 @@ fn product_of(row: product::Model) -> Result<Product, StorageError> {
         sku: sku.map_err(|e| StorageError::corrupt(format!("product.sku {e}")))?,
         display_name: row.display_name,
         low_stock_threshold: row.low_stock_threshold,
+        backorder_limit: row.backorder_limit,
     })
 }
 
@@ -108,8 +114,12 @@ impl Store {
     }
 }
 
-/// Levels that were left behind belong to a product again.
-const REVIVE: &str = "UPDATE stock_level SET deleted = false WHERE sku {skus} AND deleted";
+/// Levels repeat the limits of their products, and those that were left behind belong to a
+/// product again: what the guard of a commit does not write, since no order changes it.
+const FOLLOW: &str = "\
+UPDATE stock_level AS l SET deleted = false, backorder_limit = p.backorder_limit
+FROM product AS p
+WHERE l.sku {skus} AND p.sku = l.sku AND (l.deleted OR l.backorder_limit <> p.backorder_limit)";
 
 const OF_PRODUCT: &str =
     "SELECT * FROM stock_level WHERE sku {skus} AND NOT deleted ORDER BY sku, location";
@@ -124,6 +134,27 @@ impl Store {
             .filter(stock_level::Column::Sku.eq(sku.as_str()))
             .filter(stock_level::Column::Deleted.eq(false))
             .order_by_asc(stock_level::Column::Location);
+        let read = async { Ok(find.all(&self.readers()).await?) };
+        let rows = self.readers.bounded(read).await?;
+        rows.into_iter().map(stock::level).collect()
+    }
+
+    /// The levels of `skus` that have units on backorder, in ascending order of their keys.
+    /// Reads the primary.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn levels_on_backorder(
+        &self,
+        skus: &[&Sku],
+    ) -> Result<Vec<StockLevel>, StorageError> {
+        use stock_level::Column;
+        let skus = skus.iter().map(|sku| sku.as_str());
+        let find = stock_level::Entity::find()
+            .filter(Column::Sku.is_in(skus))
+            .filter(Expr::col(Column::OnHand).lt(Expr::col(Column::Reserved)))
+            .order_by_asc(Column::Sku)
+            .order_by_asc(Column::Location);
         let read = async { Ok(find.all(&self.readers()).await?) };
         let rows = self.readers.bounded(read).await?;
         rows.into_iter().map(stock::level).collect()
@@ -167,20 +198,22 @@ impl WriteTx {
     /// # Errors
     /// The database failed.
     pub async fn delete_product(&mut self, sku: &Sku) -> Result<(), StorageError> {
-        const LEAVE: &str = "UPDATE stock_level SET deleted = true WHERE sku {skus}";
+        const LEAVE: &str =
+            "UPDATE stock_level SET deleted = true, backorder_limit = 0 WHERE sku {skus}";
         const DELETE: &str = "DELETE FROM product WHERE sku {skus}";
         self.of_skus(LEAVE, &[sku]).await?;
         self.of_skus(DELETE, &[sku]).await?;
         Ok(())
     }
 
-    /// Gives levels that were left behind to `products`, which have been put again.
+    /// Gives `products` the levels that were left behind when they were deleted, and all of
+    /// their levels their limits. None has less available than that allows.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn revive_levels(&mut self, products: &[&Product]) -> Result<(), StorageError> {
+    pub async fn follow_products(&mut self, products: &[&Product]) -> Result<(), StorageError> {
         let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
-        self.of_skus(REVIVE, &skus).await?;
+        self.of_skus(FOLLOW, &skus).await?;
         Ok(())
     }
 
@@ -210,7 +243,8 @@ impl WriteTx {
                 let statement = query(UPSERT_POSTGRES)
                     .bind(column(products, |p| p.sku.as_str()))
                     .bind(column(products, |p| p.display_name.as_str()))
-                    .bind(column(products, |p| p.low_stock_threshold));
+                    .bind(column(products, |p| p.low_stock_threshold))
+                    .bind(column(products, |p| p.backorder_limit));
                 statement.execute(&mut **tx).await?;
             }
             Self::Sqlite(tx) => {
@@ -218,12 +252,13 @@ impl WriteTx {
                     tx,
                     UPSERT_SQLITE,
                     Parameters::default(),
-                    3,
+                    4,
                     products,
                     |row, product| {
                         row.add(product.sku.as_str());
                         row.add(product.display_name.as_str());
                         row.add(product.low_stock_threshold);
+                        row.add(product.backorder_limit);
                     },
                 )
                 .await?;
@@ -232,17 +267,17 @@ impl WriteTx {
         Ok(())
     }
 
-    /// The levels of `products` whose threshold is not the product's any more,
-    /// in ascending order of their keys.
+    /// The levels of `products` that do not repeat what the product says, in ascending
+    /// order of their keys.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn levels_with_old_threshold(
+    pub async fn levels_unlike(
         &mut self,
         products: &[&Product],
     ) -> Result<Vec<StockLevel>, StorageError> {
         let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
-        let rows = self.of_skus(WITH_OLD_THRESHOLD, &skus).await?;
+        let rows = self.of_skus(UNLIKE_PRODUCT, &skus).await?;
         let level = |row| stock::level(stock_level::Model::from_query_result(row, "")?);
         rows.iter().map(level).collect()
     }

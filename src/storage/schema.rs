@@ -41,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(step!("0006_several_movements")),
             Box::new(step!("0007_movements_by_time")),
             Box::new(step!("0008_deleted_products")),
+            Box::new(step!("0009_backorder")),
         ]
     }
 }

@@ -11,22 +11,24 @@ use crate::domain::{
 };
 
 /// `place` is the key's in the question. The product is asked for only where
-/// there is no level: a level's SKU is known, and its row repeats the threshold.
+/// there is no level: a level's SKU is known, and its row repeats what the product says.
 const READ_LEVELS_POSTGRES: &str = "\
-SELECT k.place, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us, l.deleted
+SELECT k.place, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us, l.deleted,
+       coalesce(l.backorder_limit, p.backorder_limit)
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
 LEFT JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
 LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.sku";
 
 pub(super) const READ_LEVELS_SQLITE: &str = "\
-SELECT k.key, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us, l.deleted
+SELECT k.key, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us, l.deleted,
+       coalesce(l.backorder_limit, p.backorder_limit)
 FROM json_each($1) AS k
 LEFT JOIN stock_level AS l ON l.sku = k.value ->> 0 AND l.location = k.value ->> 1
 LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.value ->> 0";
 
 /// By position and not by name: a watch that begins reads thousands of rows.
 const LIST_LEVELS: &str = "\
-SELECT sku, location, on_hand, reserved, version, low_stock_threshold, updated_us FROM stock_level ";
+SELECT sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, backorder_limit FROM stock_level ";
 
 /// One page of levels in ascending (sku, location).
 #[derive(Debug)]
@@ -135,6 +137,7 @@ fn listed_level(row: &QueryResult) -> Result<StockLevel, StorageError> {
         reserved: row.try_get_by_index(3)?,
         version: Version::new(row.try_get_by_index(4)?),
         low_stock_threshold: row.try_get_by_index(5)?,
+        backorder_limit: row.try_get_by_index(7)?,
         updated: Timestamp::from_us(row.try_get_by_index(6)?),
     })
 }
@@ -198,7 +201,7 @@ pub(super) fn loaded_levels(
 /// Levels of which nothing is known.
 pub(super) fn no_levels(keys: &[LevelKey]) -> Vec<LoadedLevel> {
     let none = |key: &LevelKey| LoadedLevel {
-        level: StockLevel::none(key.clone(), 0),
+        level: StockLevel::none(key.clone()),
         sku_known: false,
     };
     keys.iter().map(none).collect()
@@ -207,17 +210,17 @@ pub(super) fn no_levels(keys: &[LevelKey]) -> Vec<LoadedLevel> {
 fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, StorageError> {
     let threshold: Option<i64> = row.try_get_by_index(4)?;
     let deleted: Option<bool> = row.try_get_by_index(6)?;
-    let level = match row.try_get_by_index::<Option<i64>>(3)? {
-        None => StockLevel::none(key.clone(), threshold.unwrap_or(0)),
-        Some(version) => StockLevel {
-            key: key.clone(),
-            on_hand: row.try_get_by_index(1)?,
-            reserved: row.try_get_by_index(2)?,
-            version: Version::new(version),
-            low_stock_threshold: threshold.unwrap_or(0),
-            updated: Timestamp::from_us(row.try_get_by_index(5)?),
-        },
+    let mut level = StockLevel {
+        low_stock_threshold: threshold.unwrap_or(0),
+        backorder_limit: row.try_get_by_index::<Option<i64>>(7)?.unwrap_or(0),
+        ..StockLevel::none(key.clone())
     };
+    if let Some(version) = row.try_get_by_index::<Option<i64>>(3)? {
+        level.on_hand = row.try_get_by_index(1)?;
+        level.reserved = row.try_get_by_index(2)?;
+        level.version = Version::new(version);
+        level.updated = Timestamp::from_us(row.try_get_by_index(5)?);
+    }
     Ok(LoadedLevel {
         level,
         sku_known: threshold.is_some() && deleted != Some(true),
@@ -260,6 +263,7 @@ pub(super) fn level(row: stock_level::Model) -> Result<StockLevel, StorageError>
         reserved: row.reserved,
         version: Version::new(row.version),
         low_stock_threshold: row.low_stock_threshold,
+        backorder_limit: row.backorder_limit,
         updated: Timestamp::from_us(row.updated_us),
     })
 }

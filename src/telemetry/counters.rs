@@ -125,7 +125,7 @@ impl Default for Counters {
             stock_negative: r.gauge(
                 "stockroom_stock_negative",
                 &[],
-                "Levels with less than nothing on hand, reserved or available, when the books were last checked; always 0",
+                "Levels with less available than their backorder limit allows, or less than nothing reserved, when the books were last checked; always 0",
             ),
             reserved_mismatch: r.gauge(
                 "stockroom_reserved_mismatch",

@@ -11,7 +11,7 @@ on_postgres! {
 
 /// What is done behind the program's back, how it is undone, and a word of the
 /// rule that must see it.
-const TAMPERINGS: [(&str, &str, &str); 11] = [
+const TAMPERINGS: [(&str, &str, &str); 13] = [
     (
         "UPDATE stock_level SET on_hand = on_hand + 1",
         "UPDATE stock_level SET on_hand = on_hand - 1",
@@ -61,6 +61,16 @@ const TAMPERINGS: [(&str, &str, &str); 11] = [
         "INSERT INTO order_label SELECT 'k', 'v', order_id FROM orders",
         "DELETE FROM order_label",
         "found by the labels",
+    ),
+    (
+        "UPDATE stock_level SET backorder_limit = 1",
+        "UPDATE stock_level SET backorder_limit = 0",
+        "the backorder limit of its product",
+    ),
+    (
+        "UPDATE orders SET lines = jsonb_set(lines::jsonb, '{0,backordered}', '2')::json",
+        "UPDATE orders SET lines = jsonb_set(lines::jsonb, '{0,backordered}', '0')::json",
+        "what orders have on backorder",
     ),
     (
         "UPDATE movement_time SET last_versions[1] = 3 WHERE version = 2",

@@ -32,7 +32,7 @@ on_each_store! {
 }
 
 /// Every reason, with the code that goes with it.
-const REASONS: [(&str, Code); 15] = [
+const REASONS: [(&str, Code); 16] = [
     ("INVALID_REQUEST", Code::InvalidArgument),
     ("REQUEST_ID_REUSED", Code::InvalidArgument),
     ("SKU_NOT_FOUND", Code::NotFound),
@@ -40,6 +40,7 @@ const REASONS: [(&str, Code); 15] = [
     ("ORDER_STATE", Code::FailedPrecondition),
     ("INSUFFICIENT_STOCK", Code::FailedPrecondition),
     ("STOCK_REMAINS", Code::FailedPrecondition),
+    ("BACKORDERS_REMAIN", Code::FailedPrecondition),
     ("VERSION_NOT_REACHED", Code::FailedPrecondition),
     ("VERSION_MISMATCH", Code::Aborted),
     ("STOCK_CONTENTION", Code::ResourceExhausted),

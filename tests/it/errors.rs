@@ -167,11 +167,12 @@ async fn an_invalid_adjustment_names_every_field(store: StoreKind) {
         &["delta"],
     );
     names(adjust(Change::Delta(i64::MIN), count).await, &["delta"]);
-    names(adjust(Change::SetOnHand(-1), count).await, &["set_on_hand"]);
-    names(
-        adjust(Change::SetOnHand(i64::MAX), count).await,
-        &["set_on_hand"],
-    );
+    for units in [-1_000_000_001, i64::MIN, i64::MAX] {
+        names(
+            adjust(Change::SetOnHand(units), count).await,
+            &["set_on_hand"],
+        );
+    }
     for kind in [0, MovementKind::Threshold as i32, 99, -1] {
         names(adjust(Change::Delta(1), kind).await, &["kind"]);
     }
@@ -195,12 +196,16 @@ async fn invalid_products_name_every_field(store: StoreKind) {
     );
     let mut long = product("long", 1_000_000_001);
     long.display_name = "n".repeat(256);
+    long.backorder_limit = 1_000_000_001;
+    let mut owing = product("owing", 0);
+    owing.backorder_limit = -1;
     names(
         put(vec![
             product("a", 0),
             product("", -1),
             product("a", 0),
             long,
+            owing,
         ])
         .await,
         &[
@@ -209,6 +214,8 @@ async fn invalid_products_name_every_field(store: StoreKind) {
             "products[2].sku",
             "products[3].display_name",
             "products[3].low_stock_threshold",
+            "products[3].backorder_limit",
+            "products[4].backorder_limit",
         ],
     );
     let known = server.client.get_stock(GetStockRequest {

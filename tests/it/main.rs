@@ -21,6 +21,7 @@ mod watching;
 
 // What they claim.
 mod adjusting;
+mod backorders;
 mod books;
 mod cache;
 mod catalogue;

@@ -20,12 +20,14 @@ use stockroom::engine::plan::{Plan, plan};
 use stockroom::engine::{Command, Done, Prepared};
 use stockroom::error::Error;
 
-use asks::{Ask, SKUS, batches, key, prepared};
+use asks::{Ask, Limits, SKUS, batches, key, limits, prepared};
 use model::{Model, Outcome};
 
 /// What a database would hold.
 #[derive(Default)]
 struct Stored {
+    /// The backorder limits of the products.
+    limits: Limits,
     levels: BTreeMap<LevelKey, StockLevel>,
     requests: HashMap<RequestId, StoredRequest>,
     orders: BTreeMap<OrderId, Arc<Order>>,
@@ -33,19 +35,29 @@ struct Stored {
 
 impl Stored {
     /// Levels with 10 and 8 units, of which one has some reserved.
-    fn opening() -> Self {
-        let mut this = Self::default();
+    fn opening(limits: Limits) -> Self {
+        let mut this = Self {
+            limits,
+            ..Self::default()
+        };
         for (sku, on_hand, reserved, version) in [(0, 10, 0, 1), (1, 8, 3, 4)] {
             let key = key(sku, 0);
             let level = StockLevel {
                 on_hand,
                 reserved,
                 version: Version::new(version),
-                ..StockLevel::none(key.clone(), 0)
+                ..this.none(sku, 0)
             };
             this.levels.insert(key, level);
         }
         this
+    }
+
+    fn none(&self, sku: usize, location: usize) -> StockLevel {
+        StockLevel {
+            backorder_limit: self.limits[sku],
+            ..StockLevel::none(key(sku, location))
+        }
     }
 
     fn load(&self) -> Loaded {
@@ -53,7 +65,7 @@ impl Stored {
         for (sku, location) in (0..SKUS.len()).flat_map(|sku| [(sku, 0), (sku, 1)]) {
             let key = key(sku, location);
             let level = self.levels.get(&key).cloned();
-            let level = level.unwrap_or_else(|| StockLevel::none(key.clone(), 0));
+            let level = level.unwrap_or_else(|| self.none(sku, location));
             let sku_known = SKUS[sku] != "unknown";
             loaded.levels.insert(key, LoadedLevel { level, sku_known });
         }
@@ -142,6 +154,8 @@ impl Stored {
         assert!(keys.is_sorted(), "locks are taken in one order");
         for write in &plan.writes.levels {
             let level = &write.level;
+            assert!(level.reserved >= 0, "{level:?}");
+            assert!(level.available() >= -level.backorder_limit, "{level:?}");
             let stored = self
                 .levels
                 .get(&level.key)
@@ -195,6 +209,7 @@ fn outcome(command: &Command, answer: &Result<Done, Error>) -> Outcome {
                 .iter()
                 .map(|line| line.version.number())
                 .collect(),
+            backordered: order.lines.iter().map(|line| line.backordered).collect(),
             replayed: *replayed,
         },
         Ok(Done::Adjusted {
@@ -234,9 +249,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_plan_equals_carrying_out_its_commands_one_by_one(batches in batches()) {
-        let mut stored = Stored::opening();
-        let mut model = Model::new(&stored.levels);
+    fn a_plan_equals_carrying_out_its_commands_one_by_one(
+        batches in batches(), limits in limits(),
+    ) {
+        let mut stored = Stored::opening(limits);
+        let mut model = Model::new(&stored.levels, limits);
         let mut numbers = 1_u128..;
         for batch in &batches {
             let orders = stored.orders();
@@ -254,7 +271,7 @@ proptest! {
             }
             stored.store(&plan);
             stored.check_holds();
-            let kept = Model::new(&stored.levels);
+            let kept = Model::new(&stored.levels, limits);
             prop_assert_eq!(model.levels(), kept.levels());
         }
     }
@@ -262,7 +279,7 @@ proptest! {
 
 #[test]
 fn an_order_whose_commit_was_settled_is_not_a_replay_of_itself() {
-    let mut stored = Stored::opening();
+    let mut stored = Stored::opening(Limits::default());
     let first = prepared(1, 1, &Ask::Order(vec![(0, 0, 2)], None), &[]).unwrap();
     let loaded = stored.load();
     stored.store(&plan(&loaded, &[&first], Timestamp::from_us(1)));

@@ -21,6 +21,7 @@ async fn a_product_reads_as_it_was_put(store: StoreKind) {
         sku: "85123A".to_owned(),
         display_name: "WHITE HANGING HEART \"ü\"".to_owned(),
         low_stock_threshold: 10,
+        backorder_limit: 7,
     };
     // Another one by its case.
     let products = vec![heart.clone(), product("85123a", 0)];

@@ -14,7 +14,8 @@ const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=o
 
 const COMMIT_BATCH: &str = "\
 SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)";
+                    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
+                    $38, $39)";
 
 const LOCK_LEVELS: &str = "\
 SELECT k.place, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us
@@ -28,7 +29,8 @@ UPDATE stock_level AS l
 SET on_hand = l.on_hand + n.delta, version = l.version + n.movements, updated_us = $1
 FROM (SELECT unnest($2::text[]) AS sku, unnest($3::text[]) AS location,
              unnest($4::bigint[]) AS delta, unnest($5::bigint[]) AS movements) AS n
-WHERE l.sku = n.sku AND l.location = n.location AND l.on_hand + n.delta >= l.reserved
+WHERE l.sku = n.sku AND l.location = n.location
+  AND l.on_hand + n.delta + l.backorder_limit >= l.reserved
 RETURNING l.sku, l.location, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us";
 
 /// `OrderState::Confirmed` and `MovementKind::Ordered`, as they are stored.
@@ -38,6 +40,7 @@ const ORDERED: i16 = 6;
 /// A column of which nothing is given.
 const NO_TEXT: Option<Vec<&str>> = None;
 const NO_NUMBERS: Option<Vec<i64>> = None;
+const NO_BYTES: Option<Vec<u8>> = None;
 
 /// One connection with its statements prepared.
 pub(super) struct Connection {
@@ -163,7 +166,7 @@ impl Connection {
         ];
         // No level is new.
         parameters.extend([&NO_TEXT as &(dyn ToSql + Sync); 2]);
-        parameters.extend([&NO_NUMBERS as &(dyn ToSql + Sync); 4]);
+        parameters.extend([&NO_NUMBERS as &(dyn ToSql + Sync); 5]);
         let levels = &batch.levels;
         let (level_locations, reserved) = (locations(&levels.sku), vec![0_i64; levels.sku.len()]);
         if self.guard == Guard::Atomic {
@@ -180,6 +183,8 @@ impl Connection {
                 &levels.expected,
             ]);
         }
+        // There are no events.
+        parameters.push(&NO_BYTES);
         let written = self.client.execute(&self.commit_batch, &parameters).await;
         written.context("commit_batch")?;
         Ok(())

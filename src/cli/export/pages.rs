@@ -80,11 +80,12 @@ async fn products(
     }
 }
 
-fn product(product: &Product) -> [String; 3] {
+fn product(product: &Product) -> [String; 4] {
     [
         guarded(&product.sku).into_owned(),
         guarded(&product.display_name).into_owned(),
         product.low_stock_threshold.to_string(),
+        product.backorder_limit.to_string(),
     ]
 }
 

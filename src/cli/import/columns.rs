@@ -38,7 +38,7 @@ impl What {
     /// nobody can set.
     fn optional(self) -> &'static [&'static str] {
         match self {
-            Self::Products => &["display_name", "low_stock_threshold"],
+            Self::Products => &["display_name", "low_stock_threshold", "backorder_limit"],
             Self::Levels => &[
                 "location",
                 "note",

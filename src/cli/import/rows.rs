@@ -135,15 +135,22 @@ impl<'r> Cells<'r> {
         let display_name = self.limited("display_name", domain::Product::DISPLAY_NAME_BYTES_MAX);
         let thresholds = 0..=domain::Product::THRESHOLD_UNITS_MAX;
         let low_stock_threshold = self.number("low_stock_threshold", Some(0), thresholds);
+        let limits = 0..=domain::Product::BACKORDER_UNITS_MAX;
+        let backorder_limit = self.number("backorder_limit", Some(0), limits);
         Some(Product {
             sku: sku?,
             display_name,
             low_stock_threshold: low_stock_threshold?,
+            backorder_limit: backorder_limit?,
         })
     }
 
     fn level(&mut self) -> Option<AdjustStockRequest> {
-        let change = self.number("on_hand", None, 0..=StockLevel::UNITS_MAX);
+        let change = self.number(
+            "on_hand",
+            None,
+            StockLevel::ON_HAND_MIN..=StockLevel::UNITS_MAX,
+        );
         self.change(MovementKind::Count, change.map(Change::SetOnHand))
     }
 

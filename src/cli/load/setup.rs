@@ -28,7 +28,7 @@ pub(super) async fn stock_up(client: &Client, mix: &Mix) -> anyhow::Result<()> {
         let product = |sku: &String| Product {
             sku: sku.clone(),
             display_name: "made by stockroom load".to_owned(),
-            low_stock_threshold: 0,
+            ..Product::default()
         };
         let products = skus.iter().map(product).collect();
         let request = PutProductsRequest {

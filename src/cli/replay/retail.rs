@@ -162,6 +162,7 @@ impl Replay {
                 sku: sku.clone(),
                 display_name: goods.display_name.clone(),
                 low_stock_threshold: goods.sold / LOW_STOCK_DIVISOR,
+                ..Product::default()
             })
             .collect()
     }

@@ -117,7 +117,7 @@ impl Holdings {
         {
             report.violation_of(name, fault);
         }
-        if cannot_be(level) {
+        if cannot_be(level, self.every_change) {
             let (sent, is) = (value, None);
             report.violation_of(name, Fault::WrongValue { sent, is });
         }
@@ -229,10 +229,12 @@ fn misplaced(bound: i64, version: i64, every_change: bool) -> Option<Fault> {
     }
 }
 
-/// Whether no stock can be like this.
-fn cannot_be(level: &StockLevel) -> bool {
-    let adds_up = level.available == level.on_hand - level.reserved;
-    !adds_up || level.reserved < 0 || level.available < 0 || level.version < 0
+/// Whether no stock can be like this. Under `EVERY_CHANGE` an old value comes with the
+/// present limit, and may lie below it.
+fn cannot_be(level: &StockLevel, every_change: bool) -> bool {
+    let adds_up = level.on_hand.checked_sub(level.reserved) == Some(level.available);
+    let takable = level.available.saturating_add(level.backorder_limit);
+    !adds_up || level.reserved < 0 || (takable < 0 && !every_change) || level.version < 0
 }
 
 /// What is wrong about a value, by the ledger.

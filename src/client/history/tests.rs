@@ -360,3 +360,26 @@ fn values_are_those_of_the_ledger() {
         Fault::WrongValue { is: None, .. }
     ));
 }
+
+#[test]
+fn a_level_may_fall_to_its_limit_and_no_further() {
+    let owing = |units: i64, backorder_limit| StockLevel {
+        on_hand: -units,
+        available: -units,
+        backorder_limit,
+        ..level("a", 1)
+    };
+    let of = |targets: &WatchTargets, sent: StockLevel| {
+        let audit = audit(
+            targets,
+            &[started("s"), changes(std::slice::from_ref(&sent)), synced()],
+        );
+        audit.finish(at(3), &truth(&[sent])).examples.len()
+    };
+    let all = WatchTargets::all();
+    assert_eq!(of(&all, owing(5, 5)), 0);
+    assert_eq!(of(&all, owing(6, 5)), 1);
+    assert_eq!(of(&all, owing(1, 0)), 1);
+    // An old value comes with the limit of today.
+    assert_eq!(of(&all.every_change(), owing(6, 5)), 0);
+}

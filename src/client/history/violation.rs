@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Value {
     /// The number of movements that made it.
     pub version: i64,
-    /// Units physically there.
+    /// Units physically there less those on backorder.
     pub on_hand: i64,
     /// Units promised to orders on hold.
     pub reserved: i64,

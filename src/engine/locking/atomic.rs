@@ -2,7 +2,7 @@
 //!
 //! **How.** The plan that was made ahead is a hint: it says how many units and
 //! movements each level gets. `UPDATE … SET on_hand = on_hand + delta, version = version + n
-//! WHERE on_hand + delta >= reserved RETURNING …` comes first and locks the rows; the
+//! WHERE on_hand + delta + backorder_limit >= reserved RETURNING …` comes first and locks the rows; the
 //! batch is then planned again on what it returned, so that movements and lines carry
 //! the true versions, and written. Nothing needs to be at an expected version.
 //!
@@ -135,7 +135,11 @@ fn plan_again(
         .filter(|w| w.expected == Version::NONE)
     {
         planner.know(LoadedLevel {
-            level: StockLevel::none(write.level.key.clone(), write.level.low_stock_threshold),
+            level: StockLevel {
+                low_stock_threshold: write.level.low_stock_threshold,
+                backorder_limit: write.level.backorder_limit,
+                ..StockLevel::none(write.level.key.clone())
+            },
             sku_known: true,
         });
     }

@@ -20,11 +20,12 @@ impl Planner {
         let short: Vec<Shortfall> = takes
             .iter()
             .filter_map(|take| {
-                let available = self.level(take.key).available();
-                (available < take.units).then(|| Shortfall {
+                let level = self.level(take.key);
+                (!level.can_take(take.units)).then(|| Shortfall {
                     key: take.key.clone(),
                     requested: take.units,
-                    available,
+                    available: level.available(),
+                    backorder_limit: level.backorder_limit,
                 })
             })
             .collect();
@@ -32,6 +33,7 @@ impl Planner {
             return Err(self.short_of(short));
         }
         for take in &mut takes {
+            take.there = self.level(take.key).available().max(0);
             let (kind, delta) = match &new.hold {
                 None => (MovementKind::Ordered, Delta::on_hand(-take.units)),
                 Some(_) => (MovementKind::Reserved, Delta::reserved(take.units)),
@@ -41,14 +43,18 @@ impl Planner {
             take.version = movement.version;
             self.writes.movements.push(Arc::new(movement));
         }
-        let version_of = |key: &LevelKey| {
-            let place = takes.binary_search_by(|take| take.key.cmp(key));
-            takes[place.expect("every line was summed")].version
-        };
-        let lines = new.lines.iter().map(|line| OrderLine {
-            key: line.key.clone(),
-            quantity: line.quantity,
-            version: version_of(&line.key),
+        let lines = new.lines.iter().map(|line| {
+            let place = takes.binary_search_by(|take| take.key.cmp(&line.key));
+            let take = &mut takes[place.expect("every line was summed")];
+            // What there is goes to the lines in their order.
+            let covered = take.there.min(line.quantity.units());
+            take.there -= covered;
+            OrderLine {
+                key: line.key.clone(),
+                quantity: line.quantity,
+                version: take.version,
+                backordered: line.quantity.units() - covered,
+            }
         });
         let order = Arc::new(Order {
             order_id: new.order_id,
@@ -81,6 +87,8 @@ struct Take<'a> {
     units: i64,
     /// The version that it makes; none before it is made.
     version: Version,
+    /// Units that are available and not given to a line yet.
+    there: i64,
 }
 
 /// What an order takes of each level, in ascending order of the keys. Two lines of one
@@ -93,6 +101,7 @@ fn sum_lines(new: &NewOrder) -> Vec<Take<'_>> {
             key: &line.key,
             units: line.quantity.units(),
             version: Version::NONE,
+            there: 0,
         })
         .collect();
     takes.sort_unstable_by_key(|take| take.key);

@@ -89,12 +89,14 @@ impl Planner {
                 Change::Delta(delta) => delta,
                 Change::SetOnHand(units) => units - *now,
             };
-            if *now + delta < level.reserved {
+            // Orders alone go on backorder; what heals one is taken, if it does so in part.
+            if delta < 0 && *now + delta < level.reserved {
                 if short.iter().all(|told| told.key != change.key) {
                     short.push(Shortfall {
                         key: change.key.clone(),
                         requested: -delta,
                         available: *now - level.reserved,
+                        backorder_limit: 0,
                     });
                 }
             } else if *now + delta > StockLevel::UNITS_MAX {
@@ -131,8 +133,8 @@ fn name_each_other(movements: &mut [Movement]) {
     }
 }
 
-/// Plans the THRESHOLD movements of `levels` after their products changed; `trace` is of
-/// whoever changed them.
+/// Plans the THRESHOLD movements of `levels` after the thresholds or limits of their
+/// products changed; `trace` is of whoever changed them.
 pub(in crate::engine) fn plan_thresholds(
     levels: Vec<StockLevel>,
     products: &[&Product],
@@ -140,21 +142,20 @@ pub(in crate::engine) fn plan_thresholds(
     trace: Trace,
     events: Events,
 ) -> Writes {
-    let thresholds: HashMap<&Sku, i64> = products
-        .iter()
-        .map(|product| (&product.sku, product.low_stock_threshold))
-        .collect();
+    let products = products.iter().map(|product| (&product.sku, *product));
+    let products: HashMap<&Sku, &Product> = products.collect();
     let mut writes = Writes {
         time: now,
         ..Writes::default()
     };
     let mut draft = events.draft();
     for level in levels {
-        let Some(&threshold) = thresholds.get(&level.key.sku) else {
+        let Some(product) = products.get(&level.key.sku) else {
             continue;
         };
         let mut known = Known::new(level, true);
-        known.level.low_stock_threshold = threshold;
+        known.level.low_stock_threshold = product.low_stock_threshold;
+        known.level.backorder_limit = product.backorder_limit;
         let movement = known.step(MovementKind::Threshold, Delta::default(), now);
         writes.movements.push(Arc::new(movement));
         if let Some(draft) = &mut draft {
@@ -184,6 +185,7 @@ pub(in crate::engine) fn plan_deletion(
         let mut known = Known::new(level, true);
         // What is no product is not low.
         known.level.low_stock_threshold = 0;
+        known.level.backorder_limit = 0;
         let movement = known.step(MovementKind::Deleted, Delta::default(), now);
         writes.movements.push(Arc::new(movement));
         if let Some(draft) = &mut draft {

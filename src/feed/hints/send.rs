@@ -124,7 +124,7 @@ mod tests {
         };
         StockLevel {
             version: Version::new(version),
-            ..StockLevel::none(key, 0)
+            ..StockLevel::none(key)
         }
     }
 

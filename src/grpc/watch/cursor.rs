@@ -165,7 +165,7 @@ mod tests {
     fn page(rows: &[(&str, i64)], cut: bool) -> HistoryPage {
         let level = |&(sku, version): &(&str, i64)| StockLevel {
             version: Version::new(version),
-            ..StockLevel::none(key(sku), 0)
+            ..StockLevel::none(key(sku))
         };
         let levels = rows.iter().map(level).collect();
         HistoryPage { levels, cut }

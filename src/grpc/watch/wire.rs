@@ -104,7 +104,8 @@ mod tests {
             on_hand: 1_000_000,
             version: Version::new(version),
             updated: Timestamp::from_us(1_700_000_000_000_000),
-            ..StockLevel::none(key, 2_000_000)
+            low_stock_threshold: 2_000_000,
+            ..StockLevel::none(key)
         }))
     }
 

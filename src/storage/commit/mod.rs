@@ -180,8 +180,8 @@ impl WriteTx {
     }
 
     /// Moves levels that have rows, wherever they stand, and returns what they are
-    /// then; their rows are locked from here on. A level that would be left with less
-    /// than is reserved stays as it is and is not returned. PostgreSQL only.
+    /// then; their rows are locked from here on. A level whose `available`
+    /// would fall below its limit stays as it is and is not returned. PostgreSQL only.
     ///
     /// # Errors
     /// The database failed.

@@ -17,27 +17,24 @@ use crate::domain::{
     Timestamp, Version,
 };
 
-/// Its text never changes, so it stays prepared, whatever the size of a batch.
+/// Its text never changes, so it stays prepared, whatever the size of a batch. The events
+/// of the batch may be NULL.
 const COMMIT_BATCH: &str = "\
 SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)";
+                    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
+                    $38, $39)";
 
-/// The same with the events of the batch.
-const COMMIT_BATCH_WITH_EVENTS: &str = "\
-SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38)";
-
-/// The same with orders that reserve, or change; their events may be NULL.
+/// The same with orders that reserve, or change.
 const COMMIT_ORDERS: &str = "\
 SELECT commit_orders($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
                      $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
                      $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55,
-                     $56)";
+                     $56, $57)";
 
 /// `place` is the key's in the question. The rows come, and are locked, in the order
 /// of the keys.
 const LOCK_LEVELS: &str = "\
-SELECT k.place, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us, l.deleted
+SELECT k.place, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us, l.deleted, l.backorder_limit
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
 JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
 ORDER BY l.sku, l.location
@@ -53,8 +50,9 @@ FROM (SELECT unnest($2::text[]) AS sku, unnest($3::text[]) AS location,
              unnest($4::bigint[]) AS delta, unnest($5::bigint[]) AS reserved_delta,
              unnest($6::bigint[]) AS movements) AS n
 WHERE l.sku = n.sku AND l.location = n.location
-  AND l.on_hand + n.delta >= l.reserved + n.reserved_delta AND l.reserved + n.reserved_delta >= 0 AND NOT l.deleted
-RETURNING l.sku, l.location, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us";
+  AND l.on_hand + n.delta + l.backorder_limit >= l.reserved + n.reserved_delta
+  AND l.reserved + n.reserved_delta >= 0 AND NOT l.deleted
+RETURNING l.sku, l.location, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us, l.backorder_limit";
 
 /// Stores `writes`. Outside of a transaction the statement is one by itself.
 pub(super) async fn write(
@@ -71,10 +69,10 @@ pub(super) async fn write(
         Guard::Taken => Vec::new(),
     };
     let has_holds = holds::has_holds(writes);
-    let text = match &writes.outbox {
-        _ if has_holds => COMMIT_ORDERS,
-        Some(_) => COMMIT_BATCH_WITH_EVENTS,
-        None => COMMIT_BATCH,
+    let text = if has_holds {
+        COMMIT_ORDERS
+    } else {
+        COMMIT_BATCH
     };
     let statement = query(text)
         .bind(writes.time.us())
@@ -105,13 +103,12 @@ pub(super) async fn write(
             m.request_id.as_ref().map(RequestId::as_str)
         }))
         .bind(sparse(&movements, |m| given(&m.note)));
-    let statement = bind_levels(bind_levels(statement, &new), &existing)
-        .bind(column(&existing, |w| w.expected.number()));
-    let statement = match &writes.outbox {
-        Some(events) => statement.bind(events.as_slice()),
-        None if has_holds => statement.bind(None::<&[u8]>),
-        None => statement,
-    };
+    let limit = |w: &&LevelWrite| w.level.backorder_limit;
+    let statement =
+        bind_levels(statement, &new).bind(sparse(&new, |w| Some(limit(w)).filter(|l| *l > 0)));
+    let statement = bind_levels(statement, &existing)
+        .bind(column(&existing, |w| w.expected.number()))
+        .bind(writes.outbox.as_deref());
     if has_holds {
         let (begun, ended) = (holds::begun(writes), holds::ended(writes));
         let statement = bind_holds(statement, orders, &begun, &ended);
@@ -222,7 +219,7 @@ async fn know_products(
     missing: &[usize],
 ) -> Result<(), StorageError> {
     let rows = query(
-        "SELECT k.place, p.low_stock_threshold FROM unnest($1::bigint[], $2::text[]) AS k (place, sku) \
+        "SELECT k.place, p.low_stock_threshold, p.backorder_limit FROM unnest($1::bigint[], $2::text[]) AS k (place, sku) \
          JOIN product AS p ON p.sku = k.sku",
     )
     .bind(column(missing, |i| *i as i64))
@@ -236,6 +233,7 @@ async fn know_products(
             .and_then(|place| levels.get_mut(place));
         let known = known.ok_or_else(|| StorageError::corrupt("a product was not asked for"))?;
         known.level.low_stock_threshold = row.try_get(1)?;
+        known.level.backorder_limit = row.try_get(2)?;
         known.sku_known = true;
     }
     Ok(())
@@ -248,6 +246,7 @@ fn locked_level(key: &LevelKey, row: &PgRow) -> Result<StockLevel, StorageError>
         reserved: row.try_get(2)?,
         version: Version::new(row.try_get(3)?),
         low_stock_threshold: row.try_get(4)?,
+        backorder_limit: row.try_get(7)?,
         updated: Timestamp::from_us(row.try_get(5)?),
     })
 }
@@ -274,6 +273,7 @@ pub(super) async fn take(
                 reserved: row.try_get(3)?,
                 version: Version::new(row.try_get(4)?),
                 low_stock_threshold: row.try_get(5)?,
+                backorder_limit: row.try_get(7)?,
                 updated: Timestamp::from_us(row.try_get(6)?),
             })
         })

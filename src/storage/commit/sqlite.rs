@@ -19,7 +19,7 @@ use super::holds::{self, HoldRow};
 use super::{Writes, sorted_movements, sorted_requests, split_levels};
 use crate::domain::{
     LevelKey, LevelWrite, LoadedLevel, Movement, Order, OrderId, OrderWrite, RequestId,
-    RequestWrite,
+    RequestWrite, StockLevel,
 };
 
 const INSERT_REQUESTS: &str = "\
@@ -47,9 +47,9 @@ INSERT INTO movement_time (time_us, sku, location, version, after_version)
 SELECT ?, * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 
 const INSERT_LEVELS: &str = "\
-INSERT INTO stock_level (updated_us, sku, location, on_hand, reserved, version, low_stock_threshold)
-SELECT ?, column1, column2, column3, column4, column5, column6
-FROM (VALUES {rows}) WHERE column1 IN (SELECT sku FROM product)
+INSERT INTO stock_level (updated_us, sku, location, on_hand, reserved, version, low_stock_threshold, backorder_limit)
+SELECT ?, * FROM (VALUES {rows})
+WHERE (column1, column6, column7) IN (SELECT sku, low_stock_threshold, backorder_limit FROM product)
 ON CONFLICT DO NOTHING";
 
 const UPDATE_LEVELS: &str = "\
@@ -92,7 +92,7 @@ pub(super) async fn write(
     change_orders(connection, writes).await?;
     let (new, existing) = split_levels(writes);
     let at = |times| Parameters::of_all(times, writes.time.us());
-    let mut written = store(connection, INSERT_LEVELS, at(1), 7, &new, level_row).await?;
+    let mut written = store(connection, INSERT_LEVELS, at(1), 7, &new, new_level_row).await?;
     written += store(connection, UPDATE_LEVELS, at(1), 7, &existing, level_row).await?;
     if written < writes.levels.len() as u64 {
         return Err(StorageError::Conflict {
@@ -199,14 +199,22 @@ fn hold_key(row: &mut Parameters, hold: &HoldRow<'_>) {
 }
 
 fn level_row(row: &mut Parameters, write: &&LevelWrite) {
-    let level = &write.level;
+    values_row(row, &write.level);
+    row.add(write.expected.number());
+}
+
+fn new_level_row(row: &mut Parameters, write: &&LevelWrite) {
+    values_row(row, &write.level);
+    row.add(write.level.backorder_limit);
+}
+
+fn values_row(row: &mut Parameters, level: &StockLevel) {
     row.add(level.key.sku.shared());
     row.add(level.key.location.shared());
     row.add(level.on_hand);
     row.add(level.reserved);
     row.add(level.version.number());
     row.add(level.low_stock_threshold);
-    row.add(write.expected.number());
 }
 
 fn time_row(row: &mut Parameters, write: &LevelWrite) {

@@ -31,6 +31,13 @@ pub(in crate::storage) struct Line<'a> {
     pub location: std::borrow::Cow<'a, str>,
     pub quantity: i64,
     pub version: i64,
+    /// Left out where it is 0: orders that went without pay nothing for it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub backordered: i64,
+}
+
+fn is_none(units: &i64) -> bool {
+    *units == 0
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

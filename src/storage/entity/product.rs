@@ -1,4 +1,4 @@
-//! What a SKU is called and when its stock counts as low.
+//! What a SKU is called, when its stock counts as low, and how far it may go on backorder.
 
 use sea_orm::entity::prelude::*;
 
@@ -9,6 +9,7 @@ pub(in crate::storage) struct Model {
     pub sku: String,
     pub display_name: String,
     pub low_stock_threshold: i64,
+    pub backorder_limit: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

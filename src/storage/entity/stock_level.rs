@@ -15,6 +15,7 @@ pub(in crate::storage) struct Model {
     pub low_stock_threshold: i64,
     pub updated_us: i64,
     pub deleted: bool,
+    pub backorder_limit: i64,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

@@ -6,6 +6,7 @@ use stockroom::config::FastRefusal;
 
 use super::{Redis, cache_is_written, on_each_redis, on_own_redis};
 use crate::api::{order, received, stock};
+use crate::backorders::{put_limited, stock_limited};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 
 on_each_redis! {
@@ -13,6 +14,7 @@ on_each_redis! {
     the_repeat_of_an_order_that_was_made_gets_that_order,
     a_restock_on_another_instance_ends_the_refusals,
     every_shortfall_is_told,
+    what_may_go_on_backorder_is_not_refused,
 }
 
 on_own_redis! {
@@ -121,6 +123,19 @@ async fn every_shortfall_is_told(store: StoreKind, redis: Redis) {
     let unknown = [("a", 2), ("unknown", 1)];
     let refused = server.client.create_order(order("unknown", &unknown)).await;
     assert_eq!(refused.unwrap_err().reason, "SKU_NOT_FOUND");
+}
+
+async fn what_may_go_on_backorder_is_not_refused(store: StoreKind, redis: Redis) {
+    let server = refusing(&redis, Home::new(store)).await;
+    stock_limited(&server.client, "hot", 1, 2).await;
+    for i in 0..3 {
+        assert!(!is_refused(&server, &format!("sold-{i}"), "hot").await);
+        cache_is_written(&server).await;
+    }
+    until_refused_on_the_cache(&server, "hot").await;
+    put_limited(&server.client, "hot", 3).await;
+    cache_is_written(&server).await;
+    assert!(!is_refused(&server, "one-more", "hot").await);
 }
 
 async fn without_redis_the_engine_refuses(store: StoreKind) {

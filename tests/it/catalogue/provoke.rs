@@ -15,6 +15,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use crate::api::{batch, hold_of, order, product, received, stock};
+use crate::backorders::put_limited;
 use crate::fixture::Stockroom;
 use crate::watching::everything;
 
@@ -33,8 +34,9 @@ impl Calls {
     }
 }
 
-/// What [`provoke`] finds: ten units of `a`, two requests that have been answered, and
-/// `held`, of which three of five units are reserved at version 2.
+/// What [`provoke`] finds: nine units of `a`, two requests that have been answered, `held`,
+/// of which three of five units are reserved at version 2, and a unit of `owed` on
+/// backorder.
 pub(super) async fn prepare(server: &Stockroom) {
     stock(&server.client, "a", 10).await;
     for request_id in ["sold", "returned"] {
@@ -45,6 +47,9 @@ pub(super) async fn prepare(server: &Stockroom) {
     let mut hold = order("hold", &[("held", 3)]);
     hold.hold = Some(hold_of(600));
     server.client.create_order(hold).await.unwrap();
+    put_limited(&server.client, "owed", 1).await;
+    let owed = order("owed", &[("owed", 1)]);
+    server.client.create_order(owed).await.unwrap();
     stock(&server.client, "gone", 1).await;
     let last = order("last", &[("gone", 1)]);
     server.client.create_order(last).await.unwrap();
@@ -89,6 +94,7 @@ pub(super) async fn provoke(calls: &Calls, rpc: &str, reason: &str) -> Status {
     let sku = match reason {
         "INVALID_REQUEST" => "",
         "SKU_NOT_FOUND" => "unknown",
+        "BACKORDERS_REMAIN" => "owed",
         _ => "a",
     };
     if let Some(status) = of_orders(calls, rpc, reason, sku).await {

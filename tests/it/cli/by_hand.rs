@@ -31,7 +31,7 @@ async fn stock_is_shown_and_adjusted(store: StoreKind) {
     put(&client, "85123A", 10).await;
     put(&client, "85123B", 0).await;
     let listed = rows(&server, &["products", "--sku-prefix", "85123A"]);
-    assert_eq!(listed, ["SKU LOW AT NAME", "85123A 10"]);
+    assert_eq!(listed, ["SKU LOW AT BACKORDERS NAME", "85123A 10 0"]);
     let heading = "SKU LOCATION ON HAND RESERVED AVAILABLE VERSION CHANGED";
     let bare = rows(&server, &["get", "85123A", "85123B@york"]);
     let zeros = ["85123A main 0 0 0 0 - LOW", "85123B york 0 0 0 0 -"];

@@ -69,11 +69,11 @@ fn columns(text: &str, columns: &[usize]) -> Vec<String> {
 
 async fn what_was_exported_makes_an_empty_store_the_same(store: StoreKind) {
     let folder = Folder::new();
-    let products = "\u{feff}low_stock_threshold,sku,display_name\r\n\
-        3,b,\"a \"\"quoted\"\", name\"\r\n\
-        ,a,'=not one\r\n\
-        0,C-1,=1+1\r\n\
-        7,d,\"two\nlines, grün\"\r\n";
+    let products = "\u{feff}low_stock_threshold,sku,display_name,backorder_limit\r\n\
+        3,b,\"a \"\"quoted\"\", name\",20\r\n\
+        ,a,'=not one,\r\n\
+        0,C-1,=1+1,0\r\n\
+        7,d,\"two\nlines, grün\",1\r\n";
     let products = folder.write("products.csv", products);
     let levels = "sku,on_hand,location\nb,5,\na,12,york\na,0,main\nC-1,1000000000000,x\n";
     let levels = folder.write("levels.csv", levels);
@@ -88,11 +88,11 @@ async fn what_was_exported_makes_an_empty_store_the_same(store: StoreKind) {
     let (products, levels) = (export(&first, "products"), export(&first, "levels"));
     assert_eq!(
         products,
-        "sku,display_name,low_stock_threshold\n\
-         C-1,'=1+1,0\n\
-         a,'=not one,0\n\
-         b,\"a \"\"quoted\"\", name\",3\n\
-         d,\"two\nlines, grün\",7\n"
+        "sku,display_name,low_stock_threshold,backorder_limit\n\
+         C-1,'=1+1,0,0\n\
+         a,'=not one,0,0\n\
+         b,\"a \"\"quoted\"\", name\",3,20\n\
+         d,\"two\nlines, grün\",7,1\n"
     );
     let expected = ["sku|location|on_hand|reserved|available|version"];
     let rows = [
@@ -146,7 +146,7 @@ async fn every_bad_row_is_told_before_anything_is_written(store: StoreKind) {
         "sku,location,on_hand,note\n\
          a,main,1,good\n\
          a b,,1,\n\
-         {long},y/z,-1,\n\
+         {long},y/z,-1000000001,\n\
          a,york,two,\n\
          a,leeds,1000000000001,{}\n\
          a,\"ne\nw\",1,\n\
@@ -163,9 +163,9 @@ async fn every_bad_row_is_told_before_anything_is_written(store: StoreKind) {
         "line 3, sku: must be of A-Z a-z 0-9 . _ -, has ' '",
         "line 4, sku: must have 1 to 64 characters, has 65",
         "line 4, location: must be of A-Z a-z 0-9 . _ -, has '/'",
-        "line 4, on_hand: must be 0 to 1000000000000, is \"-1\"",
-        "line 5, on_hand: must be 0 to 1000000000000, is \"two\"",
-        "line 6, on_hand: must be 0 to 1000000000000, is \"1000000000001\"",
+        "line 4, on_hand: must be -1000000000 to 1000000000000, is \"-1000000001\"",
+        "line 5, on_hand: must be -1000000000 to 1000000000000, is \"two\"",
+        "line 6, on_hand: must be -1000000000 to 1000000000000, is \"1000000000001\"",
         "line 6, note: must have at most 512 bytes, has 513",
         "line 7, location: must be of",
         "line 9, sku: must come once, is in line 2 already",

@@ -2,6 +2,7 @@
 //! strategy, in batches and one by one, on one instance and on two.
 
 mod adjustments;
+mod backorders;
 mod escalation;
 mod holds;
 mod mixed;
@@ -47,6 +48,9 @@ macro_rules! contract {
                 batches_of_adjustments_are_made_whole_or_not_at_all,
                 a_product_deleted_under_load_leaves_no_stock_behind,
                 a_threshold_changed_under_load_is_the_one_of_every_level;
+            backorders:
+                of_all_who_race_for_the_last_units_on_backorder_as_many_get_them_as_there_are,
+                a_limit_that_changes_under_load_is_never_passed;
             holds:
                 of_all_who_end_one_order_one_does,
                 an_expired_hold_never_makes_an_order_fail,

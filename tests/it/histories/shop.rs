@@ -1,4 +1,4 @@
-//! A shop that is always open: orders, restocks and changed thresholds, at
+//! A shop that is always open: orders, restocks, changed thresholds and limits, at
 //! whichever servers there are.
 
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use stockroom::client::proto::adjust_stock_request::Change;
 use stockroom::client::proto::{
-    AdjustStockRequest, CreateOrderRequest, MovementKind, OrderLineRequest, PutProductsRequest,
+    AdjustStockRequest, CreateOrderRequest, MovementKind, OrderLineRequest, Product,
+    PutProductsRequest,
 };
 use stockroom::client::{Client, ClientError};
 use tokio::sync::watch;
@@ -25,8 +26,9 @@ pub(crate) const SKUS: [&str; 8] = ["85-a", "85-b", "85-c", "8-d", "8-e", "9-f",
 /// Where it lies.
 pub(crate) const LOCATIONS: [&str; 2] = ["main", "york"];
 
-/// Levels are low at or below this, and each restock brings more than it.
+/// Levels are low at or below this, and each restock brings more than it, whatever is owed.
 const THRESHOLD: i64 = 20;
+const OWED_MAX: i64 = 5;
 const RESTOCK: i64 = 30;
 const SOLD_AT_ONCE_MAX: i64 = 6;
 
@@ -50,7 +52,11 @@ impl Shop {
     /// Puts the products on a server, which is the only one for now.
     pub(crate) async fn open(url: &str) -> Self {
         let client = Client::connect(url, 1).await.unwrap();
-        let products = SKUS.map(|sku| product(sku, THRESHOLD)).into();
+        let products = SKUS.map(|sku| Product {
+            backorder_limit: OWED_MAX,
+            ..product(sku, THRESHOLD)
+        });
+        let products = products.into();
         client
             .put_products(PutProductsRequest {
                 products,
@@ -137,12 +143,15 @@ impl Shop {
 }
 
 /// Orders something or other; brings more of it when it has run out, and now and
-/// then changes when it counts as low.
+/// then changes when it counts as low and how much of it may be owed.
 async fn write(client: &Client, chance: &mut SmallRng) -> Result<(), ClientError> {
     let sku = *SKUS.choose(chance).unwrap();
     let location = *LOCATIONS.choose(chance).unwrap();
     if chance.random_ratio(1, 50) {
-        let products = vec![product(sku, chance.random_range(1..=THRESHOLD))];
+        let products = vec![Product {
+            backorder_limit: chance.random_range(0..=OWED_MAX),
+            ..product(sku, chance.random_range(1..=THRESHOLD))
+        }];
         return client
             .put_products(PutProductsRequest {
                 products,

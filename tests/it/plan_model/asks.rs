@@ -17,6 +17,15 @@ use stockroom::engine::{Command, Prepared};
 pub(super) const SKUS: [&str; 4] = ["B", "a", "bare", "unknown"];
 pub(super) const LOCATIONS: [&str; 2] = ["main", "york"];
 
+/// The backorder limit of each of [`SKUS`].
+pub(super) type Limits = [i64; SKUS.len()];
+
+/// Of products, most of which allow some units.
+pub(super) fn limits() -> impl Strategy<Value = Limits> {
+    let limit = || prop_oneof![1 => Just(0), 2 => 1..9_i64];
+    (limit(), limit(), limit()).prop_map(|(first, second, third)| [first, second, third, 0])
+}
+
 /// What a test command asks for, before it gets its ids.
 #[derive(Debug, Clone)]
 pub(super) enum Ask {
@@ -50,7 +59,7 @@ fn ask() -> impl Strategy<Value = Ask> {
         (-9..15_i64)
             .prop_filter("0 is invalid", |d| *d != 0)
             .prop_map(Change::Delta),
-        (0..12_i64).prop_map(Change::SetOnHand),
+        (-9..12_i64).prop_map(Change::SetOnHand),
         Just(Change::Delta(StockLevel::UNITS_MAX)),
     ];
     let moment = || (1..9_i64).prop_map(Timestamp::from_us);

@@ -8,12 +8,16 @@ use stockroom::domain::{
 };
 use stockroom::engine::Command;
 
+use super::asks::{Limits, SKUS};
+
 /// What a command is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     Ordered {
         order_id: OrderId,
         versions: Vec<i64>,
+        /// Units of each line that were not there.
+        backordered: Vec<i64>,
         replayed: bool,
     },
     /// Version, delta and on_hand of each movement; version and on_hand of each level.
@@ -39,6 +43,7 @@ pub(super) enum Outcome {
 type Level = (i64, i64, i64);
 
 pub(super) struct Model {
+    limits: Limits,
     levels: BTreeMap<LevelKey, Level>,
     /// What was asked for and what it was answered with, by request id.
     answered: HashMap<String, (String, Outcome)>,
@@ -53,9 +58,10 @@ struct Kept {
 }
 
 impl Model {
-    pub(super) fn new(levels: &BTreeMap<LevelKey, StockLevel>) -> Self {
+    pub(super) fn new(levels: &BTreeMap<LevelKey, StockLevel>, limits: Limits) -> Self {
         let level = |l: &StockLevel| (l.on_hand, l.reserved, l.version.number());
         Self {
+            limits,
             levels: levels
                 .iter()
                 .map(|(key, l)| (key.clone(), level(l)))
@@ -182,13 +188,14 @@ impl Model {
         let mut short = Vec::new();
         for (&key, &units) in &wanted {
             let (on_hand, reserved, _) = self.level(key);
-            if on_hand - reserved < units {
+            if on_hand - reserved + self.limit(key) < units {
                 short.push((key.clone(), units, on_hand - reserved));
             }
         }
         if !short.is_empty() {
             return Outcome::Short(short);
         }
+        let backordered = self.backordered(new);
         for (&key, units) in &wanted {
             let (on_hand, reserved, version) = self.level(key);
             let after = match new.hold {
@@ -214,8 +221,29 @@ impl Model {
                 .iter()
                 .map(|line| self.level(&line.key).2)
                 .collect(),
+            backordered,
             replayed: false,
         }
+    }
+
+    fn limit(&self, key: &LevelKey) -> i64 {
+        let place = SKUS.iter().position(|sku| *sku == key.sku.as_str());
+        self.limits[place.unwrap()]
+    }
+
+    /// Of each line the units that nobody could hand over, one unit after the other.
+    fn backordered(&self, new: &NewOrder) -> Vec<i64> {
+        let mut there: BTreeMap<&LevelKey, i64> = BTreeMap::new();
+        let lines = new.lines.iter().map(|line| {
+            let (on_hand, reserved, _) = self.level(&line.key);
+            let there = there.entry(&line.key).or_insert(on_hand - reserved);
+            let handed_over = (0..line.quantity.units()).filter(|_| {
+                *there -= 1;
+                *there >= 0
+            });
+            line.quantity.units() - handed_over.count() as i64
+        });
+        lines.collect()
     }
 
     fn adjust(&mut self, asked: &Adjustments) -> Outcome {
@@ -246,7 +274,7 @@ impl Model {
                 Change::Delta(delta) => on_hand + delta,
                 Change::SetOnHand(units) => units,
             };
-            if after < reserved {
+            if after < reserved && after < on_hand {
                 if !short.iter().any(|(told, ..)| told == key) {
                     short.push((key.clone(), on_hand - after, on_hand - reserved));
                 }
