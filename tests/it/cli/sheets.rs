@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use crate::api::{level, order, put};
+use crate::backorders::put_limited;
 use crate::fixture::{Home, StoreKind};
 use crate::process::{Server, stdout, stockroom};
 
@@ -16,6 +17,7 @@ on_each_store! {
     every_bad_row_is_told_before_anything_is_written,
     unknown_skus_are_told_before_anything_is_written,
     adjustments_are_made_in_their_order_and_once,
+    what_is_owed_is_imported_only_where_it_is_owed_already,
 }
 
 /// A folder for files.
@@ -252,6 +254,32 @@ async fn adjustments_are_made_in_their_order_and_once(store: StoreKind) {
         .unwrap();
     assert_eq!(counts(&stdout(&again)), (3, 0));
     assert_eq!(level(&client, "a").await.version, 6);
+}
+
+async fn what_is_owed_is_imported_only_where_it_is_owed_already(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    put_limited(&client, "a", 5).await;
+    client.create_order(order("o", &[("a", 3)])).await.unwrap();
+    let export = |what: &str| {
+        let text = stdout(&server.run(&["export", what]));
+        folder.write(&format!("{what}.csv"), text)
+    };
+    let (products, levels) = (export("products"), export("levels"));
+    let counted = stdout(&server.run(&["import", &levels]));
+    assert_eq!(counts(&counted), (1, 0), "{counted}");
+    assert_eq!(level(&client, "a").await.on_hand, -3);
+    let less = folder.write("less.csv", "sku,backorder_limit\na,2\n");
+    let told = refused(&server, &[&less]);
+    assert!(told.contains("line 2: BACKORDERS_REMAIN"), "{told}");
+
+    let another = Server::start(Home::new(store)).await;
+    stdout(&another.run(&["import", &products]));
+    let told = refused(&another, &[&levels]);
+    assert!(told.contains("line 2: INSUFFICIENT_STOCK"), "{told}");
+    let there = level(&another.client().await, "a").await;
+    assert_eq!((there.version, there.backorder_limit), (0, 5));
 }
 
 #[test]
