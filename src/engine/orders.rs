@@ -3,10 +3,8 @@
 //! order's state is guarded by its version.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use tokio::sync::Mutex;
 
 use super::{Command, Done, Engine};
 use crate::domain::{Order, OrderChange, OrderId, RequestId, Timestamp, Trace, Transition};
@@ -91,7 +89,11 @@ pub(super) async fn read_forever(store: Store, questions: Arc<Questions>) {
 
 /// The database's clock, read now and then.
 #[derive(Debug, Default)]
-pub(super) struct DatabaseClock(Mutex<Option<(Instant, Timestamp)>>);
+pub(super) struct DatabaseClock {
+    read: Mutex<Option<(Instant, Timestamp)>>,
+    /// Held by whoever reads it; the others wait for what that one reads.
+    reading: tokio::sync::Mutex<()>,
+}
 
 impl DatabaseClock {
     /// The time by the database's clock, off by no more than half of a round trip.
@@ -99,20 +101,32 @@ impl DatabaseClock {
     /// # Errors
     /// It could not be read.
     pub(super) async fn now(&self, store: &Store) -> Result<Timestamp, Error> {
-        // Whoever waits here gets what the first one reads.
-        let mut read = self.0.lock().await;
-        let fresh = read.filter(|(at, _)| at.elapsed() < CLOCK_AGE_MAX);
-        let (at, time) = match fresh {
-            Some(read) => read,
-            None => {
-                let began = Instant::now();
-                let time = store.now().await?;
-                let at = began + began.elapsed() / 2;
-                *read = Some((at, time));
-                (at, time)
+        if let Some(time) = self.remembered() {
+            return Ok(time);
+        }
+        // On the heap: the future of every order would be as large.
+        Box::pin(async {
+            let _reading = self.reading.lock().await;
+            if let Some(time) = self.remembered() {
+                return Ok(time);
             }
-        };
-        let since = i64::try_from(at.elapsed().as_micros()).unwrap_or(i64::MAX);
-        Ok(Timestamp::from_us(time.us().saturating_add(since)))
+            let began = Instant::now();
+            let time = store.now().await?;
+            *self.lock() = Some((began + began.elapsed() / 2, time));
+            Ok(self.remembered().unwrap_or(time))
+        })
+        .await
+    }
+
+    fn remembered(&self) -> Option<Timestamp> {
+        let (at, time) = (*self.lock())?;
+        let since = at.elapsed();
+        let since_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        (since < CLOCK_AGE_MAX).then(|| Timestamp::from_us(time.us().saturating_add(since_us)))
+    }
+
+    /// A reading is whole or not there, whoever panics.
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Timestamp)>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -80,7 +80,8 @@ impl Reads {
     /// Why an order is refused without asking the engine, on cached levels that have not
     /// enough. None where the engine shall decide: always, unless `cache.fast_refusal`.
     pub async fn refuse(&self, new: &NewOrder) -> Option<Error> {
-        self.refusals.as_ref()?.refuse(new).await
+        // On the heap: the future of every order would be as large.
+        Box::pin(self.refusals.as_ref()?.refuse(new)).await
     }
 
     /// To be told why the engine refused an order: the next may be refused on the cache.
