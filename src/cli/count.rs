@@ -24,7 +24,7 @@ pub(super) struct CountArgs {
     /// The level; the location is main unless given
     #[arg(value_name = "SKU[@LOCATION]", value_parser = parse_level)]
     level: StockKey,
-    /// What was counted, less what orders have on backorder
+    /// What was counted, less what confirmed orders have on backorder
     #[arg(long, value_name = "UNITS", allow_hyphen_values = true)]
     on_hand: i64,
     /// The level's version when the count began

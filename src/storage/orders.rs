@@ -49,7 +49,7 @@ impl OrderParts {
         }
         let Self { lines, labels } = self;
         match (backend, lines, labels) {
-            (_, true, true) => "o.*",
+            (_, true, true) => columns!("o.lines, o.moved", "o.labels"),
             (_, true, false) => columns!("o.lines, o.moved", "NULL AS labels"),
             (DbBackend::Postgres, false, true) => {
                 columns!("'[]'::json AS lines, NULL AS moved", "o.labels")

@@ -2,9 +2,9 @@
 //! piece is written and by however many runs.
 //!
 //! Products are put, which may be repeated. A piece of changes is one BatchAdjustStock
-//! under the id of its first row: all of it or nothing. A piece that is refused, or too
-//! large for the server, is written row by row instead, each row under its own id, up to the
-//! one that is to blame.
+//! under the id of its first row: all of it or nothing. A piece of either that is refused,
+//! or too large for the server, is written row by row instead, changes each under the id of
+//! its row, up to the one that is to blame.
 //!
 //! **The id of the first row says which way a piece went.** The store gives it to one
 //! request alone, in the transaction that does what the request asks for: to the whole
@@ -43,12 +43,9 @@ impl Outcome {
         *counted += rows as u64;
     }
 
-    fn refused(line: u64, why: String) -> Self {
+    fn refuse(&mut self, line: u64, why: String) {
         let column = String::new();
-        Self {
-            refused: vec![Problem { line, column, why }],
-            ..Self::default()
-        }
+        self.refused.push(Problem { line, column, why });
     }
 }
 
@@ -81,32 +78,47 @@ pub(super) async fn write(
         return put(client, products).await;
     }
     match whole(client, &changes).await? {
-        Ok(outcome) => Ok(outcome),
-        Err(_) => row_by_row(client, &changes).await,
+        Some(outcome) => Ok(outcome),
+        None => row_by_row(client, &changes).await,
     }
 }
 
+/// Products, all at once; where the store will not have that, one after the other, up to one
+/// that is refused.
 async fn put(client: &Retrying, products: Vec<(u64, Product)>) -> anyhow::Result<Outcome> {
     let (lines, products): (Vec<_>, Vec<_>) = products.into_iter().unzip();
     let mut outcome = Outcome::default();
-    outcome.count(products.len(), false);
-    let request = PutProductsRequest {
+    let rows = products.len();
+    match client.put_products(&request(products.clone())).await {
+        Ok(_) => outcome.count(rows, false),
+        Err(error) if rows > 1 && is_of_the_piece(&error) => {
+            for (line, product) in lines.into_iter().zip(products) {
+                match client.put_products(&request(vec![product])).await {
+                    Ok(_) => outcome.count(1, false),
+                    Err(error) => {
+                        outcome.refuse(line, refusal(line, error)?);
+                        break;
+                    }
+                }
+            }
+        }
+        Err(error) => outcome.refuse(lines[0], refusal(lines[0], error)?),
+    }
+    Ok(outcome)
+}
+
+fn request(products: Vec<Product>) -> PutProductsRequest {
+    PutProductsRequest {
         products,
         ..PutProductsRequest::default()
-    };
-    match client.put_products(&request).await {
-        Ok(_) => Ok(outcome),
-        Err(error) => Ok(Outcome::refused(lines[0], refusal(lines[0], error)?)),
     }
 }
 
-/// All of the changes at once; or why the store would not.
-async fn whole(
-    client: &Retrying,
-    changes: &[Numbered],
-) -> anyhow::Result<Result<Outcome, ClientError>> {
+/// All of the changes at once; none where the store will not have that.
+async fn whole(client: &Retrying, changes: &[Numbered]) -> anyhow::Result<Option<Outcome>> {
+    let mut outcome = Outcome::default();
     let Some((line, first)) = changes.first() else {
-        return Ok(Ok(Outcome::default()));
+        return Ok(Some(outcome));
     };
     let request = BatchAdjustStockRequest {
         request_id: first.request_id.clone(),
@@ -115,12 +127,10 @@ async fn whole(
     };
     match client.batch_adjust_stock(&request).await {
         Ok(answer) => {
-            let mut outcome = Outcome::default();
             outcome.count(changes.len(), answer.replayed);
-            Ok(Ok(outcome))
+            Ok(Some(outcome))
         }
-        // The latter is a server whose server.message_bytes_max is below what a piece takes.
-        Err(error) if is_refusal(&error) || error.code == "OUT_OF_RANGE" => Ok(Err(error)),
+        Err(error) if is_of_the_piece(&error) => Ok(None),
         Err(error) => Err(gave_up(*line, error)),
     }
 }
@@ -134,14 +144,14 @@ async fn row_by_row(client: &Retrying, changes: &[Numbered]) -> anyhow::Result<O
             Err(error) if place == 0 && error.reason == "REQUEST_ID_REUSED" => {
                 // Somebody has written the piece whole: another run, just now; or one
                 // before, and then it is answered as its repeat unless a row has changed.
-                return Ok(match whole(client, changes).await? {
-                    Ok(outcome) => outcome,
-                    Err(_) => Outcome::refused(*line, not_the_same(changes)),
-                });
+                if let Some(outcome) = whole(client, changes).await? {
+                    return Ok(outcome);
+                }
+                outcome.refuse(*line, not_the_same(changes));
+                break;
             }
             Err(error) => {
-                let why = refusal(*line, error)?;
-                outcome.refused = Outcome::refused(*line, why).refused;
+                outcome.refuse(*line, refusal(*line, error)?);
                 break;
             }
         }
@@ -169,6 +179,12 @@ fn adjustment(change: &AdjustStockRequest) -> StockAdjustment {
         note: change.note.clone(),
         expected_version: change.expected_version,
     }
+}
+
+/// Whether a smaller piece may be taken: the store refuses this one, or it is larger than
+/// the server's `server.message_bytes_max`.
+fn is_of_the_piece(error: &ClientError) -> bool {
+    is_refusal(error) || error.code == "OUT_OF_RANGE"
 }
 
 /// Whether the store has said that it will not, now and later.

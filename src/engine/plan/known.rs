@@ -55,6 +55,10 @@ impl Known {
     /// the bounds.
     pub(super) fn step(&mut self, kind: MovementKind, delta: Delta, now: Timestamp) -> Movement {
         let level = &mut self.level;
+        if level.version == Version::NONE && delta.on_hand <= 0 {
+            // Sold before it was ever there: whoever has to order it must be told.
+            self.low_before = false;
+        }
         level.on_hand += delta.on_hand;
         level.reserved += delta.reserved;
         level.version = level.version.next();

@@ -49,7 +49,8 @@ SELECT ?, * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 const INSERT_LEVELS: &str = "\
 INSERT INTO stock_level (updated_us, sku, location, on_hand, reserved, version, low_stock_threshold, backorder_limit)
 SELECT ?, * FROM (VALUES {rows})
-WHERE (column1, column6, column7) IN (SELECT sku, low_stock_threshold, backorder_limit FROM product)
+WHERE EXISTS (SELECT 1 FROM product AS p
+              WHERE p.sku = column1 AND p.low_stock_threshold = column6 AND p.backorder_limit = column7)
 ON CONFLICT DO NOTHING";
 
 const UPDATE_LEVELS: &str = "\

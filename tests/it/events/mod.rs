@@ -10,7 +10,7 @@ mod transitions;
 use std::collections::BTreeSet;
 
 use prost::Message as _;
-use stockroom::client::proto::{MovementKind, OrderCreated, StockLow, StockUpdated};
+use stockroom::client::proto::{MovementKind, OrderCreated, Product, StockLow, StockUpdated};
 use stockroom::events::Topic;
 use tonic::Request;
 
@@ -24,6 +24,7 @@ on_each_store! {
     an_event_says_what_happened_where_and_when_and_who_asked,
     a_level_that_becomes_low_is_told_once,
     a_changed_threshold_is_told,
+    what_is_sold_before_it_was_ever_there_has_become_low,
     without_brokers_nothing_is_written,
 }
 
@@ -152,6 +153,34 @@ async fn a_changed_threshold_is_told(store: StoreKind) {
     let [low] = &low[..] else { panic!("{low:?}") };
     assert_eq!(low.low_stock_threshold, 5);
     assert_eq!(low.level.as_ref().unwrap().version, 3);
+}
+
+async fn what_is_sold_before_it_was_ever_there_has_become_low(store: StoreKind) {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::on(kafka).await;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+    let backordered = Product {
+        backorder_limit: 10,
+        ..product("sku", 5)
+    };
+    let put = server.client.put_products(PutProductsRequest {
+        products: vec![backordered],
+        ..Default::default()
+    });
+    put.await.unwrap();
+    let mut orders = BTreeSet::new();
+    for id in ["first", "second"] {
+        let made = server.client.create_order(order(id, &[("sku", 3)]));
+        orders.insert(made.await.unwrap().order.unwrap().order_id);
+    }
+    let heard = told.check(&home, &orders).await;
+    let low = heard.iter().filter(|it| it.topic == Topic::StockLow);
+    let low: Vec<_> = low.map(|it| StockLow::decode(&*it.body).unwrap()).collect();
+    let [low] = &low[..] else { panic!("{low:?}") };
+    let level = low.level.as_ref().unwrap();
+    assert_eq!((level.version, level.available), (1, -3));
+    assert_eq!(low.available_before, 0);
 }
 
 async fn without_brokers_nothing_is_written(store: StoreKind) {

@@ -18,6 +18,7 @@ on_each_store! {
     importers_of_one_file_at_once_apply_each_row_once,
     a_row_that_was_imported_cannot_be_changed,
     a_server_that_takes_small_messages_alone_is_sent_row_by_row,
+    a_product_that_is_refused_is_named_by_its_line,
 }
 
 async fn an_import_sends_five_hundred_changes_a_call(store: StoreKind) {
@@ -186,4 +187,26 @@ async fn a_server_that_takes_small_messages_alone_is_sent_row_by_row(store: Stor
         let a = level(&client, "a").await;
         assert_eq!((a.on_hand, a.version), (300, 300));
     }
+    let name = "n".repeat(250);
+    let products: String = (0..ROWS).map(|row| format!("p-{row},{name}\n")).collect();
+    let file = folder.write("products.csv", format!("sku,display_name\n{products}"));
+    let printed = stdout(&server.run(&["import", &file]));
+    assert_eq!(counts(&printed), (300, 0), "{printed}");
+}
+
+async fn a_product_that_is_refused_is_named_by_its_line(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    let owing = folder.write("owing.csv", "sku,backorder_limit\nb,5\n");
+    stdout(&server.run(&["import", &owing]));
+    let order = crate::api::order("o", &[("b", 3)]);
+    client.create_order(order).await.unwrap();
+    let file = folder.write("products.csv", "sku,backorder_limit\na,0\nb,2\nc,0\n");
+    let told = refused(&server, &[&file]);
+    assert!(
+        told.contains("line 3: ") && told.contains("BACKORDERS_REMAIN"),
+        "{told}"
+    );
+    assert!(told.contains("1 problem:"), "{told}");
 }
