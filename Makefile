@@ -25,14 +25,14 @@ chaos: setup ## break things at every point for half an hour (STOCKROOM_CHAOS_RO
 demo: ## real orders, 100 watchers and a flash sale against an embedded server
 	cargo run --release --locked -- demo
 
-stack: setup ## PostgreSQL with a replica, Kafka, two instances and nginx on this machine, until Ctrl-C
+stack: setup ## PostgreSQL with a replica, Redis, Kafka, two instances and nginx on this machine, until Ctrl-C
 	@cargo build --release --locked --bin stockroom
 	@$(WITH_TEST_TOOLS) cargo run --locked --quiet --example stack -- "$${CARGO_TARGET_DIR:-target}/release/stockroom"
 
 image: ## build the container image with docker, podman or buildah, and start it once
 	@scripts/build-image.sh
 
-bench: setup ## all benches in full: planning, orders through a live server on each store, and its watchers
+bench: setup ## all benches in full: planning, orders, watchers, reads, long histories (15 GB of disk) and the sweeper
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench plan
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench create_order -- --markdown target/bench/create_order.md
 	@$(WITH_TEST_TOOLS) cargo bench --locked --bench watch -- --markdown target/bench/watch.md

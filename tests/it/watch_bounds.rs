@@ -192,7 +192,8 @@ async fn streams_that_begin_together_wait_their_turn_and_none_is_sent_away(store
     const STREAMS: usize = 600;
     let server = Stockroom::with(store, |config| {
         config.store.pool_max = 2;
-        config.store.acquire_timeout_ms = 20;
+        // Longer than a connection takes to open, far shorter than all snapshots take.
+        config.store.acquire_timeout_ms = 100;
     })
     .await;
     stock(&server.client, "a", 1).await;

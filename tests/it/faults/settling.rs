@@ -15,8 +15,9 @@ use crate::proxy::{Action, Line, Place, Proxy, Strike, behind_proxy};
 /// Requests to the database that one write on an idle server takes at most.
 const REQUESTS_MAX: usize = 12;
 
-/// What else a server asks its database now and then must not spoil a test.
-const SWEEPS: usize = 3;
+/// What else a server asks its database now and then (the sweeper: every second, while an
+/// attempt takes a third of one) must not spoil a test.
+const SWEEPS: usize = 10;
 
 /// An answer that has not come after this is held back.
 const ANSWER: Duration = Duration::from_millis(300);
