@@ -55,7 +55,7 @@ impl Known {
     /// the bounds.
     pub(super) fn step(&mut self, kind: MovementKind, delta: Delta, now: Timestamp) -> Movement {
         let level = &mut self.level;
-        if level.version == Version::NONE && delta.on_hand <= 0 {
+        if level.version == Version::NONE && (delta.on_hand < 0 || delta.reserved > 0) {
             // Sold before it was ever there: whoever has to order it must be told.
             self.low_before = false;
         }

@@ -15,7 +15,7 @@ use stockroom::events::Topic;
 use tonic::Request;
 
 use self::told::{Told, shared_kafka};
-use crate::api::{order, product, put, received, stock};
+use crate::api::{counted, order, product, put, received, stock};
 use crate::fixture::{Home, Stockroom, StoreKind};
 use stockroom::client::proto::PutProductsRequest;
 
@@ -165,10 +165,13 @@ async fn what_is_sold_before_it_was_ever_there_has_become_low(store: StoreKind) 
         ..product("sku", 5)
     };
     let put = server.client.put_products(PutProductsRequest {
-        products: vec![backordered],
+        products: vec![backordered, product("none", 5)],
         ..Default::default()
     });
     put.await.unwrap();
+    // Nothing was there, and somebody has looked: nobody has taken any.
+    let looked = counted("looked", "none", 0);
+    server.client.adjust_stock(looked).await.unwrap();
     let mut orders = BTreeSet::new();
     for id in ["first", "second"] {
         let made = server.client.create_order(order(id, &[("sku", 3)]));
