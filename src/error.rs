@@ -37,7 +37,7 @@ pub enum Error {
     /// Levels have more units on backorder than a product is to allow; all of them are
     /// listed.
     #[error("backorders remain: {}", list(.0))]
-    BackordersRemain(Vec<Backlog>),
+    BackordersRemain(Vec<Owed>),
     /// The caller's own expected versions were stale; all of them are listed.
     #[error("{}", list(.0))]
     VersionMismatch(Vec<Mismatch>),
@@ -151,7 +151,7 @@ pub struct Shortfall {
 
 /// A level with more units on backorder than its product is to allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backlog {
+pub struct Owed {
     /// The level.
     pub key: LevelKey,
     /// What is available: minus the units on backorder.
@@ -349,7 +349,7 @@ impl std::fmt::Display for Shortfall {
     }
 }
 
-impl std::fmt::Display for Backlog {
+impl std::fmt::Display for Owed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,

@@ -42,19 +42,9 @@ impl Engine {
     }
 
     async fn attempt_deletion(&self, sku: &Sku) -> Result<(), Error> {
-        let lane = Arc::clone(&self.context.lanes)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Draining)?;
         let (context, sku) = (Arc::clone(&self.context), sku.clone());
-        let commit = async move {
-            let deleted = Box::pin(commit(&context, &sku)).await;
-            drop(lane);
-            deleted
-        };
-        let task = self.context.tasks.spawn_on(commit, &self.context.runtime);
-        // A panic: what it did is not known.
-        task.await.unwrap_or(Err(Error::StoreUnavailable(None)))
+        self.in_lane(async move { Box::pin(commit(&context, &sku)).await })
+            .await
     }
 }
 

@@ -13,7 +13,7 @@ use super::plan::{Events, plan_thresholds};
 use super::{Context, Engine};
 use crate::clock;
 use crate::domain::{Product, Sku, StockLevel, Trace, Writes};
-use crate::error::{Backlog, Error};
+use crate::error::{Error, Owed};
 use crate::storage::{Guard, StorageError, Verdict, WriteTx};
 
 /// PutProducts calls that may wait for a lane. Each holds up to 1,000 products.
@@ -60,15 +60,24 @@ impl Engine {
     }
 
     async fn attempt_products(&self, products: &Arc<[Product]>) -> Result<ProductsPut, Error> {
+        let (context, products) = (Arc::clone(&self.context), Arc::clone(products));
+        self.in_lane(async move { Box::pin(commit(&context, &products)).await })
+            .await
+    }
+
+    /// Carries out a commit of its own, to the end even if the caller hangs up.
+    pub(super) async fn in_lane<T: Send + 'static>(
+        &self,
+        commit: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
         let lane = Arc::clone(&self.context.lanes)
             .acquire_owned()
             .await
             .map_err(|_| Error::Draining)?;
-        let (context, products) = (Arc::clone(&self.context), Arc::clone(products));
         let commit = async move {
-            let put = Box::pin(commit(&context, &products)).await;
+            let done = commit.await;
             drop(lane);
-            put
+            done
         };
         let task = self.context.tasks.spawn_on(commit, &self.context.runtime);
         // A panic: what it did is not known.
@@ -132,13 +141,13 @@ pub(super) fn require_limits(levels: &[StockLevel], products: &[&Product]) -> Re
     let limits: HashMap<&Sku, i64> = limits.collect();
     let beyond = levels.iter().filter_map(|level| {
         let backorder_limit = *limits.get(&level.key.sku)?;
-        (level.available() < -backorder_limit).then(|| Backlog {
+        (level.available() < -backorder_limit).then(|| Owed {
             key: level.key.clone(),
             available: level.available(),
             backorder_limit,
         })
     });
-    let beyond: Vec<Backlog> = beyond.collect();
+    let beyond: Vec<Owed> = beyond.collect();
     if beyond.is_empty() {
         Ok(())
     } else {

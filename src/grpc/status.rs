@@ -11,7 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::{OrderId, StockLevel};
-use crate::error::{Backlog, Error, Mismatch, Reason, Shortfall, chain};
+use crate::error::{Error, Mismatch, Owed, Reason, Shortfall, chain};
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "stockroom.v1";
@@ -155,7 +155,7 @@ fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
             levels.len()
         }
         Error::BackordersRemain(beyond) => {
-            let said = |it: &Backlog| {
+            let said = |it: &Owed| {
                 let (available, limit) = (it.available, it.backorder_limit);
                 let description = format!("available {available}, backorder_limit {limit}");
                 (it.key.to_string(), description)

@@ -144,34 +144,36 @@ pub(in crate::engine) fn plan_thresholds(
 ) -> Writes {
     let products = products.iter().map(|product| (&product.sku, *product));
     let products: HashMap<&Sku, &Product> = products.collect();
-    let mut writes = Writes {
-        time: now,
-        ..Writes::default()
-    };
-    let mut draft = events.draft();
-    for level in levels {
-        let Some(product) = products.get(&level.key.sku) else {
-            continue;
-        };
-        let mut known = Known::new(level, true);
-        known.level.low_stock_threshold = product.low_stock_threshold;
-        known.level.backorder_limit = product.backorder_limit;
-        let movement = known.step(MovementKind::Threshold, Delta::default(), now);
-        writes.movements.push(Arc::new(movement));
-        if let Some(draft) = &mut draft {
-            known.trace = Some(trace);
-            draft.stock_changed(&known.change());
+    let follow = |level: &mut StockLevel| {
+        if let Some(product) = products.get(&level.key.sku) {
+            level.low_stock_threshold = product.low_stock_threshold;
+            level.backorder_limit = product.backorder_limit;
         }
-        writes.levels.push(known.into_write());
-    }
-    writes.outbox = draft.map(Draft::finish);
-    writes
+    };
+    plan_each(levels, MovementKind::Threshold, follow, now, trace, events)
 }
 
 /// Plans the last movements of `levels`, which are empty, before their product goes;
 /// `trace` is of whoever deletes it.
 pub(in crate::engine) fn plan_deletion(
     levels: Vec<StockLevel>,
+    now: Timestamp,
+    trace: Trace,
+    events: Events,
+) -> Writes {
+    // What is no product is not low.
+    let leave = |level: &mut StockLevel| {
+        level.low_stock_threshold = 0;
+        level.backorder_limit = 0;
+    };
+    plan_each(levels, MovementKind::Deleted, leave, now, trace, events)
+}
+
+/// A movement for each of `levels`, of which `change` changes something other than units.
+fn plan_each(
+    levels: Vec<StockLevel>,
+    kind: MovementKind,
+    change: impl Fn(&mut StockLevel),
     now: Timestamp,
     trace: Trace,
     events: Events,
@@ -183,10 +185,8 @@ pub(in crate::engine) fn plan_deletion(
     let mut draft = events.draft();
     for level in levels {
         let mut known = Known::new(level, true);
-        // What is no product is not low.
-        known.level.low_stock_threshold = 0;
-        known.level.backorder_limit = 0;
-        let movement = known.step(MovementKind::Deleted, Delta::default(), now);
+        change(&mut known.level);
+        let movement = known.step(kind, Delta::default(), now);
         writes.movements.push(Arc::new(movement));
         if let Some(draft) = &mut draft {
             known.trace = Some(trace);

@@ -32,11 +32,11 @@ pub(in crate::storage) struct Line<'a> {
     pub quantity: i64,
     pub version: i64,
     /// Left out where it is 0: orders that went without pay nothing for it.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub backordered: i64,
 }
 
-fn is_none(units: &i64) -> bool {
+fn is_zero(units: &i64) -> bool {
     *units == 0
 }
 
