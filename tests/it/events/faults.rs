@@ -53,18 +53,19 @@ mod instances {
         let before = told.read().await.len();
         let made = client.create_order(order("o", &[("sku", 1)]));
         made.await.unwrap();
+        // More than once where the relay itself has waited too long for the delete.
         eventually("it is published", async || {
-            told.read().await.len() == before + 2
+            told.read().await.len() >= before + 2
         })
         .await;
         // Whichever of the two relays.
         first.kill();
         second.kill();
+        let published = told.read().await.len();
         home.sql("DROP TRIGGER wait ON outbox");
         let _third = Server::start_with(home.clone(), &options).await;
         let heard = told.check(&home, &orders_of(&home)).await;
-        let ids: BTreeSet<&str> = heard.iter().map(|it| &*it.headers["ce_id"]).collect();
-        assert_eq!(heard.len(), ids.len() + 2, "the order is told twice");
+        assert!(heard.len() >= published + 2, "the order is told again");
     }
 
     async fn another_instance_relays_within_five_seconds_of_a_freeze(store: StoreKind) {
