@@ -6,24 +6,24 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lies in the folder of a server that is to start again.
-const STOPPED: &str = "stopped";
-
 /// Runs the server and removes its folder when it has ended well and for good.
-/// `$1` is the folder, `$2` the signal that ends the server well (KILL for one that keeps
-/// nothing, which reaches it even while it is stopped), the rest the server's command. The kernel sends TERM to the shell when the thread that spawned it ends,
-/// which interrupts `wait`, and `$2` to the server should somebody kill the shell. Not
-/// INT to the shell: in a run that was started in the background it cannot be trapped.
+/// `$1` is the folder, `$2` the file that says that it is to start again, `$3` the signal
+/// that ends the server well (KILL for one that keeps nothing, which reaches it even while
+/// it is stopped), the rest the server's command. The kernel sends TERM to the shell when
+/// the thread that spawned it ends, which interrupts `wait`, and `$3` to the server should
+/// somebody kill the shell. Not INT to the shell: in a run that was started in the
+/// background it cannot be trapped.
 const GUARD: &str = r#"
-folder=$1; signal=$2; shift 2
+folder=$1; stopped=$2; signal=$3; shift 3
 trap 'kill -$signal $server 2>/dev/null' INT TERM
 setpriv --pdeathsig $signal "$@" & server=$!
 wait $server; code=$?
 while [ -d /proc/$server ]; do wait $server; code=$?; done
-case $code$signal in 0*|137KILL) [ -e "$folder/stopped" ] || rm -rf "$folder";; esac
+case $code$signal in 0*|137KILL) [ -e "$stopped" ] || rm -rf "$folder";; esac
 "#;
 
 /// The folder of one server.
@@ -32,6 +32,8 @@ pub(super) struct Folder {
     path: PathBuf,
     /// Options of `setpriv` that leave root behind, for servers that refuse to be root.
     drop_root: Vec<String>,
+    /// How often the server was started.
+    starts: AtomicU32,
 }
 
 impl Folder {
@@ -49,6 +51,7 @@ impl Folder {
         Self {
             path,
             drop_root: Vec::new(),
+            starts: AtomicU32::new(0),
         }
     }
 
@@ -134,11 +137,13 @@ impl Folder {
             .append(true)
             .open(self.path.join("log"));
         let log = log.expect("the folder was just made");
+        self.starts.fetch_add(1, Ordering::Relaxed);
         let mut command = Command::new("setpriv");
         command
             .args(&self.drop_root)
             .args(["--pdeathsig", "TERM", "sh", "-c", GUARD, "guard"])
             .arg(&self.path)
+            .arg(self.stopped())
             .arg(signal)
             .args(server)
             .current_dir("/")
@@ -153,19 +158,21 @@ impl Folder {
         })
     }
 
+    /// Lies in the folder once the server is to start again: another file for each start,
+    /// since whoever guards the last one may look for it after the next one has begun.
+    fn stopped(&self) -> PathBuf {
+        let starts = self.starts.load(Ordering::Relaxed);
+        self.path.join(format!("stopped-{starts}"))
+    }
+
     /// Keeps the folder when the server ends, for it shall start again.
     pub(super) fn keep(&self) {
-        fs::write(self.path.join(STOPPED), "").expect("the folder is ours");
+        fs::write(self.stopped(), "").expect("the folder is ours");
     }
 
     /// Whether [`Folder::keep`] was called since it last started.
     pub(super) fn is_kept(&self) -> bool {
-        self.path.join(STOPPED).exists()
-    }
-
-    /// The server is about to start again, and removes the folder with its next end.
-    pub(super) fn keep_no_longer(&self) {
-        fs::remove_file(self.path.join(STOPPED)).expect("it was stopped");
+        self.stopped().exists()
     }
 
     /// Removes the folder of a server that has ended.

@@ -113,7 +113,6 @@ impl Kafka {
 
     /// Starts it where it was, after [`Kafka::kill`].
     pub(crate) fn start_again(&self) {
-        self.folder.keep_no_longer();
         let deadline = Instant::now() + START_DEADLINE;
         // Somebody's outgoing connection may have the port for a moment.
         while !self.run() {

@@ -163,7 +163,6 @@ impl Server {
 
     /// Starts it where it was, after [`Server::stop_at_once`].
     pub(crate) fn start_again(&self) {
-        self.folder.keep_no_longer();
         // Somebody's outgoing connection may have the port for a moment.
         let deadline = Instant::now() + START_DEADLINE;
         while !start(&self.folder, self.port) {

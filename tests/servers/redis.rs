@@ -103,7 +103,6 @@ impl Server {
 
     /// Starts it where it was, empty, after [`Server::kill`].
     pub(crate) fn start_again(&self) {
-        self.folder.keep_no_longer();
         let deadline = Instant::now() + START_DEADLINE;
         while !run(&self.folder, self.port, self.bus) {
             assert!(
