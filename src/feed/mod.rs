@@ -74,10 +74,24 @@ impl Feed {
     /// that is known is ignored. Returns how many levels were above it; one of
     /// which nothing was known yet is none of them.
     pub fn publish(&self, levels: &[StockLevel]) -> usize {
+        self.offer(levels, State::slot_if_watched)
+    }
+
+    /// As [`Self::publish`], of levels whose products were deleted. Who selects levels is
+    /// not shown what was gone before, so they are news only where the feed has the level.
+    fn publish_deleted(&self, levels: &[StockLevel]) -> usize {
+        self.offer(levels, |state, key| state.slots.get(key).cloned())
+    }
+
+    fn offer(
+        &self,
+        levels: &[StockLevel],
+        slot_of: impl Fn(&mut State, &LevelKey) -> Option<Arc<Slot>>,
+    ) -> usize {
         let (mut newer, mut due) = (0, Vec::new());
         let mut state = lock(&self.shared.state);
         for level in levels {
-            let Some(slot) = state.slot_if_watched(&level.key) else {
+            let Some(slot) = slot_of(&mut state, &level.key) else {
                 continue;
             };
             let offered = lock(&slot.state).offer(level);

@@ -2,7 +2,8 @@
 //!
 //! It brings what other processes committed, and what a local commit of unknown
 //! outcome turned out to have changed. What is watched by selectors is read page
-//! by page, so that levels which are new are found too.
+//! by page, so that levels which are new are found too; and those whose products were
+//! deleted, which are told to whoever knew them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::Feed;
-use crate::domain::{LevelKey, StockLevel};
+use crate::domain::{LevelKey, LoadedLevel, StockLevel};
 use crate::storage::{LevelFilter, StorageError, Store};
 use crate::telemetry::Counter;
 
@@ -134,7 +135,8 @@ impl Round {
         for keys in keys.chunks(PAGE_LEVELS) {
             let loaded = self.store.read_levels(keys).await?;
             let levels: Vec<StockLevel> = loaded.into_iter().map(|it| it.level).collect();
-            self.publish(&levels).await;
+            let newer = self.feed.publish(&levels);
+            self.account(newer, levels.len()).await;
         }
         Ok(())
     }
@@ -144,20 +146,31 @@ impl Round {
         loop {
             let page = self
                 .store
-                .list_levels(after.as_ref(), &filter, PAGE_LEVELS)
+                .list_levels_with_deleted(after.as_ref(), &filter, PAGE_LEVELS)
                 .await?;
-            self.publish(&page.levels).await;
-            if !page.more {
+            let read = page.len();
+            after = page.last().map(|it| it.level.key.clone());
+            self.account(self.publish(page), read).await;
+            if read < PAGE_LEVELS {
                 return Ok(());
             }
-            after = page.levels.last().map(|level| level.key.clone());
         }
     }
 
-    /// Tells the feed what was read, and waits for what reading it may cost.
-    async fn publish(&self, levels: &[StockLevel]) {
-        self.repairs.add(self.feed.publish(levels) as u64);
-        let read = levels.len().max(STATEMENT_LEVELS) as u32;
+    /// Tells the feed of a page. Returns of how many levels it knew less.
+    fn publish(&self, page: Vec<LoadedLevel>) -> usize {
+        let (mut levels, mut deleted) = (Vec::with_capacity(page.len()), Vec::new());
+        for LoadedLevel { level, sku_known } in page {
+            let those = if sku_known { &mut levels } else { &mut deleted };
+            those.push(level);
+        }
+        self.feed.publish(&levels) + self.feed.publish_deleted(&deleted)
+    }
+
+    /// Counts what the feed did not know, and waits for what reading it may cost.
+    async fn account(&self, newer: usize, read: usize) {
+        self.repairs.add(newer as u64);
+        let read = read.max(STATEMENT_LEVELS) as u32;
         sleep(Duration::from_secs(1) * read / LEVELS_PER_SECOND_MAX).await;
     }
 }

@@ -172,6 +172,19 @@ async fn a_watch_of_all_is_told_of_new_levels() {
 }
 
 #[tokio::test]
+async fn what_is_left_of_a_deleted_product_is_told_to_those_who_knew_it() {
+    let (feed, _telling) = feed();
+    let watch = feed.watch(&everything());
+    watch.meet(&[level("a", 1), level("b", 4)], false);
+    let left = [level("long-gone", 7), level("a", 2), level("b", 4)];
+    assert_eq!(feed.publish_deleted(&left), 1);
+    assert_eq!(next(&watch).await, [level("a", 2)]);
+    until_told(&feed).await;
+    assert!(nothing_for(&watch));
+    assert_eq!(slots(&feed), 2, "nobody knew the other");
+}
+
+#[tokio::test]
 async fn watches_by_prefix_and_place_are_told_of_what_fits() {
     let (feed, _telling) = feed();
     let by_prefix = feed.watch(&selected(Selectors {

@@ -9,6 +9,7 @@ use sea_orm::{FromQueryResult as _, QueryResult};
 use uuid::Uuid;
 
 use super::entity::order;
+use super::orders::columns_of_order;
 use super::{Connection, StorageError, Store, WriteTx, orders, stock};
 use crate::domain::{LevelKey, Order, OrderId, Timestamp};
 
@@ -20,8 +21,10 @@ const NOW_POSTGRES: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000
 const NOW_SQLITE: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
 
 /// An order may hold several of the levels.
-const OF_LEVELS_POSTGRES: &str = "\
-SELECT o.*, n.now_us
+const OF_LEVELS_POSTGRES: &str = concat!(
+    "SELECT ",
+    columns_of_order!(),
+    ", n.now_us
 FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us) AS n
 CROSS JOIN LATERAL (
     SELECT DISTINCT order_id FROM (
@@ -29,10 +32,13 @@ CROSS JOIN LATERAL (
         JOIN hold AS h ON h.sku = k.sku AND h.location = k.location AND h.expires_us <= n.now_us
         WHERE h.order_id <> ALL ($3::uuid[])
         LIMIT $4) AS found) AS due
-JOIN orders AS o ON o.order_id = due.order_id";
+JOIN orders AS o ON o.order_id = due.order_id"
+);
 
-const OF_LEVELS_SQLITE: &str = "\
-SELECT o.*, n.now_us
+const OF_LEVELS_SQLITE: &str = concat!(
+    "SELECT ",
+    columns_of_order!(),
+    ", n.now_us
 FROM (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now_us) AS n
 CROSS JOIN orders AS o
 WHERE o.order_id IN (
@@ -40,23 +46,30 @@ WHERE o.order_id IN (
     JOIN hold AS h ON h.sku = k.value ->> 0 AND h.location = k.value ->> 1
     WHERE h.expires_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER)
       AND hex(h.order_id) NOT IN (SELECT value FROM json_each(?))
-    LIMIT ?)";
+    LIMIT ?)"
+);
 
-const OVERDUE_POSTGRES: &str = "\
-SELECT o.*, n.now_us
+const OVERDUE_POSTGRES: &str = concat!(
+    "SELECT ",
+    columns_of_order!(),
+    ", n.now_us
 FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us) AS n
 CROSS JOIN LATERAL (
     SELECT order_id FROM hold WHERE is_first AND expires_us <= n.now_us ORDER BY expires_us LIMIT $1) AS due
-JOIN orders AS o ON o.order_id = due.order_id";
+JOIN orders AS o ON o.order_id = due.order_id"
+);
 
-const OVERDUE_SQLITE: &str = "\
-SELECT o.*, n.now_us
+const OVERDUE_SQLITE: &str = concat!(
+    "SELECT ",
+    columns_of_order!(),
+    ", n.now_us
 FROM (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now_us) AS n
 CROSS JOIN orders AS o
 WHERE o.order_id IN (
     SELECT order_id FROM hold
     WHERE is_first AND expires_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER)
-    ORDER BY expires_us LIMIT ?)";
+    ORDER BY expires_us LIMIT ?)"
+);
 
 /// An order whose hold was over when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,14 +14,34 @@ use super::rows::Rows;
 use super::{StorageError, Store, stock};
 use crate::domain::{LevelKey, Movement, Order, Version};
 
-const BY_PLACE_POSTGRES: &str = "\
-SELECT m.* FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (sku, location, version)
-JOIN movement AS m ON m.sku = k.sku AND m.location = k.location AND m.version = k.version";
+/// All of `movement AS m`. By name and not `*`: prepared with that, a statement fails on
+/// its connection from the moment that a migration adds a column to the table.
+macro_rules! columns_of_movement {
+    () => {
+        "m.sku, m.location, m.version, m.kind, m.on_hand_delta, m.reserved_delta, m.on_hand, \
+         m.reserved, m.time_us, m.order_id, m.request_id, m.note, m.counterpart_location, \
+         m.counterpart_version"
+    };
+}
 
-const BY_PLACE_SQLITE: &str = "\
-SELECT m.* FROM json_each($1) AS k
+pub(super) use columns_of_movement;
+
+const BY_PLACE_POSTGRES: &str = concat!(
+    "SELECT ",
+    columns_of_movement!(),
+    "
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (sku, location, version)
+JOIN movement AS m ON m.sku = k.sku AND m.location = k.location AND m.version = k.version"
+);
+
+const BY_PLACE_SQLITE: &str = concat!(
+    "SELECT ",
+    columns_of_movement!(),
+    "
+FROM json_each($1) AS k
 CROSS JOIN movement AS m
-ON m.sku = k.value ->> 0 AND m.location = k.value ->> 1 AND m.version = k.value ->> 2";
+ON m.sku = k.value ->> 0 AND m.location = k.value ->> 1 AND m.version = k.value ->> 2"
+);
 
 /// One page of movements.
 #[derive(Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult as _, QueryResult, Statement};
 
 use super::entity::movement;
+use super::ledger::columns_of_movement;
 use super::{StorageError, Store, stock};
 use crate::domain::{LevelKey, Movement, Timestamp, Version};
 
@@ -25,10 +26,13 @@ const EXAMINED_MAX: i64 = 10_000;
 /// movements come in the order of the list and the statement ends with the page. Those of
 /// a level are a query of their own: as a join, the planner now and then looked for them
 /// without the lower bound, from the level's first on, to keep the result for the next row.
-const ALL_POSTGRES: &str = "\
-SELECT t.sku AS t_sku, t.location AS t_location, t.version AS t_version, m.*
+const ALL_POSTGRES: &str = concat!(
+    "SELECT t.sku AS t_sku, t.location AS t_location, t.version AS t_version, ",
+    columns_of_movement!(),
+    "
 FROM (
-    SELECT *, (time_us, sku, location, version) = ($1, $2, $3, $4) AS begun
+    SELECT sku, location, version, skus, locations, after_versions, last_versions,
+           (time_us, sku, location, version) = ($1, $2, $3, $4) AS begun
     FROM movement_time
     WHERE (time_us, sku, location, version) >= ($1, $2, $3, $4) AND time_us < $8
     ORDER BY time_us, sku, location, version
@@ -44,12 +48,15 @@ CROSS JOIN LATERAL (
     LIMIT $9
 ) AS m
 WHERE NOT t.begun OR (r.sku, r.location, r.last) > ($5, $6, $7)
-LIMIT $9";
+LIMIT $9"
+);
 
 /// The same where `movement_time` has a row for each level of a commit. CROSS JOIN keeps
 /// the loops as they are written (<https://sqlite.org/optoverview.html#crossjoin>).
-const ALL_SQLITE: &str = "\
-SELECT t.sku AS t_sku, t.location AS t_location, t.version AS t_version, m.*
+const ALL_SQLITE: &str = concat!(
+    "SELECT t.sku AS t_sku, t.location AS t_location, t.version AS t_version, ",
+    columns_of_movement!(),
+    "
 FROM (
     SELECT *, (time_us, sku, location, version) = ($1, $2, $3, $4) AS begun
     FROM movement_time
@@ -60,7 +67,8 @@ FROM (
 CROSS JOIN movement AS m
 ON m.sku = t.sku AND m.location = t.location AND m.version <= t.version
    AND m.version > CASE WHEN t.begun THEN $7 ELSE t.after_version END
-LIMIT $9";
+LIMIT $9"
+);
 
 /// The first version of a level that was made at a time or later, or the one after the
 /// last: halves what lies between until nothing does. The movement in the middle is asked
@@ -77,11 +85,15 @@ WITH RECURSIVE halved (low, high) AS (
 )
 SELECT high FROM halved WHERE high - low <= 1";
 
-const OF_LEVEL: &str = "\
-SELECT * FROM movement
+const OF_LEVEL: &str = concat!(
+    "SELECT ",
+    columns_of_movement!(),
+    "
+FROM movement AS m
 WHERE sku = $1 AND location = $2 AND version > $3 AND version < $4 AND time_us >= $5 AND time_us < $6
 ORDER BY version
-LIMIT $7";
+LIMIT $7"
+);
 
 /// A place in the list of all movements by time.
 #[derive(Debug, Clone, PartialEq, Eq)]

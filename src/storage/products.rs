@@ -29,14 +29,28 @@ SET display_name = excluded.display_name, low_stock_threshold = excluded.low_sto
     backorder_limit = excluded.backorder_limit";
 
 /// `{skus}` stands for the SKUs that are asked for.
-const STORED: &str = "SELECT * FROM product WHERE sku {skus}";
+const STORED: &str = "\
+SELECT sku, display_name, low_stock_threshold, backorder_limit FROM product WHERE sku {skus}";
 
-const UNLIKE_PRODUCT: &str = "\
-SELECT l.* FROM stock_level AS l
+/// All of `stock_level AS l`. By name and not `*`: prepared with that, a statement fails on
+/// its connection from the moment that a migration adds a column to the table.
+macro_rules! columns_of_level {
+    () => {
+        "l.sku, l.location, l.on_hand, l.reserved, l.version, l.low_stock_threshold, \
+         l.updated_us, l.deleted, l.backorder_limit"
+    };
+}
+
+const UNLIKE_PRODUCT: &str = concat!(
+    "SELECT ",
+    columns_of_level!(),
+    "
+FROM stock_level AS l
 JOIN product AS p ON p.sku = l.sku
 WHERE l.sku {skus}
   AND (l.low_stock_threshold <> p.low_stock_threshold OR l.backorder_limit <> p.backorder_limit OR l.deleted)
-ORDER BY l.sku, l.location";
+ORDER BY l.sku, l.location"
+);
 
 /// One page of products in ascending SKU.
 #[derive(Debug)]
@@ -121,8 +135,15 @@ UPDATE stock_level AS l SET deleted = false, backorder_limit = p.backorder_limit
 FROM product AS p
 WHERE l.sku {skus} AND p.sku = l.sku AND (l.deleted OR l.backorder_limit <> p.backorder_limit)";
 
-const OF_PRODUCT: &str =
-    "SELECT * FROM stock_level WHERE sku {skus} AND NOT deleted ORDER BY sku, location";
+macro_rules! of_product {
+    () => {
+        concat!(
+            "SELECT ",
+            columns_of_level!(),
+            " FROM stock_level AS l WHERE l.sku {skus} AND NOT l.deleted ORDER BY l.sku, l.location"
+        )
+    };
+}
 
 impl Store {
     /// The levels of a product in ascending order of their locations. Reads the primary.
@@ -183,10 +204,10 @@ impl WriteTx {
     /// # Errors
     /// The database failed.
     pub async fn lock_levels_of(&mut self, sku: &Sku) -> Result<Vec<StockLevel>, StorageError> {
-        const LOCK: &str = "SELECT * FROM stock_level WHERE sku {skus} AND NOT deleted ORDER BY sku, location FOR UPDATE";
         let text = match self {
-            Self::Postgres(_) => LOCK,
-            Self::Sqlite(_) => OF_PRODUCT,
+            Self::Postgres(_) => concat!(of_product!(), " FOR UPDATE"),
+            // The transaction itself is the lock.
+            Self::Sqlite(_) => of_product!(),
         };
         let rows = self.of_skus(text, &[sku]).await?;
         let level = |row| stock::level(stock_level::Model::from_query_result(row, "")?);

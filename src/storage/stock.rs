@@ -28,7 +28,7 @@ LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.value ->> 0";
 
 /// By position and not by name: a watch that begins reads thousands of rows.
 const LIST_LEVELS: &str = "\
-SELECT sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, backorder_limit FROM stock_level ";
+SELECT sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, backorder_limit, deleted FROM stock_level ";
 
 /// One page of levels in ascending (sku, location).
 #[derive(Debug)]
@@ -74,6 +74,22 @@ impl Store {
         let read = async { list_levels(&self.readers(), after, filter, limit).await };
         self.readers.bounded(read).await
     }
+
+    /// Reads `limit` levels as [`Store::list_levels`] does, among them what is left of
+    /// products that were deleted, whose SKUs are not known. Fewer are all there are.
+    /// For whoever knows a level and has to learn of its end; to anybody else it is none.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list_levels_with_deleted(
+        &self,
+        after: Option<&LevelKey>,
+        filter: &LevelFilter<'_>,
+        limit: usize,
+    ) -> Result<Vec<LoadedLevel>, StorageError> {
+        let read = async { list_with_deleted(&self.readers(), after, filter, limit).await };
+        self.readers.bounded(read).await
+    }
 }
 
 pub(super) async fn list_levels(
@@ -82,7 +98,11 @@ pub(super) async fn list_levels(
     filter: &LevelFilter<'_>,
     limit: usize,
 ) -> Result<StockPage, StorageError> {
-    let statement = list_statement(connection.get_database_backend(), after, filter, limit);
+    let backend = connection.get_database_backend();
+    // What is left of products that were deleted is found by its name alone.
+    let conditions = vec!["NOT deleted".to_owned()];
+    // One row more than the page has says whether there is another page.
+    let statement = list_statement(backend, conditions, after, filter, limit + 1);
     let mut rows = connection.query_all_raw(statement).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -90,15 +110,26 @@ pub(super) async fn list_levels(
     Ok(StockPage { levels, more })
 }
 
-/// One row more than the page has, which says whether there is another page.
+async fn list_with_deleted(
+    connection: &impl ConnectionTrait,
+    after: Option<&LevelKey>,
+    filter: &LevelFilter<'_>,
+    limit: usize,
+) -> Result<Vec<LoadedLevel>, StorageError> {
+    let backend = connection.get_database_backend();
+    let statement = list_statement(backend, Vec::new(), after, filter, limit);
+    let rows = connection.query_all_raw(statement).await?;
+    rows.iter().map(listed_or_deleted).collect()
+}
+
+/// The levels that fit `conditions` and the filter.
 fn list_statement(
     backend: DbBackend,
+    mut conditions: Vec<String>,
     after: Option<&LevelKey>,
     filter: &LevelFilter<'_>,
     limit: usize,
 ) -> Statement {
-    // What is left of products that were deleted is found by its name alone.
-    let mut conditions: Vec<String> = vec!["NOT deleted".to_owned()];
     let mut values: Vec<Value> = Vec::new();
     let mut bind = |value: Value| {
         values.push(value);
@@ -123,8 +154,11 @@ fn list_statement(
             "low_stock_threshold > 0 AND on_hand - reserved <= low_stock_threshold".to_owned(),
         );
     }
-    let conditions = format!("WHERE {} ", conditions.join(" AND "));
-    let limit = bind((limit as i64 + 1).into());
+    let conditions = match &conditions[..] {
+        [] => String::new(),
+        conditions => format!("WHERE {} ", conditions.join(" AND ")),
+    };
+    let limit = bind((limit as i64).into());
     let sql = format!("{LIST_LEVELS}{conditions}ORDER BY sku, location LIMIT {limit}");
     Statement::from_sql_and_values(backend, sql, values)
 }
@@ -139,6 +173,14 @@ fn listed_level(row: &QueryResult) -> Result<StockLevel, StorageError> {
         low_stock_threshold: row.try_get_by_index(5)?,
         backorder_limit: row.try_get_by_index(7)?,
         updated: Timestamp::from_us(row.try_get_by_index(6)?),
+    })
+}
+
+fn listed_or_deleted(row: &QueryResult) -> Result<LoadedLevel, StorageError> {
+    let deleted: bool = row.try_get_by_index(8)?;
+    Ok(LoadedLevel {
+        level: listed_level(row)?,
+        sku_known: !deleted,
     })
 }
 

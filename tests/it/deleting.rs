@@ -221,3 +221,85 @@ async fn a_deletion_whose_answer_was_lost_is_repeated_with_success(store: StoreK
     let unknown = far.delete_product(&trial).await.unwrap_err();
     assert_eq!(unknown.reason, "SKU_NOT_FOUND");
 }
+
+mod other_instances {
+    use stockroom::client::proto::stock_selector::Selector;
+    use stockroom::client::proto::{AdjustStockRequest, StockSelector};
+    use stockroom::config::Config;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::api::batch_of;
+    use crate::watching::{Watcher, everything, watch_of};
+
+    on_postgres! { a_deletion_that_no_hint_names_reaches_whoever_watches_elsewhere }
+
+    /// More levels than a hint can name: of a change of all of them it says "anything".
+    const PLACES: usize = 100;
+
+    fn place(number: usize) -> String {
+        format!("{number:064}")
+    }
+
+    fn selector(selector: Selector) -> StockSelector {
+        StockSelector {
+            selector: Some(selector),
+        }
+    }
+
+    /// Puts a product whose levels are empty and at version 2.
+    async fn put_empty(client: &Client, sku: &str) {
+        put(client, sku, 0).await;
+        for (request_id, request) in [("in", received("", sku, 1)), ("out", counted("", sku, 0))] {
+            let at_each_place = (0..PLACES).map(|number| AdjustStockRequest {
+                location: place(number),
+                ..request.clone()
+            });
+            let batch = batch_of(&format!("{request_id}-{sku}"), at_each_place);
+            client.batch_adjust_stock(batch).await.unwrap();
+        }
+    }
+
+    /// The versions of a product's levels as a watcher has them.
+    fn versions(watcher: &Watcher, sku: &str) -> Vec<i64> {
+        let levels = watcher.latest.values();
+        let of_product = levels.filter(|level| level.sku == sku);
+        of_product.map(|level| level.version).collect()
+    }
+
+    async fn a_deletion_that_no_hint_names_reaches_whoever_watches_elsewhere(store: StoreKind) {
+        let earlier = Stockroom::start(store).await;
+        put_empty(&earlier.client, "x0").await;
+        earlier.client.delete_product(deletion("x0")).await.unwrap();
+        let home = earlier.home.clone();
+        drop(earlier);
+        // By itself the re-read comes too late: what asks for it are hints that name nothing.
+        let rarely = |config: &mut Config| config.watch.reread_interval_ms = 60_000;
+        let here = Stockroom::on(home.clone(), rarely).await;
+        let there = Stockroom::on(home, rarely).await;
+        let mut brought = 0;
+        // In this order each is read in pages of its own, though a watch before may linger.
+        for (sku, levels, selector) in [
+            ("x1", 1, selector(Selector::Location(place(7)))),
+            ("x2", PLACES, selector(Selector::SkuPrefix("x".to_owned()))),
+            ("x3", PLACES, everything()),
+        ] {
+            put_empty(&there.client, sku).await;
+            let mut watcher = Watcher::synced(&here, watch_of(vec![selector])).await;
+            assert_eq!(versions(&watcher, sku), vec![2; levels]);
+            there.client.delete_product(deletion(sku)).await.unwrap();
+            let told = timeout(DEADLINE, async {
+                while versions(&watcher, sku) != vec![3; levels] {
+                    watcher.next().await;
+                }
+            });
+            told.await.expect("the deletion is told of");
+            brought += levels as u64;
+            eventually("the re-read brought it", async || {
+                here.counters.watches.reread_repairs.get() >= brought
+            })
+            .await;
+            assert_eq!(versions(&watcher, "x0"), [0; 0], "it was gone before");
+        }
+    }
+}

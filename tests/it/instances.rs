@@ -5,14 +5,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use stockroom::client::Client;
+use stockroom::client::proto::DeleteProductRequest;
+use stockroom::config::{Config, LockingStrategy};
 
-use crate::api::{order, stock};
-use crate::fixture::{Home, StoreKind};
+use crate::api::{confirm, order, put, stock};
+use crate::fixture::{Home, Stockroom, StoreKind};
+use crate::holds::{hold, read};
 use crate::process::{Server, stdout};
 
 on_postgres! {
     two_processes_sell_a_hot_product_exactly_to_its_end,
     load_counts_what_two_processes_sold_together,
+    columns_that_a_newer_version_adds_break_no_statement,
 }
 
 async fn two_processes_sell_a_hot_product_exactly_to_its_end(store: StoreKind) {
@@ -59,6 +64,41 @@ async fn load_counts_what_two_processes_sold_together(store: StoreKind) {
     assert_eq!(report["instances"], 2, "{report:#}");
     assert!(report["accepted"].as_i64() > Some(0), "{report:#}");
     assert_eq!(report["accepted_total"], home.books().orders);
+}
+
+async fn columns_that_a_newer_version_adds_break_no_statement(store: StoreKind) {
+    for strategy in [LockingStrategy::Optimistic, LockingStrategy::Pessimistic] {
+        let configure = |config: &mut Config| config.locking.strategy = strategy;
+        let server = Stockroom::with(store, configure).await;
+        // Twice, so that what is prepared with the second use is prepared as well.
+        for sku in ["a", "b"] {
+            from_first_stock_to_deletion(&server.client, sku).await;
+        }
+        for table in ["product", "stock_level", "movement", "orders"] {
+            let add = format!("ALTER TABLE {table} ADD COLUMN added_later bigint");
+            server.home.sql(&add);
+        }
+        for sku in ["c", "d"] {
+            from_first_stock_to_deletion(&server.client, sku).await;
+        }
+    }
+}
+
+/// Whatever may become of a product, its level and an order of it.
+async fn from_first_stock_to_deletion(client: &Client, sku: &str) {
+    stock(client, sku, 2).await;
+    // Its level has to follow.
+    put(client, sku, 5).await;
+    let held = hold(client, &format!("hold-{sku}"), &[(sku, 2)], 60).await;
+    let confirmed = confirm(&format!("confirm-{sku}"), &held.order_id);
+    client.confirm_order(confirmed).await.unwrap();
+    let order = read(client, &held.order_id).await;
+    assert!(!order.movements.is_empty());
+    let deletion = DeleteProductRequest {
+        sku: sku.to_owned(),
+        ..DeleteProductRequest::default()
+    };
+    client.delete_product(deletion).await.unwrap();
 }
 
 /// One started after the other here; that they can migrate at once is claimed elsewhere.
