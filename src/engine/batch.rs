@@ -145,6 +145,11 @@ impl Lane {
             let lane = sent.lane;
             match done {
                 Ok(plan) => {
+                    if plan.is_made_anew {
+                        // What was planned behind it stands on what it was to write.
+                        self.context.memory.remember(&plan.writes);
+                        self.plan_anew();
+                    }
                     self.leave_abandoned_out();
                     self.plan_ahead();
                     let next = self.next(lane).await;
@@ -188,7 +193,7 @@ impl Lane {
         let planner = ahead.planner.expect("a batch was planned");
         let (plan, accepted) = planner.finish(ahead.outcomes);
         // As they will be; a commit that fails makes all of it forgotten.
-        self.context.memory.remember(&plan.writes);
+        self.context.memory.foresee(&plan.writes);
         self.earlier = Arc::new(accepted);
         let planned_at = plan.writes.time;
         let context = Arc::clone(&self.context);

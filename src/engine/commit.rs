@@ -6,19 +6,19 @@
 //! index on request_id says which it was. A statement that one order breaks is taken
 //! apart until that order stands alone.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::locking::{Draft, Manner, pessimistic};
 use super::plan::{Plan, Planner};
 use super::queue::Queued;
-use super::reclaim::{Attempted, asked, put_in_front};
+use super::reclaim::{Attempted, asked, prove_short, put_in_front, room};
 use super::{Command, Context, Done, Prepared, backoff};
 use crate::clock;
 use crate::domain::{LevelKey, OrderId, StockLevel, Timestamp, Writes};
 use crate::error::{Error, chain};
-use crate::storage::StorageError;
+use crate::storage::{ExpiredHold, StorageError};
 use crate::telemetry::Counters;
 
 /// Answers written before the callers that they wake get their turn. All of a batch at
@@ -35,11 +35,17 @@ pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
         match Box::pin(attempt(context, &batch, now)).await {
             Ok(Attempted::Done(plan)) => return answer(context, batch, plan),
             Ok(Attempted::Reclaim(over)) => {
-                let alone = put_in_front(&mut batch, over);
-                Box::pin(run(context, alone)).await;
+                end_alone(context, &mut batch, over).await;
             }
             Err(error) => batch = failed(context, batch, error, now).await,
         }
+    }
+}
+
+/// Ends these holds in front of `batch`, or by themselves if they are too many.
+async fn end_alone(context: &Arc<Context>, batch: &mut Vec<Queued>, over: Vec<ExpiredHold>) {
+    for alone in put_in_front(batch, over, context.config.batch_lines_max) {
+        Box::pin(run(context, alone)).await;
     }
 }
 
@@ -78,7 +84,12 @@ async fn read_and_write(
 ) -> Result<Attempted, StorageError> {
     let store = &context.store;
     let mut planner = Planner::new(now, Arc::default(), context.events);
-    for level in store.load_levels(keys).await? {
+    let levels = store.load_levels(keys).await?;
+    // Of what nobody holds nothing can be given back.
+    let held = levels.iter().filter(|it| it.level.reserved > 0);
+    let held = held.map(|it| (it.level.key.clone(), room(&it.level)));
+    let loaded: HashMap<LevelKey, i64> = held.collect();
+    for level in levels {
         planner.know(level);
     }
     for order in store.load_orders(&orders_of(batch)).await? {
@@ -87,11 +98,12 @@ async fn read_and_write(
     let draft = Draft::of(batch, planner);
     let stored = store.load_requests(&draft.in_doubt(batch)).await?;
     let plan = draft.settle(batch, stored);
-    if !plan.held.is_empty() {
-        let over = store.expired_holds(&asked(&plan, batch)).await?;
+    if let Some(held) = asked(&plan, batch) {
+        let over = store.expired_holds(&held).await?;
         if !over.is_empty() {
             return Ok(Attempted::Reclaim(over));
         }
+        prove_short(store, &held, &loaded).await?;
     }
     let written = write(context, &commands(batch), plan).await?;
     Ok(Attempted::Done(written))
@@ -218,6 +230,16 @@ pub(super) async fn failed(
             refuse_all(batch, || Error::StoreUnavailable(None));
             Vec::new()
         }
+        StorageError::Failed(_) if needs_ends(&batch) => {
+            // Perhaps one of the ends breaks it: they go alone, once, and then the rest.
+            let (ends, mut others): (Vec<_>, Vec<_>) =
+                batch.into_iter().partition(Queued::is_of_engine);
+            Box::pin(run(context, ends)).await;
+            for queued in &mut others {
+                queued.short_is_final = true;
+            }
+            others
+        }
         StorageError::Failed(_) if batch.len() > 1 => {
             // One of them breaks the statement: halve until it stands alone.
             let second = batch.split_off(batch.len() / 2);
@@ -227,11 +249,22 @@ pub(super) async fn failed(
         StorageError::Failed(_) => {
             // Logged by the caller, whose span knows the request.
             if let Some(queued) = batch.pop() {
+                if queued.is_of_engine() {
+                    // It has no caller.
+                    let order = queued.order().map(|order| order.order_id.to_string());
+                    tracing::error!(error = chain(&error), order, "cannot end a hold");
+                }
                 queued.answer(Err(Error::Internal(error)));
             }
             Vec::new()
         }
     }
+}
+
+/// Whether some in `batch` stand behind the ends of holds that they need.
+fn needs_ends(batch: &[Queued]) -> bool {
+    let ends = batch.iter().filter(|queued| queued.is_of_engine()).count();
+    ends > 0 && ends < batch.len()
 }
 
 /// Answers the orders that touch one of `levels` for the second time with contention,
@@ -273,8 +306,7 @@ async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>, planned_at: Time
                 return answer(context, batch, plan);
             }
             Ok(Attempted::Reclaim(over)) => {
-                let alone = put_in_front(&mut batch, over);
-                Box::pin(run(context, alone)).await;
+                end_alone(context, &mut batch, over).await;
             }
             // Another attempt that takes as long would end too late for its callers.
             Err(error) if Instant::now() + began.elapsed() >= deadline => {

@@ -6,7 +6,7 @@
 //! and when something was, its levels are read and planned anew. A refusal is
 //! never answered from here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::{LevelKey, LoadedLevel, Order, OrderId, OrderState, Writes};
@@ -19,13 +19,31 @@ const LEVELS_MAX: usize = 100_000;
 /// are read when somebody changes them.
 const ORDERS_MAX: usize = 20_000;
 
+/// Orders remembered after they have ended, at most: whoever read one while it was pending
+/// may be about to change it. Beyond it the oldest make room for those that are pending.
+const ENDED_ORDERS_MAX: usize = 2_048;
+
 /// Lines of an order beyond which it is not worth its place.
 const LINES_MAX: usize = 50;
 
 #[derive(Default)]
 pub(super) struct Memory {
     levels: Mutex<HashMap<LevelKey, LoadedLevel>>,
-    orders: Mutex<HashMap<OrderId, Arc<Order>>>,
+    orders: Mutex<Orders>,
+}
+
+#[derive(Default)]
+struct Orders {
+    known: HashMap<OrderId, Remembered>,
+    /// Those that are pending no longer, the oldest in front.
+    ended: VecDeque<OrderId>,
+}
+
+struct Remembered {
+    order: Arc<Order>,
+    /// Whether its commit has ended well. What has not may never come to be, and another
+    /// state may get its version.
+    is_durable: bool,
 }
 
 impl Memory {
@@ -33,8 +51,17 @@ impl Memory {
         self.lock().get(key).cloned()
     }
 
-    /// Remembers what a commit writes, or has written.
+    /// Remembers what a commit that is sent will have written, for what is planned behind it.
+    pub(super) fn foresee(&self, writes: &Writes) {
+        self.take_in(writes, false);
+    }
+
+    /// Remembers what a commit has written.
     pub(super) fn remember(&self, writes: &Writes) {
+        self.take_in(writes, true);
+    }
+
+    fn take_in(&self, writes: &Writes, is_durable: bool) {
         self.remember_levels(writes);
         let made = writes.orders.iter();
         let on_hold = made.filter(|order| order.state == OrderState::Pending);
@@ -42,20 +69,25 @@ impl Memory {
         let mut orders = on_hold.chain(changed).peekable();
         if orders.peek().is_some() {
             let mut known = self.orders();
-            orders.for_each(|order| remember_order(&mut known, order));
+            orders.for_each(|order| known.remember(order, is_durable));
         }
     }
 
-    /// An order that our last commits made or changed.
+    /// An order as one of our last commits left it, if that is durable: a command outlives
+    /// a commit that fails.
     pub(super) fn order(&self, id: OrderId) -> Option<Arc<Order>> {
-        self.orders().get(&id).cloned()
+        let orders = self.orders();
+        let known = orders.known.get(&id).filter(|known| known.is_durable);
+        known.map(|known| Arc::clone(&known.order))
     }
 
-    /// The order as it is remembered, if it has changed since it was read.
+    /// The order as it is remembered, the commit under way included, if it has changed
+    /// since it was read.
     pub(super) fn latest(&self, read: &Arc<Order>) -> Arc<Order> {
-        let known = self.order(read.order_id);
+        let orders = self.orders();
+        let known = orders.known.get(&read.order_id).map(|known| &known.order);
         let later = known.filter(|known| known.version > read.version);
-        later.unwrap_or_else(|| Arc::clone(read))
+        Arc::clone(later.unwrap_or(read))
     }
 
     fn remember_levels(&self, writes: &Writes) {
@@ -103,7 +135,7 @@ impl Memory {
     /// it was sent, and what was planned since stands on it.
     pub(super) fn forget(&self) {
         self.lock().clear();
-        self.orders().clear();
+        *self.orders() = Orders::default();
     }
 
     /// The worst that a panic could leave is a level less.
@@ -111,23 +143,35 @@ impl Memory {
         self.levels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn orders(&self) -> MutexGuard<'_, HashMap<OrderId, Arc<Order>>> {
+    fn orders(&self) -> MutexGuard<'_, Orders> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn remember_order(known: &mut HashMap<OrderId, Arc<Order>>, order: &Arc<Order>) {
-    let later = |known: &Arc<Order>| known.version > order.version;
-    if known.get(&order.order_id).is_some_and(later) {
-        return;
+impl Orders {
+    fn remember(&mut self, order: &Arc<Order>, is_durable: bool) {
+        let id = order.order_id;
+        let known = self.known.get(&id).map(|known| known.order.version);
+        if known.is_some_and(|known| known > order.version) {
+            return;
+        }
+        if order.lines.len() > LINES_MAX {
+            // What was remembered of it is old.
+            self.known.remove(&id);
+            return;
+        }
+        if self.known.len() >= ORDERS_MAX {
+            *self = Self::default();
+        }
+        if order.state != OrderState::Pending && known != Some(order.version) {
+            self.ended.push_back(id);
+            if self.ended.len() > ENDED_ORDERS_MAX
+                && let Some(oldest) = self.ended.pop_front()
+            {
+                self.known.remove(&oldest);
+            }
+        }
+        let order = Arc::clone(order);
+        self.known.insert(id, Remembered { order, is_durable });
     }
-    if order.lines.len() > LINES_MAX {
-        // What was remembered of it is old.
-        known.remove(&order.order_id);
-        return;
-    }
-    if known.len() >= ORDERS_MAX {
-        known.clear();
-    }
-    known.insert(order.order_id, Arc::clone(order));
 }

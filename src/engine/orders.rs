@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
+use super::reclaim::portions;
 use super::{Command, Done, Engine};
 use crate::domain::{Order, OrderChange, OrderId, RequestId, Timestamp, Trace, Transition};
 use crate::error::Error;
@@ -14,6 +17,9 @@ use crate::storage::{ExpiredHold, Store};
 
 /// Orders that are read together, in one statement.
 const ORDERS_AT_ONCE_MAX: usize = 256;
+
+/// What ends holds that are over takes one part in so many of the queue.
+const QUEUE_SHARE: usize = 8;
 
 /// How old a reading of the database's clock may be. In between, a clock that nobody sets
 /// measures; it drifts by less than a millisecond.
@@ -46,12 +52,23 @@ impl Engine {
         self.submit(Command::ChangeOrder(change), trace).await
     }
 
-    /// Ends a hold, if it is as it was when it was found to be over.
-    ///
-    /// # Errors
-    /// It is not, or those of [`Engine::submit`].
-    pub async fn expire(&self, hold: ExpiredHold) -> Result<Done, Error> {
-        self.submit(hold.into(), None).await
+    /// Ends holds, those that are as they were when they were found to be over: how many. An
+    /// eighth of the queue at a time, so that callers find room in it.
+    pub async fn expire(&self, over: Vec<ExpiredHold>) -> usize {
+        let config = &self.context.config;
+        let (orders_max, lines_max) = (
+            config.queue_orders_max / QUEUE_SHARE,
+            config.queue_lines_max / QUEUE_SHARE,
+        );
+        let mut ended = 0;
+        for portion in portions(over, orders_max, lines_max, |hold| hold.order.lines.len()) {
+            let ends = portion
+                .into_iter()
+                .map(|hold| self.submit(hold.into(), None));
+            let ends = join_all(ends).await;
+            ended += ends.iter().filter(|end| end.is_ok()).count();
+        }
+        ended
     }
 
     pub(super) async fn find_order(&self, id: OrderId) -> Result<Arc<Order>, Error> {

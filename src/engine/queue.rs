@@ -26,6 +26,8 @@ pub(super) struct Queued {
     pub(super) conflicted: bool,
     /// Its levels have been read on its account.
     pub(super) read: bool,
+    /// Holds that it needed could not be ended: it is refused if it is short again.
+    pub(super) short_is_final: bool,
     /// When it was planned for a commit that nobody heard the end of.
     pub(super) unheard: Option<Timestamp>,
     _room: Option<Room>,
@@ -43,6 +45,7 @@ impl Queued {
             since: Instant::now(),
             conflicted: false,
             read: false,
+            short_is_final: false,
             unheard: None,
             _room: Some(room),
         }
@@ -56,6 +59,7 @@ impl Queued {
             since: Instant::now(),
             conflicted: false,
             read: true,
+            short_is_final: false,
             unheard: None,
             _room: None,
         }

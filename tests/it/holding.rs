@@ -14,20 +14,32 @@ pub(crate) struct Hold {
 
 impl Hold {
     pub(crate) async fn on(home: &Arc<Home>) -> Self {
+        let hold = Self::begin(home, "LOCK TABLE stock_level IN EXCLUSIVE MODE");
+        hold.locks("mode = 'ExclusiveLock' AND granted").await;
+        hold
+    }
+
+    /// Writers of some rows alone.
+    pub(crate) async fn on_rows(home: &Arc<Home>, rows: &str) -> Self {
+        let lock = format!("SELECT FROM {rows} FOR UPDATE");
+        let hold = Self::begin(home, &lock);
+        let free = format!("SELECT count(*) FROM ({lock} SKIP LOCKED) AS free");
+        eventually("the rows are locked", async || home.sql(&free) == "0").await;
+        hold
+    }
+
+    fn begin(home: &Arc<Home>, lock: &str) -> Self {
         let psql = Command::new(bin().join("psql"))
             .args(["-Xq", "-d", &home.url()])
-            .args(["-c", "BEGIN; LOCK TABLE stock_level IN EXCLUSIVE MODE"])
+            .args(["-c", &format!("BEGIN; {lock}")])
             // Reads on until its input ends, and then its transaction does too.
             .args(["-f", "-"])
             .stdin(Stdio::piped())
+            .stdout(Stdio::null())
             .spawn()
             .expect("psql comes with PostgreSQL's server");
-        let hold = Self {
-            psql,
-            home: Arc::clone(home),
-        };
-        hold.locks("mode = 'ExclusiveLock' AND granted").await;
-        hold
+        let home = Arc::clone(home);
+        Self { psql, home }
     }
 
     /// Waits until a writer waits.

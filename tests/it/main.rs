@@ -55,6 +55,7 @@ mod plans;
 mod pressure;
 mod products;
 mod protos;
+mod races;
 mod readme;
 mod reads;
 mod replicas;

@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use super::write;
 use crate::domain::{LevelKey, LevelTake, LoadedLevel, RequestId, StockLevel, Version, Writes};
-use crate::engine::Prepared;
 use crate::engine::plan::{Events, Plan, Planner};
+use crate::engine::{Done, Prepared};
+use crate::error::Error;
 use crate::storage::{Guard, StorageError, Store, Verdict, WriteTx};
 
 /// Commits `hint`, the plan of `commands`, or one that does the same from where the
@@ -120,32 +121,11 @@ fn plan_again(
     {
         return Ok(hint);
     }
-    let events = match hint.writes.outbox {
-        Some(_) => Events::On,
-        None => Events::Off,
-    };
-    let mut planner = Planner::new(hint.writes.time, Arc::default(), events);
-    for take in takes {
-        planner.know(before(take, &taken[&take.key]));
+    let grown = refused_too_early(&hint.outcomes, &expected, &taken);
+    if !grown.is_empty() {
+        return Err(StorageError::Conflict { levels: grown });
     }
-    for write in hint
-        .writes
-        .levels
-        .iter()
-        .filter(|w| w.expected == Version::NONE)
-    {
-        planner.know(LoadedLevel {
-            level: StockLevel {
-                low_stock_threshold: write.level.low_stock_threshold,
-                backorder_limit: write.level.backorder_limit,
-                ..StockLevel::none(write.level.key.clone())
-            },
-            sku_known: true,
-        });
-    }
-    for write in &hint.writes.order_changes {
-        planner.know_order(Arc::clone(&write.before));
-    }
+    let mut planner = planner_of(&hint.writes, takes, &taken);
     let made: HashSet<&RequestId> = hint.writes.requests.iter().map(|w| &w.request_id).collect();
     let outcomes = commands
         .iter()
@@ -161,7 +141,8 @@ fn plan_again(
             }
         });
     let outcomes: Vec<_> = outcomes.collect();
-    let (plan, _) = planner.finish(outcomes);
+    let (mut plan, _) = planner.finish(outcomes);
+    plan.is_made_anew = true;
     let writes = &plan.writes;
     let same = writes.requests.len() == made.len()
         && writes
@@ -179,6 +160,55 @@ fn plan_again(
         let levels = takes.iter().map(|take| take.key.clone()).collect();
         Err(StorageError::Conflict { levels })
     }
+}
+
+/// A planner that knows what `writes` are about, as it was before it was taken from.
+fn planner_of(
+    writes: &Writes,
+    takes: &[LevelTake],
+    taken: &HashMap<LevelKey, StockLevel>,
+) -> Planner {
+    let events = match &writes.outbox {
+        Some(_) => Events::On,
+        None => Events::Off,
+    };
+    let mut planner = Planner::new(writes.time, Arc::default(), events);
+    for take in takes {
+        planner.know(before(take, &taken[&take.key]));
+    }
+    let levels = writes.levels.iter();
+    for write in levels.filter(|w| w.expected == Version::NONE) {
+        planner.know(LoadedLevel {
+            level: StockLevel {
+                low_stock_threshold: write.level.low_stock_threshold,
+                backorder_limit: write.level.backorder_limit,
+                ..StockLevel::none(write.level.key.clone())
+            },
+            sku_known: true,
+        });
+    }
+    for write in &writes.order_changes {
+        planner.know_order(Arc::clone(&write.before));
+    }
+    planner
+}
+
+/// Levels that somebody was refused for, and which turn out to have more than was planned on.
+fn refused_too_early(
+    outcomes: &[Result<Done, Error>],
+    expected: &HashMap<&LevelKey, &StockLevel>,
+    taken: &HashMap<LevelKey, StockLevel>,
+) -> Vec<LevelKey> {
+    let short = outcomes.iter().filter_map(|outcome| match outcome {
+        Err(Error::InsufficientStock(short)) => Some(short),
+        _ => None,
+    });
+    let keys = short.flatten().map(|short| &short.key);
+    let has_grown = |key: &&LevelKey| {
+        let levels = taken.get(*key).zip(expected.get(*key));
+        levels.is_some_and(|(taken, expected)| taken.available() > expected.available())
+    };
+    keys.filter(has_grown).cloned().collect()
 }
 
 fn before(take: &LevelTake, level: &StockLevel) -> LoadedLevel {

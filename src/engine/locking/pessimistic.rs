@@ -39,9 +39,9 @@ pub(in crate::engine) async fn commit(
             let draft = Draft::of(batch, planner);
             let stored = tx.load_requests(&draft.in_doubt(batch)).await?;
             let plan = draft.settle(batch, stored);
-            let over = match plan.held.is_empty() {
-                true => Vec::new(),
-                false => tx.expired_holds(&asked(&plan, batch)).await?,
+            let over = match asked(&plan, batch) {
+                None => Vec::new(),
+                Some(held) => tx.expired_holds(&held).await?,
             };
             if !over.is_empty() {
                 return Ok(Verdict::Leave(Attempted::Reclaim(over)));

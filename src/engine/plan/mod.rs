@@ -34,6 +34,9 @@ pub struct Plan {
     /// Levels that a command was short of while others hold some of their units: holds
     /// of theirs that are over would make it fit.
     pub held: BTreeSet<LevelKey>,
+    /// Whether its guard has found levels elsewhere than they were foreseen, and planned
+    /// the same commands again.
+    pub is_made_anew: bool,
 }
 
 /// Plans `commands` on `loaded`, which has every level that they name. `now` is
@@ -285,6 +288,7 @@ impl Planner {
             outcomes,
             writes: self.writes,
             held: self.held,
+            is_made_anew: false,
         };
         (plan, self.accepted)
     }
