@@ -11,8 +11,9 @@ use crate::storage::{Access, Store};
 ///
 /// Takes the steps that the database is missing, each in a transaction of its
 /// own, and does nothing when there is none. Two that run at once wait for each
-/// other. `serve` refuses a schema that is behind or that it does not know; on
-/// SQLite it migrates by itself (store.migrate_at_start).
+/// other. `serve` waits while the schema is behind, and answers STORE_UNAVAILABLE
+/// until it is not; on SQLite it migrates by itself (store.migrate_at_start). On a
+/// schema that it does not know, a later release's, it ends with an error.
 ///
 /// Examples:
 ///
