@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The C library's allocator is the dearest single part of a small gRPC call. The feature
-/// `override` gives librdkafka and SQLite this one, too: a message is ten allocations.
+/// The C library's allocator is the dearest single part of a small gRPC call.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -138,3 +138,37 @@ async fn holds_outlive_a_server_that_is_killed(store: StoreKind) {
     let now = level(&client, "a").await;
     assert_eq!((now.on_hand, now.reserved), (5, 0));
 }
+
+mod of_damaged_books {
+    use super::*;
+
+    on_postgres! { a_hold_that_cannot_end_keeps_its_own_units_alone }
+
+    async fn a_hold_that_cannot_end_keeps_its_own_units_alone(store: StoreKind) {
+        let server = Stockroom::with(store, |c| c.holds.sweep_interval_ms = 3_600_000).await;
+        let (client, home) = (&server.client, &server.home);
+        stock(client, "a", 10).await;
+        stock(client, "b", 10).await;
+        for (id, lines) in [
+            ("damaged", &[("a", 4), ("b", 1)][..]),
+            ("sound", &[("a", 3)]),
+        ] {
+            is_over(home, &hold(client, id, lines, 1).await).await;
+        }
+        home.sql("CREATE TABLE lost AS SELECT * FROM hold WHERE sku = 'b'");
+        home.sql("DELETE FROM hold WHERE sku = 'b'");
+        client
+            .create_order(order("six", &[("a", 6)]))
+            .await
+            .unwrap();
+        let short = client.create_order(order("short", &[("a", 1)])).await;
+        assert_eq!(short.unwrap_err().reason, "INSUFFICIENT_STOCK");
+        home.sql("INSERT INTO hold SELECT * FROM lost");
+        client
+            .create_order(order("rest", &[("a", 4)]))
+            .await
+            .unwrap();
+        let left = level(client, "a").await;
+        assert_eq!((left.on_hand, left.reserved), (0, 0));
+    }
+}
