@@ -100,10 +100,15 @@ impl StockLevel {
         self.on_hand - self.reserved
     }
 
-    /// Whether an order can take or reserve so many units: those that are available, and
-    /// those that may go on backorder.
+    /// Units that orders can take or reserve: those that are available, and those that may
+    /// go on backorder.
+    pub fn room(&self) -> i64 {
+        self.available().saturating_add(self.backorder_limit)
+    }
+
+    /// Whether an order can take or reserve so many units.
     pub fn can_take(&self, units: i64) -> bool {
-        self.available().saturating_add(self.backorder_limit) >= units
+        self.room() >= units
     }
 
     /// Whether the stock counts as low.

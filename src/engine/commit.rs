@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::locking::{Draft, Manner, pessimistic};
 use super::plan::{Plan, Planner};
 use super::queue::Queued;
-use super::reclaim::{Attempted, asked, prove_short, put_in_front, room};
+use super::reclaim::{Attempted, asked, prove_short, put_in_front};
 use super::{Command, Context, Done, Prepared, backoff};
 use crate::clock;
 use crate::domain::{LevelKey, OrderId, StockLevel, Timestamp, Writes};
@@ -87,7 +87,7 @@ async fn read_and_write(
     let levels = store.load_levels(keys).await?;
     // Of what nobody holds nothing can be given back.
     let held = levels.iter().filter(|it| it.level.reserved > 0);
-    let held = held.map(|it| (it.level.key.clone(), room(&it.level)));
+    let held = held.map(|it| (it.level.key.clone(), it.level.room()));
     let loaded: HashMap<LevelKey, i64> = held.collect();
     for level in levels {
         planner.know(level);

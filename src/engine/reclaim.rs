@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Command;
 use super::plan::Plan;
 use super::queue::Queued;
-use crate::domain::{LevelKey, OrderChange, OrderId, StockLevel, Transition};
+use crate::domain::{LevelKey, OrderChange, OrderId, Transition};
 use crate::storage::{ExpiredHold, HeldLevels, StorageError, Store};
 
 /// Holds that are taken back for orders in one transaction, at most, and as many lines as
@@ -50,7 +50,7 @@ pub(super) async fn prove_short(
     let levels = store.load_levels(&held.keys).await?.into_iter();
     let grown = levels.filter(|now| {
         let then = loaded.get(&now.level.key);
-        then.is_some_and(|then| room(&now.level) > *then)
+        then.is_some_and(|then| now.level.room() > *then)
     });
     let levels: Vec<LevelKey> = grown.map(|now| now.level.key).collect();
     if levels.is_empty() {
@@ -58,11 +58,6 @@ pub(super) async fn prove_short(
     } else {
         Err(StorageError::Conflict { levels })
     }
-}
-
-/// Units of a level that orders can take.
-pub(super) fn room(level: &StockLevel) -> i64 {
-    level.available() + level.backorder_limit
 }
 
 /// The holds that a batch ends because they are over.

@@ -72,12 +72,11 @@ async fn wait_for_writes(server: &Stockroom, writes: i64) {
     eventually("writes wait", async || waiting.get() == writes).await;
 }
 
-/// Waits until the fault strikes; false when `answered` ends before.
-async fn strikes<T>(strike: &mut Strike, answered: &mut JoinHandle<T>) -> bool {
-    tokio::select! {
-        () = strike.struck() => true,
-        () = async { while !answered.is_finished() { tokio::task::yield_now().await } } => false,
-    }
+/// Waits until the fault strikes; false when the answer comes before.
+async fn strikes<T>(strike: &Strike, answer: &JoinHandle<T>) -> bool {
+    let decided = async || strike.has_struck() || answer.is_finished();
+    eventually("it strikes, or the answer comes", decided).await;
+    strike.has_struck()
 }
 
 /// An order's state that a commit was to make is no state when the commit fails: another
@@ -139,9 +138,9 @@ async fn a_hold_that_another_instance_ends_makes_no_order_fail(store: StoreKind)
         let all = [("a", left.on_hand - left.reserved)];
         let held = hold(&there.client, &format!("held-{point}"), &all, 1).await;
         is_over(&here.home, &held).await;
-        let mut strike = proxy.arm(point, Place::Before, Action::Hold);
-        let mut answer = place(&here, &format!("order-{point}"), "a", 1);
-        if strikes(&mut strike, &mut answer).await {
+        let strike = proxy.arm(point, Place::Before, Action::Hold);
+        let answer = place(&here, &format!("order-{point}"), "a", 1);
+        if strikes(&strike, &answer).await {
             struck += 1;
             // Perhaps the order itself has ended it already.
             let ends = cancel(&format!("end-{point}"), &held.order_id);
@@ -167,11 +166,11 @@ async fn an_order_is_refused_only_for_what_was_so_at_some_moment(store: StoreKin
         let other = place(&here, &format!("other-{point}"), "z", 1);
         eventually("it waits", async || waiting_sessions(&here.home) == 1).await;
         let three = place(&here, &format!("three-{point}"), "a", 3);
-        let mut four = place(&here, &format!("four-{point}"), "a", 4);
+        let four = place(&here, &format!("four-{point}"), "a", 4);
         wait_for_writes(&here, 3).await;
-        let mut strike = proxy.arm(point, Place::Before, Action::Hold);
+        let strike = proxy.arm(point, Place::Before, Action::Hold);
         drop(busy);
-        let more = strikes(&mut strike, &mut four).await.then(|| {
+        let more = strikes(&strike, &four).await.then(|| {
             let more = received(&format!("more-{point}"), "a", 100);
             restock(&there, more)
         });

@@ -49,6 +49,11 @@ impl Strike {
         struck.expect("no request came").expect("it was armed anew");
     }
 
+    /// Whether the moment has come.
+    pub(crate) fn has_struck(&self) -> bool {
+        *self.struck.borrow()
+    }
+
     /// Ends [`Action::Hold`] with another action.
     pub(crate) fn release(&self, action: Action) {
         self.verdict.send_replace(Some(action));
