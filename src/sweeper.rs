@@ -47,6 +47,9 @@ async fn sweep(store: &Store, engine: &Engine, config: &HoldsConfig, counters: &
         counters.overdue_seconds.set(oldest_seconds(&over));
         let is_full = over.len() == config.sweep_orders_max;
         let has_ended_some = engine.expire(over).await > 0;
+        if let Err(error) = store.forget_deadlines().await {
+            tracing::debug!(error = chain(&error), "cannot take deadlines away");
+        }
         if !(is_full && has_ended_some) {
             sleep(config.sweep_interval()).await;
         }

@@ -44,8 +44,14 @@ pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
 
 /// Ends these holds in front of `batch`, or by themselves if they are too many.
 async fn end_alone(context: &Arc<Context>, batch: &mut Vec<Queued>, over: Vec<ExpiredHold>) {
-    for alone in put_in_front(batch, over, context.config.batch_lines_max) {
+    let alone = put_in_front(batch, over, context.config.batch_lines_max);
+    let are_many = !alone.is_empty();
+    for alone in alone {
         Box::pin(run(context, alone)).await;
+    }
+    if are_many && let Err(error) = context.store.forget_deadlines().await {
+        // It would only have spared the next look the way past them.
+        tracing::debug!(error = chain(&error), "cannot take deadlines away");
     }
 }
 

@@ -39,8 +39,9 @@ impl Books {
 }
 
 /// A rule's words and its SQL, which both stores understand except where
-/// `{lines}` stands for the lines of all orders as rows, `{labels}` for their labels, and
-/// `{filed}` for movements as they are found by time. Two sides that must
+/// `{lines}` stands for the lines of all orders as rows, `{labels}` for their labels,
+/// `{filed}` for movements as they are found by time, and `{held}` and `{due}` for lines of
+/// pending orders as their deadlines find them. Two sides that must
 /// agree are added up with opposite signs: one sort, where a full join could
 /// compare each row with each.
 const RULES: &[(&str, &str)] = &[
@@ -207,20 +208,17 @@ const RULES: &[(&str, &str)] = &[
         RESERVED_WITHOUT_HOLD,
     ),
     (
-        "pending orders and no others have holds, on all of their levels",
+        "pending orders are found when their holds are over, by each of their levels",
         "SELECT count(*) FROM (
              SELECT order_id FROM (
-                 SELECT line.order_id, sku, location, o.expires_us, quantity AS units
+                 SELECT DISTINCT line.order_id, sku, location, 1 AS n
                  FROM ({lines}) AS line JOIN orders AS o ON o.order_id = line.order_id
                  WHERE o.state = 2
                  UNION ALL
-                 SELECT order_id, sku, location, expires_us, -units FROM hold
+                 SELECT DISTINCT order_id, sku, location, -1 FROM ({due}) AS due
              ) AS both_sides
-             GROUP BY order_id, sku, location, expires_us
-             HAVING sum(units) <> 0
-             UNION ALL
-             SELECT order_id FROM hold GROUP BY order_id
-             HAVING sum(CASE WHEN is_first THEN 1 ELSE 0 END) <> 1
+             GROUP BY order_id, sku, location
+             HAVING sum(n) <> 0
          ) AS broken",
     ),
 ];
@@ -230,7 +228,7 @@ SELECT count(*) FROM (
     SELECT sku, location FROM (
         SELECT sku, location, reserved FROM stock_level WHERE reserved <> 0
         UNION ALL
-        SELECT sku, location, -units FROM hold
+        SELECT sku, location, -quantity FROM ({held}) AS held
     ) AS both_sides
     GROUP BY sku, location
     HAVING sum(reserved) <> 0
@@ -266,6 +264,38 @@ SELECT t.time_us, m.sku, m.location, m.version FROM movement_time AS t
 CROSS JOIN movement AS m
 ON m.sku = t.sku AND m.location = t.location AND m.version > t.after_version AND m.version <= t.version";
 
+/// The lines of pending orders, which all have a deadline: no need to look at every order.
+const HELD_POSTGRES: &str = "\
+SELECT line.* FROM (SELECT DISTINCT unnest(order_ids) AS order_id FROM hold_deadline) AS d
+JOIN orders AS o ON o.order_id = d.order_id
+CROSS JOIN LATERAL json_to_recordset(o.lines) AS line (sku text, location text, quantity bigint)
+WHERE o.state = 2";
+
+const HELD_SQLITE: &str = "\
+SELECT line.value ->> 'sku' AS sku, line.value ->> 'location' AS location, line.value ->> 'quantity' AS quantity
+FROM (SELECT DISTINCT held.value AS id FROM hold_deadline AS d, json_each(d.order_ids) AS held) AS d
+CROSS JOIN orders AS o ON o.order_id = unhex(d.id)
+CROSS JOIN json_each(o.lines) AS line
+WHERE o.state = 2";
+
+/// The levels of pending orders by which a deadline that is as late as theirs finds them.
+const DUE_POSTGRES: &str = "\
+SELECT o.order_id, line.* FROM hold_deadline AS d
+CROSS JOIN LATERAL unnest(d.order_ids) AS held (order_id)
+JOIN orders AS o ON o.order_id = held.order_id
+CROSS JOIN LATERAL json_to_recordset(o.lines) AS line (sku text, location text)
+WHERE o.state = 2 AND o.expires_us BETWEEN d.first_us AND d.last_us
+  AND line.sku || '@' || line.location = ANY (d.levels)";
+
+const DUE_SQLITE: &str = "\
+SELECT o.order_id, line.value ->> 'sku' AS sku, line.value ->> 'location' AS location FROM hold_deadline AS d
+CROSS JOIN json_each(d.order_ids) AS held
+CROSS JOIN orders AS o ON o.order_id = unhex(held.value)
+CROSS JOIN json_each(o.lines) AS line
+WHERE o.state = 2 AND o.expires_us BETWEEN d.first_us AND d.last_us
+  AND EXISTS (SELECT 1 FROM json_each(d.levels) AS level
+              WHERE level.value = (line.value ->> 'sku') || '@' || (line.value ->> 'location'))";
+
 /// The rules about levels alone.
 const NEGATIVE: &str = "\
 SELECT count(*) FROM stock_level WHERE reserved < 0 OR on_hand - reserved < -backorder_limit";
@@ -286,14 +316,9 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn check_books(&self) -> Result<Books, StorageError> {
-        let (lines, labels, filed) = match self.backend() {
-            DbBackend::Postgres => (LINES_POSTGRES, LABELS_POSTGRES, FILED_POSTGRES),
-            _ => (LINES_SQLITE, LABELS_SQLITE, FILED_SQLITE),
-        };
         let mut rules = Vec::new();
         for &(rule, sql) in RULES {
-            let sql = sql.replace("{lines}", lines).replace("{labels}", labels);
-            let broken_by = self.count(&sql.replace("{filed}", filed)).await?;
+            let broken_by = self.count(&in_full(sql, self.backend())).await?;
             rules.push(Imbalance { rule, broken_by });
         }
         Ok(Books {
@@ -318,6 +343,7 @@ impl Store {
     /// The database failed.
     pub async fn find_level_faults(&self) -> Result<LevelFaults, StorageError> {
         let text = format!("SELECT ({NEGATIVE}), ({RESERVED_WITHOUT_HOLD})");
+        let text = in_full(&text, self.backend());
         let statement = Statement::from_string(self.backend(), text);
         let read = async {
             let row = self.readers().query_one_raw(statement).await?;
@@ -336,4 +362,26 @@ impl Store {
         let row = row.ok_or_else(|| StorageError::corrupt("count(*) gave no row"))?;
         Ok(row.try_get_by_index(0)?)
     }
+}
+
+/// A rule's SQL with what each store says in its own way.
+fn in_full(sql: &str, backend: DbBackend) -> String {
+    let parts = match backend {
+        DbBackend::Postgres => [
+            ("{lines}", LINES_POSTGRES),
+            ("{labels}", LABELS_POSTGRES),
+            ("{filed}", FILED_POSTGRES),
+            ("{held}", HELD_POSTGRES),
+            ("{due}", DUE_POSTGRES),
+        ],
+        _ => [
+            ("{lines}", LINES_SQLITE),
+            ("{labels}", LABELS_SQLITE),
+            ("{filed}", FILED_SQLITE),
+            ("{held}", HELD_SQLITE),
+            ("{due}", DUE_SQLITE),
+        ],
+    };
+    let put_in = |sql: String, (name, part): (&str, &str)| sql.replace(name, part);
+    parts.into_iter().fold(sql.to_owned(), put_in)
 }

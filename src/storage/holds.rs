@@ -6,11 +6,12 @@
 
 use sea_orm::sqlx::{PgConnection, SqliteConnection, query, query_scalar};
 use sea_orm::{FromQueryResult as _, QueryResult};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::entity::order;
 use super::orders::columns_of_order;
-use super::{Connection, StorageError, Store, WriteTx, orders, stock};
+use super::{Connection, StorageError, Store, WriteTx, orders};
 use crate::domain::{LevelKey, Order, OrderId, Timestamp};
 
 /// Holds that are looked up for orders at once, at most. An order has up to 1,000 lines.
@@ -20,7 +21,8 @@ const NOW_POSTGRES: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000
 
 const NOW_SQLITE: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
 
-/// An order may hold several of the levels.
+/// Holds that are over, of `hold_deadline AS d`. A deadline outlives the holds that ended
+/// early, and an order that was to last longer has several: its own row decides.
 const OF_LEVELS_POSTGRES: &str = concat!(
     "SELECT ",
     columns_of_order!(),
@@ -28,10 +30,14 @@ const OF_LEVELS_POSTGRES: &str = concat!(
 FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us) AS n
 CROSS JOIN LATERAL (
     SELECT DISTINCT order_id FROM (
-        SELECT h.order_id FROM unnest($1::text[], $2::text[]) AS k (sku, location)
-        JOIN hold AS h ON h.sku = k.sku AND h.location = k.location AND h.expires_us <= n.now_us
-        WHERE h.order_id <> ALL ($3::uuid[])
-        LIMIT $4) AS found) AS due
+        SELECT held.order_id FROM hold_deadline AS d
+        CROSS JOIN LATERAL unnest(d.order_ids) AS held (order_id)
+        JOIN orders AS o ON o.order_id = held.order_id
+        WHERE d.first_us <= n.now_us AND d.levels && $1::text[]
+          AND o.state = 2 AND o.expires_us <= n.now_us AND o.order_id <> ALL ($2::uuid[])
+          AND EXISTS (SELECT FROM json_to_recordset(o.lines) AS l (sku text, location text)
+                      WHERE l.sku || '@' || l.location = ANY ($1))
+        LIMIT $3) AS found) AS due
 JOIN orders AS o ON o.order_id = due.order_id"
 );
 
@@ -42,11 +48,16 @@ const OF_LEVELS_SQLITE: &str = concat!(
 FROM (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now_us) AS n
 CROSS JOIN orders AS o
 WHERE o.order_id IN (
-    SELECT h.order_id FROM json_each(?) AS k
-    JOIN hold AS h ON h.sku = k.value ->> 0 AND h.location = k.value ->> 1
-    WHERE h.expires_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER)
-      AND hex(h.order_id) NOT IN (SELECT value FROM json_each(?))
-    LIMIT ?)"
+    SELECT h.order_id FROM hold_deadline AS d
+    CROSS JOIN json_each(d.order_ids) AS held
+    CROSS JOIN orders AS h ON h.order_id = unhex(held.value)
+    WHERE d.first_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER)
+      AND EXISTS (SELECT 1 FROM json_each(d.levels) WHERE value IN (SELECT value FROM json_each(?1)))
+      AND h.state = 2 AND h.expires_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER)
+      AND held.value NOT IN (SELECT value FROM json_each(?2))
+      AND EXISTS (SELECT 1 FROM json_each(h.lines) AS l
+                  WHERE (l.value ->> 'sku') || '@' || (l.value ->> 'location') IN (SELECT value FROM json_each(?1)))
+    LIMIT ?3)"
 );
 
 const OVERDUE_POSTGRES: &str = concat!(
@@ -55,7 +66,13 @@ const OVERDUE_POSTGRES: &str = concat!(
     ", n.now_us
 FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us) AS n
 CROSS JOIN LATERAL (
-    SELECT order_id FROM hold WHERE is_first AND expires_us <= n.now_us ORDER BY expires_us LIMIT $1) AS due
+    SELECT DISTINCT order_id FROM (
+        SELECT held.order_id
+        FROM (SELECT order_ids FROM hold_deadline WHERE first_us <= n.now_us ORDER BY first_us) AS d
+        CROSS JOIN LATERAL unnest(d.order_ids) AS held (order_id)
+        JOIN orders AS o ON o.order_id = held.order_id
+        WHERE o.state = 2 AND o.expires_us <= n.now_us
+        LIMIT $1) AS found) AS due
 JOIN orders AS o ON o.order_id = due.order_id"
 );
 
@@ -66,10 +83,36 @@ const OVERDUE_SQLITE: &str = concat!(
 FROM (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now_us) AS n
 CROSS JOIN orders AS o
 WHERE o.order_id IN (
-    SELECT order_id FROM hold
-    WHERE is_first AND expires_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER)
-    ORDER BY expires_us LIMIT ?)"
+    SELECT h.order_id FROM hold_deadline AS d
+    CROSS JOIN json_each(d.order_ids) AS held
+    CROSS JOIN orders AS h ON h.order_id = unhex(held.value)
+    WHERE d.first_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER)
+      AND h.state = 2 AND h.expires_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER)
+    ORDER BY d.first_us LIMIT ?)"
 );
+
+/// Deadlines that are over and on whose account no order reserves. An order that lasts
+/// longer since has another.
+const FORGET_POSTGRES: &str = "\
+DELETE FROM hold_deadline WHERE id = ANY (ARRAY(
+    SELECT d.id FROM hold_deadline AS d
+    WHERE d.first_us <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+      AND NOT EXISTS (SELECT FROM unnest(d.order_ids) AS held (order_id)
+                      JOIN orders AS o ON o.order_id = held.order_id
+                      WHERE o.state = 2 AND o.expires_us <= d.last_us)
+    ORDER BY d.first_us LIMIT $1))";
+
+const FORGET_SQLITE: &str = "\
+DELETE FROM hold_deadline WHERE id IN (
+    SELECT d.id FROM hold_deadline AS d
+    WHERE d.first_us <= CAST(unixepoch('subsec') * 1000000 AS INTEGER)
+      AND NOT EXISTS (SELECT 1 FROM json_each(d.order_ids) AS held
+                      CROSS JOIN orders AS o ON o.order_id = unhex(held.value)
+                      WHERE o.state = 2 AND o.expires_us <= d.last_us)
+    ORDER BY d.first_us LIMIT ?)";
+
+/// Deadlines that are taken away by one statement, at most: it looks at 256 orders for each.
+const FORGOTTEN_AT_ONCE: i64 = 64;
 
 /// An order whose hold was over when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +170,32 @@ impl Store {
         self.readers.bounded(read).await
     }
 
+    /// Takes away the deadlines that are over and have nothing left to end.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn forget_deadlines(&self) -> Result<(), StorageError> {
+        loop {
+            let forget = async {
+                let limit = FORGOTTEN_AT_ONCE;
+                Ok(match Connection::of(&self.writer()) {
+                    Connection::Postgres(pool) => {
+                        let done = query(FORGET_POSTGRES).bind(limit).execute(&pool).await?;
+                        done.rows_affected()
+                    }
+                    Connection::Sqlite(pool) => {
+                        let done = query(FORGET_SQLITE).bind(limit).execute(&pool).await?;
+                        done.rows_affected()
+                    }
+                })
+            };
+            let forgotten: u64 = self.writer.bounded(forget).await?;
+            if forgotten < FORGOTTEN_AT_ONCE as u64 {
+                return Ok(());
+            }
+        }
+    }
+
     /// The time by the database's clock.
     ///
     /// # Errors
@@ -163,10 +232,13 @@ async fn of_postgres(
     connection: &mut PgConnection,
     held: &HeldLevels,
 ) -> Result<Vec<ExpiredHold>, StorageError> {
-    let keys = held.keys.iter();
     let rows = query(OF_LEVELS_POSTGRES)
-        .bind(keys.clone().map(|key| key.sku.as_str()).collect::<Vec<_>>())
-        .bind(keys.map(|key| key.location.as_str()).collect::<Vec<_>>())
+        .bind(
+            held.keys
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+        )
         .bind(held.but_for.iter().map(|id| id.0).collect::<Vec<Uuid>>())
         .bind(RECLAIMED_AT_ONCE)
         .fetch_all(connection)
@@ -178,12 +250,13 @@ async fn of_sqlite(
     connection: &mut SqliteConnection,
     held: &HeldLevels,
 ) -> Result<Vec<ExpiredHold>, StorageError> {
+    let keys = held.keys.iter().map(ToString::to_string);
+    // As a deadline has them.
     let but_for = held.but_for.iter();
-    // As hex() writes them.
     let but_for = but_for.map(|id| format!("{:X}", id.0.simple()));
     let rows = query(OF_LEVELS_SQLITE)
-        .bind(stock::keys_json(&held.keys))
-        .bind(serde_json::Value::from_iter(but_for).to_string())
+        .bind(Value::from_iter(keys).to_string())
+        .bind(Value::from_iter(but_for).to_string())
         .bind(RECLAIMED_AT_ONCE)
         .fetch_all(connection)
         .await?;

@@ -43,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(step!("0008_deleted_products")),
             Box::new(step!("0009_backorder")),
             Box::new(step!("0010_room_for_changes")),
+            Box::new(step!("0011_hold_deadlines")),
         ]
     }
 }

@@ -11,7 +11,7 @@ on_postgres! {
 
 /// What is done behind the program's back, how it is undone, and a word of the
 /// rule that must see it.
-const TAMPERINGS: [(&str, &str, &str); 13] = [
+const TAMPERINGS: [(&str, &str, &str); 14] = [
     (
         "UPDATE stock_level SET on_hand = on_hand + 1",
         "UPDATE stock_level SET on_hand = on_hand - 1",
@@ -28,14 +28,19 @@ const TAMPERINGS: [(&str, &str, &str); 13] = [
         "no unit is reserved without a hold",
     ),
     (
-        "UPDATE hold SET expires_us = expires_us + 1",
-        "UPDATE hold SET expires_us = expires_us - 1",
-        "pending orders and no others have holds",
+        "UPDATE hold_deadline SET last_us = last_us - 1, first_us = first_us - 1",
+        "UPDATE hold_deadline SET last_us = last_us + 1, first_us = first_us + 1",
+        "pending orders are found when their holds are over",
     ),
     (
-        "UPDATE hold SET is_first = false",
-        "UPDATE hold SET is_first = true",
-        "pending orders and no others have holds",
+        "UPDATE hold_deadline SET levels = '{b@main}'",
+        "UPDATE hold_deadline SET levels = '{a@main}'",
+        "by each of their levels",
+    ),
+    (
+        "UPDATE hold_deadline SET order_ids = array_append(order_ids[2:], gen_random_uuid())",
+        "UPDATE hold_deadline SET order_ids = (SELECT array_agg(order_id) FROM orders WHERE state = 2)",
+        "no unit is reserved without a hold",
     ),
     (
         "UPDATE orders SET state = 4 WHERE state = 1",

@@ -1,17 +1,23 @@
-//! The rows of a batch that say who reserves what.
+//! The rows of a batch by which its holds are found when they are over.
 
-use uuid::Uuid;
+use std::collections::BTreeSet;
 
 use super::Writes;
-use crate::domain::{LevelKey, Order, Timestamp};
+use crate::domain::{LevelKey, Order, OrderId, Timestamp};
 
-/// A row of `hold`.
-pub(super) struct HoldRow<'a> {
-    pub(super) key: &'a LevelKey,
-    pub(super) expires: Timestamp,
-    pub(super) order_id: Uuid,
-    pub(super) units: i64,
-    pub(super) is_first: bool,
+/// By how much the ends of the holds of one row may differ, in microseconds. Holds of one
+/// length that begin in one batch differ by milliseconds.
+const SPAN_MAX_US: i64 = 999_999;
+
+/// Orders of one row, at most: as many as a batch has by default.
+const ORDERS_MAX: usize = 256;
+
+/// A row of `hold_deadline`.
+pub(super) struct Deadline<'a> {
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+    pub(super) orders: Vec<OrderId>,
+    pub(super) levels: BTreeSet<&'a LevelKey>,
 }
 
 /// Whether a batch is more than new orders that take at once, and adjustments.
@@ -19,37 +25,34 @@ pub(super) fn has_holds(writes: &Writes) -> bool {
     !writes.order_changes.is_empty() || writes.orders.iter().any(|order| order.expires.is_some())
 }
 
-/// Holds that begin: of new orders, and those that last longer now.
-pub(super) fn begun(writes: &Writes) -> Vec<HoldRow<'_>> {
-    let new = writes.orders.iter();
+/// The deadlines of holds that begin: of new orders, and of those that last longer now.
+/// What holds that have ended leave behind is taken away when it is over.
+pub(super) fn deadlines(writes: &Writes) -> Vec<Deadline<'_>> {
     let changed = writes.order_changes.iter();
     let longer = changed.filter(|write| write.before.expires != write.after.expires);
-    let begun = new.chain(longer.map(|write| &write.after));
-    begun.flat_map(|order| rows(order)).collect()
-}
-
-/// Holds that end, those that are to last longer among them, in ascending order.
-pub(super) fn ended(writes: &Writes) -> Vec<HoldRow<'_>> {
-    let changed = writes.order_changes.iter();
-    let ended = changed.filter(|write| write.before.expires != write.after.expires);
-    let mut rows: Vec<_> = ended.flat_map(|write| rows(&write.before)).collect();
-    rows.sort_unstable_by_key(|row| (row.key, row.expires, row.order_id));
+    let begun = writes.orders.iter().chain(longer.map(|write| &write.after));
+    let begun = begun.filter_map(|order| Some((order.expires?, &**order)));
+    let mut begun: Vec<(Timestamp, &Order)> = begun.collect();
+    begun.sort_unstable_by_key(|(expires, order)| (*expires, order.order_id));
+    let mut rows: Vec<Deadline<'_>> = Vec::new();
+    for (expires, order) in begun {
+        let levels = order.lines.iter().map(|line| &line.key);
+        match rows.last_mut() {
+            Some(row)
+                if expires.us() - row.first.us() <= SPAN_MAX_US
+                    && row.orders.len() < ORDERS_MAX =>
+            {
+                row.last = expires;
+                row.orders.push(order.order_id);
+                row.levels.extend(levels);
+            }
+            _ => rows.push(Deadline {
+                first: expires,
+                last: expires,
+                orders: vec![order.order_id],
+                levels: levels.collect(),
+            }),
+        }
+    }
     rows
-}
-
-/// What an order holds; nothing unless it is pending.
-fn rows(order: &Order) -> Vec<HoldRow<'_>> {
-    let Some(expires) = order.expires else {
-        return Vec::new();
-    };
-    let units = order.units_by_level().into_iter().enumerate();
-    units
-        .map(|(place, (key, units))| HoldRow {
-            key,
-            expires,
-            order_id: order.order_id.0,
-            units,
-            is_first: place == 0,
-        })
-        .collect()
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use sea_orm::sqlx::postgres::{PgArguments, PgRow};
 use sea_orm::sqlx::query::Query;
 use sea_orm::sqlx::{PgConnection, Postgres, Row as _, query};
+use uuid::Uuid;
 
 use super::super::error::StorageError;
 use super::super::{orders, stock};
-use super::holds::{self, HoldRow};
+use super::holds::{self, Deadline};
 use super::{Guard, Writes, sorted_movements, sorted_requests, split_levels};
 use crate::domain::{
     LevelKey, LevelTake, LevelWrite, LoadedLevel, Order, OrderWrite, RequestId, StockLevel,
@@ -28,8 +29,7 @@ SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
 const COMMIT_ORDERS: &str = "\
 SELECT commit_orders($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
                      $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
-                     $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53, $54, $55,
-                     $56, $57)";
+                     $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51, $52, $53)";
 
 /// `place` is the key's in the question. The rows come, and are locked, in the order
 /// of the keys.
@@ -110,8 +110,7 @@ pub(super) async fn write(
         .bind(column(&existing, |w| w.expected.number()))
         .bind(writes.outbox.as_deref());
     if has_holds {
-        let (begun, ended) = (holds::begun(writes), holds::ended(writes));
-        let statement = bind_holds(statement, orders, &begun, &ended);
+        let statement = bind_holds(statement, orders, &holds::deadlines(writes));
         let statement = bind_changes(statement, &writes.order_changes);
         statement.execute(connection).await?;
     } else {
@@ -135,21 +134,35 @@ fn bind_levels<'a>(statement: Statement<'a>, levels: &[&LevelWrite]) -> Statemen
 fn bind_holds<'a>(
     statement: Statement<'a>,
     orders: &'a [Arc<Order>],
-    begun: &[HoldRow<'_>],
-    ended: &[HoldRow<'_>],
+    deadlines: &[Deadline<'_>],
 ) -> Statement<'a> {
+    let ids: Vec<Uuid> = deadlines
+        .iter()
+        .flat_map(|d| &d.orders)
+        .map(|id| id.0)
+        .collect();
+    let levels = deadlines.iter().flat_map(|d| &d.levels);
+    let levels: Vec<String> = levels.map(ToString::to_string).collect();
     statement
         .bind(sparse(orders, |o| Some(o.expires?.us())))
-        .bind(column(begun, |h| h.key.sku.as_str()))
-        .bind(column(begun, |h| h.key.location.as_str()))
-        .bind(column(begun, |h| h.expires.us()))
-        .bind(column(begun, |h| h.order_id))
-        .bind(column(begun, |h| h.units))
-        .bind(column(begun, |h| h.is_first))
-        .bind(column(ended, |h| h.key.sku.as_str()))
-        .bind(column(ended, |h| h.key.location.as_str()))
-        .bind(column(ended, |h| h.expires.us()))
-        .bind(column(ended, |h| h.order_id))
+        .bind(column(deadlines, |d| d.first.us()))
+        .bind(column(deadlines, |d| d.last.us()))
+        .bind(places(deadlines, |d| d.orders.len()))
+        .bind(places(deadlines, |d| d.levels.len()))
+        .bind((!ids.is_empty()).then_some(ids))
+        .bind((!levels.is_empty()).then_some(levels))
+}
+
+/// Where each row's part of a column that has those of all rows ends.
+fn places<Row>(rows: &[Row], length: impl Fn(&Row) -> usize) -> Option<Vec<i32>> {
+    let mut end = 0;
+    column(rows, length).map(|lengths| {
+        let ends = lengths.into_iter().map(|length| {
+            end += length as i32;
+            end
+        });
+        ends.collect()
+    })
 }
 
 fn bind_changes<'a>(statement: Statement<'a>, changes: &'a [OrderWrite]) -> Statement<'a> {

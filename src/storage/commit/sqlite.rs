@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use sea_orm::sqlx::sqlite::{Sqlite, SqliteArguments};
 use sea_orm::sqlx::{Arguments as _, AssertSqlSafe, Encode, SqliteConnection, Type, query};
+use serde_json::Value;
 
 use super::super::error::StorageError;
 use super::super::{orders, stock};
-use super::holds::{self, HoldRow};
+use super::holds::{self, Deadline};
 use super::{Writes, sorted_movements, sorted_requests, split_levels};
 use crate::domain::{
     LevelKey, LevelWrite, LoadedLevel, Movement, Order, OrderId, OrderWrite, RequestId,
@@ -72,11 +73,8 @@ FROM (SELECT column1 AS order_id, column2 AS expected, column3 AS version, colum
       FROM (VALUES {rows})) AS n
 WHERE orders.order_id = n.order_id AND orders.version = n.expected";
 
-const DELETE_HOLDS: &str = "\
-DELETE FROM hold WHERE (sku, location, expires_us, order_id) IN (VALUES {rows})";
-
-const INSERT_HOLDS: &str = "\
-INSERT INTO hold (sku, location, expires_us, order_id, units, is_first)
+const INSERT_DEADLINES: &str = "\
+INSERT INTO hold_deadline (first_us, last_us, order_ids, levels)
 SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL";
 
 const INSERT_EVENTS: &str = "INSERT INTO outbox (created_us, body) VALUES (?, ?)";
@@ -114,7 +112,8 @@ pub(super) async fn write(
     }
     let orders = &writes.orders;
     if holds::has_holds(writes) {
-        write_holds(connection, writes).await?;
+        let (none, begun) = (Parameters::default(), holds::deadlines(writes));
+        store(connection, INSERT_DEADLINES, none, 4, &begun, deadline_row).await?;
     }
     store(connection, INSERT_ORDERS, at(2), 7, orders, order_row).await?;
     let labels: Vec<_> = orders
@@ -160,27 +159,6 @@ async fn change_orders(
     Ok(())
 }
 
-async fn write_holds(
-    connection: &mut SqliteConnection,
-    writes: &Writes,
-) -> Result<(), StorageError> {
-    let (begun, ended) = (holds::begun(writes), holds::ended(writes));
-    let none = Parameters::default;
-    let gone = store(connection, DELETE_HOLDS, none(), 4, &ended, |row, hold| {
-        hold_key(row, hold);
-    });
-    if gone.await? < ended.len() as u64 {
-        return Err(StorageError::corrupt("a pending order has no hold"));
-    }
-    store(connection, INSERT_HOLDS, none(), 6, &begun, |row, hold| {
-        hold_key(row, hold);
-        row.add(hold.units);
-        row.add(hold.is_first);
-    })
-    .await?;
-    Ok(())
-}
-
 fn change_row(row: &mut Parameters, write: &OrderWrite) {
     let after = &write.after;
     row.add(after.order_id.0);
@@ -192,11 +170,16 @@ fn change_row(row: &mut Parameters, write: &OrderWrite) {
     row.add(orders::moved_json(after));
 }
 
-fn hold_key(row: &mut Parameters, hold: &HoldRow<'_>) {
-    row.add(hold.key.sku.shared());
-    row.add(hold.key.location.shared());
-    row.add(hold.expires.us());
-    row.add(hold.order_id);
+fn deadline_row(row: &mut Parameters, deadline: &Deadline<'_>) {
+    let ids = deadline
+        .orders
+        .iter()
+        .map(|id| format!("{:X}", id.0.simple()));
+    let levels = deadline.levels.iter().map(ToString::to_string);
+    row.add(deadline.first.us());
+    row.add(deadline.last.us());
+    row.add(Value::from_iter(ids).to_string());
+    row.add(Value::from_iter(levels).to_string());
 }
 
 fn level_row(row: &mut Parameters, write: &&LevelWrite) {
