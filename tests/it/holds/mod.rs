@@ -1,8 +1,10 @@
 //! Orders on hold: they reserve, and end once.
 
+mod deadlines;
 mod ending;
 mod instances;
 mod life;
+mod rollout;
 
 use std::sync::Arc;
 
