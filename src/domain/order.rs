@@ -248,14 +248,16 @@ impl Order {
         movements
     }
 
-    /// The versions that its last change made which moved stock, if any did since it was
-    /// made.
-    pub fn last_moved(&self) -> BTreeMap<&LevelKey, Version> {
+    /// The version that it last made of each of its levels, these in ascending order, if any
+    /// change has moved stock since it was made.
+    pub fn last_moved(&self) -> Vec<(&LevelKey, Version)> {
         let Some(last) = self.moved.last() else {
-            return BTreeMap::new();
+            return Vec::new();
         };
-        let levels = self.units_by_level().into_keys();
-        levels.zip(last.iter().copied()).collect()
+        let mut levels: Vec<&LevelKey> = self.lines.iter().map(|line| &line.key).collect();
+        levels.sort_unstable();
+        levels.dedup();
+        levels.into_iter().zip(last.iter().copied()).collect()
     }
 }
 

@@ -147,8 +147,10 @@ impl Lane {
                 Ok(plan) => {
                     if plan.is_made_anew {
                         // What was planned behind it stands on what it was to write.
-                        self.context.memory.remember(&plan.writes);
+                        self.context.memory.came_otherwise(&plan.writes);
                         self.plan_anew();
+                    } else {
+                        self.context.memory.came_true();
                     }
                     self.leave_abandoned_out();
                     self.plan_ahead();

@@ -33,7 +33,7 @@ pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
         context.begins(&batch);
         let now = clock::now();
         match Box::pin(attempt(context, &batch, now)).await {
-            Ok(Attempted::Done(plan)) => return answer(context, batch, plan),
+            Ok(Attempted::Done(plan)) => return remember_and_answer(context, batch, plan),
             Ok(Attempted::Reclaim(over)) => {
                 end_alone(context, &mut batch, over).await;
             }
@@ -145,12 +145,17 @@ pub(super) fn commands(batch: &[Queued]) -> Vec<&Prepared> {
     batch.iter().map(|queued| &*queued.prepared).collect()
 }
 
+/// [`answer`] of what no commit was foreseen to write.
+pub(super) fn remember_and_answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
+    context.memory.remember(&plan.writes);
+    answer(context, batch, plan);
+}
+
 /// Tells everyone in `batch` what became of it, after the commit.
 pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
     let writes = plan.writes;
     if !writes.is_empty() {
         count(&context.counters, &writes);
-        context.memory.remember(&writes);
     }
     if !writes.order_changes.is_empty() {
         count_changes(&context.counters, &batch, &plan.outcomes);
@@ -309,7 +314,7 @@ async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>, planned_at: Time
         match Box::pin(attempt(context, &batch, planned_at)).await {
             Ok(Attempted::Done(plan)) => {
                 context.counters.commit.settled.add(1);
-                return answer(context, batch, plan);
+                return remember_and_answer(context, batch, plan);
             }
             Ok(Attempted::Reclaim(over)) => {
                 end_alone(context, &mut batch, over).await;

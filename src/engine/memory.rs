@@ -37,13 +37,18 @@ struct Orders {
     known: HashMap<OrderId, Remembered>,
     /// Those that are pending no longer, the oldest in front.
     ended: VecDeque<OrderId>,
+    /// Commits that were foreseen, and how many of them had when the last one ended well.
+    foreseen: u64,
+    durable: u64,
+    /// Those that the last foreseen commit makes or changes.
+    under_way: Vec<OrderId>,
 }
 
 struct Remembered {
     order: Arc<Order>,
-    /// Whether its commit has ended well. What has not may never come to be, and another
-    /// state may get its version.
-    is_durable: bool,
+    /// The number of the commit that it was foreseen by; 0 if it was not. What is not durable may
+    /// never come to be, and another state may get its version.
+    commit: u64,
 }
 
 impl Memory {
@@ -52,32 +57,46 @@ impl Memory {
     }
 
     /// Remembers what a commit that is sent will have written, for what is planned behind it.
+    /// One commit at a time is foreseen, until one of the next three ends that.
     pub(super) fn foresee(&self, writes: &Writes) {
-        self.take_in(writes, false);
-    }
-
-    /// Remembers what a commit has written.
-    pub(super) fn remember(&self, writes: &Writes) {
-        self.take_in(writes, true);
-    }
-
-    fn take_in(&self, writes: &Writes, is_durable: bool) {
         self.remember_levels(writes);
-        let made = writes.orders.iter();
-        let on_hold = made.filter(|order| order.state == OrderState::Pending);
-        let changed = writes.order_changes.iter().map(|order| &order.after);
-        let mut orders = on_hold.chain(changed).peekable();
-        if orders.peek().is_some() {
-            let mut known = self.orders();
-            orders.for_each(|order| known.remember(order, is_durable));
+        let mut orders = self.orders();
+        orders.foreseen += 1;
+        let commit = orders.foreseen;
+        orders.under_way = of_interest(writes).map(|order| order.order_id).collect();
+        orders.take_in(writes, commit);
+    }
+
+    /// What was foreseen is written.
+    pub(super) fn came_true(&self) {
+        let mut orders = self.orders();
+        orders.durable = orders.foreseen;
+    }
+
+    /// This is written instead of what was foreseen: what is not in it never came to be.
+    pub(super) fn came_otherwise(&self, writes: &Writes) {
+        self.remember(writes);
+        let orders = &mut *self.orders();
+        for id in std::mem::take(&mut orders.under_way) {
+            let known = orders.known.get(&id);
+            if known.is_some_and(|known| known.commit == orders.foreseen) {
+                orders.known.remove(&id);
+            }
         }
+    }
+
+    /// Remembers what a commit that was not foreseen has written.
+    pub(super) fn remember(&self, writes: &Writes) {
+        self.remember_levels(writes);
+        self.orders().take_in(writes, 0);
     }
 
     /// An order as one of our last commits left it, if that is durable: a command outlives
     /// a commit that fails.
     pub(super) fn order(&self, id: OrderId) -> Option<Arc<Order>> {
         let orders = self.orders();
-        let known = orders.known.get(&id).filter(|known| known.is_durable);
+        let known = orders.known.get(&id);
+        let known = known.filter(|known| known.commit <= orders.durable);
         known.map(|known| Arc::clone(&known.order))
     }
 
@@ -148,8 +167,21 @@ impl Memory {
     }
 }
 
+/// The orders on hold, and those that have changed.
+fn of_interest(writes: &Writes) -> impl Iterator<Item = &Arc<Order>> {
+    let made = writes.orders.iter();
+    let on_hold = made.filter(|order| order.state == OrderState::Pending);
+    on_hold.chain(writes.order_changes.iter().map(|order| &order.after))
+}
+
 impl Orders {
-    fn remember(&mut self, order: &Arc<Order>, is_durable: bool) {
+    fn take_in(&mut self, writes: &Writes, commit: u64) {
+        for order in of_interest(writes) {
+            self.remember(order, commit);
+        }
+    }
+
+    fn remember(&mut self, order: &Arc<Order>, commit: u64) {
         let id = order.order_id;
         let known = self.known.get(&id).map(|known| known.order.version);
         if known.is_some_and(|known| known > order.version) {
@@ -161,7 +193,8 @@ impl Orders {
             return;
         }
         if self.known.len() >= ORDERS_MAX {
-            *self = Self::default();
+            self.known.clear();
+            self.ended.clear();
         }
         if order.state != OrderState::Pending && known != Some(order.version) {
             self.ended.push_back(id);
@@ -172,6 +205,75 @@ impl Orders {
             }
         }
         let order = Arc::clone(order);
-        self.known.insert(id, Remembered { order, is_durable });
+        self.known.insert(id, Remembered { order, commit });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{OrderWrite, RequestId, Timestamp};
+
+    fn pending(id: u128) -> Arc<Order> {
+        Arc::new(Order {
+            order_id: OrderId(uuid::Uuid::from_u128(id)),
+            request_id: RequestId::new("r").unwrap(),
+            state: OrderState::Pending,
+            lines: Vec::new(),
+            customer_ref: String::new(),
+            labels: std::collections::BTreeMap::new(),
+            created: Timestamp::from_us(0),
+            updated: Timestamp::from_us(0),
+            version: 1,
+            expires: Some(Timestamp::from_us(9)),
+            cancel_reason: String::new(),
+            moved: Vec::new(),
+        })
+    }
+
+    fn confirmation(before: &Arc<Order>) -> Writes {
+        let mut after = Order::clone(before);
+        (after.state, after.version) = (OrderState::Confirmed, 2);
+        let write = OrderWrite {
+            before: Arc::clone(before),
+            after: Arc::new(after),
+        };
+        Writes {
+            order_changes: vec![write],
+            ..Writes::default()
+        }
+    }
+
+    /// What callers are given of an order, and what is planned on.
+    fn versions(memory: &Memory, order: &Arc<Order>) -> (Option<i64>, i64) {
+        let given = memory.order(order.order_id).map(|order| order.version);
+        (given, memory.latest(order).version)
+    }
+
+    #[test]
+    fn what_is_foreseen_is_planned_on_and_given_to_nobody_until_it_came_true() {
+        let (memory, order) = (Memory::default(), pending(1));
+        memory.foresee(&confirmation(&order));
+        assert_eq!(versions(&memory, &order), (None, 2));
+        memory.came_true();
+        assert_eq!(versions(&memory, &order), (Some(2), 2));
+    }
+
+    #[test]
+    fn what_did_not_come_true_is_gone() {
+        let (memory, [order, other]) = (Memory::default(), [1, 2].map(pending));
+        memory.foresee(&confirmation(&order));
+        memory.came_otherwise(&confirmation(&other));
+        assert_eq!(versions(&memory, &order), (None, 1));
+        assert_eq!(versions(&memory, &other), (Some(2), 2));
+        // Not with the next one that comes true either.
+        memory.foresee(&Writes::default());
+        memory.came_true();
+        assert_eq!(versions(&memory, &order), (None, 1));
+        memory.foresee(&confirmation(&order));
+        memory.forget();
+        memory.foresee(&Writes::default());
+        memory.came_true();
+        assert_eq!(versions(&memory, &order), (None, 1));
     }
 }

@@ -44,7 +44,7 @@ async fn carry_out(context: &Arc<Context>, queued: Queued) {
     context.begins(&batch);
     let planned_at = plan.writes.time;
     match commit::write(context, &commands(&batch), plan).await {
-        Ok(plan) => commit::answer(context, batch, plan),
+        Ok(plan) => commit::remember_and_answer(context, batch, plan),
         Err(error) => {
             let again = commit::failed(context, batch, error, planned_at).await;
             commit::run(context, again).await;

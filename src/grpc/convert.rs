@@ -319,7 +319,10 @@ impl From<&Counterpart> for proto::MovementCounterpart {
 impl From<&Order> for proto::Order {
     fn from(order: &Order) -> Self {
         let moved = order.last_moved();
-        let last = |line: &OrderLine| moved.get(&line.key).copied().unwrap_or(line.version);
+        let last = |line: &OrderLine| {
+            let found = moved.binary_search_by_key(&&line.key, |(key, _)| *key);
+            found.map_or(line.version, |place| moved[place].1)
+        };
         let lines = order.lines.iter().map(|line| proto::OrderLine {
             sku: line.key.sku.to_string(),
             location: line.key.location.to_string(),

@@ -105,9 +105,19 @@ async fn servers_of_the_version_before_hold_and_confirm_while_this_one_is_rolled
     );
     assert_eq!(level(client, "a").await.version, 4);
     // And that one confirms what this one holds.
-    let ids = format!("ARRAY['{}'::uuid]", held.order_id);
-    let mut old = of_a(&["ARRAY[4]", "ARRAY[5]"], "ARRAY['confirm']", &ids);
     let expires = home.sql("SELECT 'ARRAY[' || expires_us || ']' FROM hold");
+    home.sql(&confirmation(&held.order_id, &expires));
+    assert_eq!(home.sql("SELECT count(*) FROM hold"), "0");
+    assert_eq!(
+        read(client, &held.order_id).await.order.unwrap().state(),
+        OrderState::Confirmed
+    );
+}
+
+/// Confirms an order of nine of the ten units.
+fn confirmation(order_id: &str, expires: &str) -> String {
+    let ids = format!("ARRAY['{order_id}'::uuid]");
+    let mut old = of_a(&["ARRAY[4]", "ARRAY[5]"], "ARRAY['confirm']", &ids);
     old.extend([
         ("time_us", "8"),
         ("m_kind", "ARRAY[11::smallint]"),
@@ -119,7 +129,7 @@ async fn servers_of_the_version_before_hold_and_confirm_while_this_one_is_rolled
         ("l_reserved", "ARRAY[0]"),
         ("e_sku", "ARRAY['a']"),
         ("e_location", "ARRAY['main']"),
-        ("e_expires", &expires),
+        ("e_expires", expires),
         ("e_order_id", &ids),
         ("u_order_id", &ids),
         ("u_expected", "ARRAY[1]"),
@@ -127,10 +137,5 @@ async fn servers_of_the_version_before_hold_and_confirm_while_this_one_is_rolled
         ("u_state", "ARRAY[1::smallint]"),
         ("u_moved", "ARRAY['[[5]]']"),
     ]);
-    home.sql(&call(&old));
-    assert_eq!(home.sql("SELECT count(*) FROM hold"), "0");
-    assert_eq!(
-        read(client, &held.order_id).await.order.unwrap().state(),
-        OrderState::Confirmed
-    );
+    call(&old)
 }
