@@ -21,13 +21,14 @@ const NOW_POSTGRES: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000
 
 const NOW_SQLITE: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
 
-/// Holds that are over, of `hold_deadline AS d`. A deadline outlives the holds that ended
+/// Holds that are over, of `hold_deadline AS d`, by the time at which the statement came: one that
+/// went on while it runs could not be looked up in the index. A deadline outlives the holds that ended
 /// early, and an order that was to last longer has several: its own row decides.
 const OF_LEVELS_POSTGRES: &str = concat!(
     "SELECT ",
     columns_of_order!(),
     ", n.now_us
-FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us) AS n
+FROM (SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now_us) AS n
 CROSS JOIN LATERAL (
     SELECT DISTINCT order_id FROM (
         SELECT held.order_id FROM hold_deadline AS d
@@ -64,7 +65,7 @@ const OVERDUE_POSTGRES: &str = concat!(
     "SELECT ",
     columns_of_order!(),
     ", n.now_us
-FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us) AS n
+FROM (SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint AS now_us) AS n
 CROSS JOIN LATERAL (
     SELECT DISTINCT order_id FROM (
         SELECT held.order_id
@@ -96,7 +97,7 @@ WHERE o.order_id IN (
 const FORGET_POSTGRES: &str = "\
 DELETE FROM hold_deadline WHERE id = ANY (ARRAY(
     SELECT d.id FROM hold_deadline AS d
-    WHERE d.first_us <= (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+    WHERE d.first_us <= (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
       AND NOT EXISTS (SELECT FROM unnest(d.order_ids) AS held (order_id)
                       JOIN orders AS o ON o.order_id = held.order_id
                       WHERE o.state = 2 AND o.expires_us <= d.last_us)
