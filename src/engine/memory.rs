@@ -37,7 +37,7 @@ struct Orders {
     known: HashMap<OrderId, Remembered>,
     /// Those that are pending no longer, the oldest in front.
     ended: VecDeque<OrderId>,
-    /// Commits that were foreseen, and how many of them had when the last one ended well.
+    /// Commits that were foreseen, and the number of the last one that came true.
     foreseen: u64,
     durable: u64,
     /// Those that the last foreseen commit makes or changes.
@@ -57,7 +57,8 @@ impl Memory {
     }
 
     /// Remembers what a commit that is sent will have written, for what is planned behind it.
-    /// One commit at a time is foreseen, until one of the next three ends that.
+    /// One commit at a time is: [`Self::came_true`], [`Self::came_otherwise`] or [`Self::forget`]
+    /// ends that.
     pub(super) fn foresee(&self, writes: &Writes) {
         self.remember_levels(writes);
         let mut orders = self.orders();

@@ -252,9 +252,7 @@ async fn of_sqlite(
     held: &HeldLevels,
 ) -> Result<Vec<ExpiredHold>, StorageError> {
     let keys = held.keys.iter().map(ToString::to_string);
-    // As a deadline has them.
-    let but_for = held.but_for.iter();
-    let but_for = but_for.map(|id| format!("{:X}", id.0.simple()));
+    let but_for = held.but_for.iter().map(hex);
     let rows = query(OF_LEVELS_SQLITE)
         .bind(Value::from_iter(keys).to_string())
         .bind(Value::from_iter(but_for).to_string())
@@ -262,6 +260,11 @@ async fn of_sqlite(
         .fetch_all(connection)
         .await?;
     rows.into_iter().map(|row| expired(&row.into())).collect()
+}
+
+/// An order's id as deadlines have it on SQLite, and as its `hex()` writes it.
+pub(super) fn hex(id: &OrderId) -> String {
+    format!("{:X}", id.0.simple())
 }
 
 fn expired(row: &QueryResult) -> Result<ExpiredHold, StorageError> {

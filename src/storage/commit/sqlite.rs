@@ -15,6 +15,7 @@ use sea_orm::sqlx::{Arguments as _, AssertSqlSafe, Encode, SqliteConnection, Typ
 use serde_json::Value;
 
 use super::super::error::StorageError;
+use super::super::holds::hex;
 use super::super::{orders, stock};
 use super::holds::{self, Deadline};
 use super::{Writes, sorted_movements, sorted_requests, split_levels};
@@ -171,10 +172,7 @@ fn change_row(row: &mut Parameters, write: &OrderWrite) {
 }
 
 fn deadline_row(row: &mut Parameters, deadline: &Deadline<'_>) {
-    let ids = deadline
-        .orders
-        .iter()
-        .map(|id| format!("{:X}", id.0.simple()));
+    let ids = deadline.orders.iter().map(hex);
     let levels = deadline.levels.iter().map(ToString::to_string);
     row.add(deadline.first.us());
     row.add(deadline.last.us());

@@ -32,7 +32,7 @@ fn call(given: &[(&str, &str)]) -> String {
     format!("SELECT commit_orders({})", values.join(", "))
 }
 
-/// What a commit of one level has that moves it from version 1 or 2 to the next.
+/// What a commit has that moves one level from one version to the next.
 fn of_a<'v>(
     version: &'v [&'v str; 2],
     request_id: &'v str,
