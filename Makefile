@@ -19,7 +19,7 @@ test: setup ## run every test on the real servers (STOCKROOM_TEST_SKIP=kafka,ngi
 	@$(WITH_TEST_TOOLS) echo "testing on: $$STOCKROOM_TEST_STORES"; cargo test --locked
 	@$(WITH_TEST_TOOLS) if [ -n "$$STOCKROOM_TEST_SKIPPED" ]; then echo "SKIPPED: $$STOCKROOM_TEST_SKIPPED. The tests that need them did not run."; fi
 
-chaos: setup ## break things at every point for half an hour (STOCKROOM_CHAOS_ROUNDS: 30; STOCKROOM_CHAOS_SEED: a failed run's)
+chaos: setup ## break things at every point thirty times over, for hours (STOCKROOM_CHAOS_ROUNDS: 30; STOCKROOM_CHAOS_SEED: a failed run's)
 	@$(WITH_TEST_TOOLS) STOCKROOM_CHAOS_ROUNDS=$${STOCKROOM_CHAOS_ROUNDS:-30} cargo test --locked --test it -- faults:: everything:: crash:: outage:: histories::
 
 demo: ## real orders, 100 watchers and a flash sale against an embedded server
