@@ -1,7 +1,8 @@
 //! Sending events.
 //!
-//! One producer, idempotent and with acks from all in-sync replicas, used by one task.
-//! Order within a partition is kept by never letting a gap happen:
+//! One producer, idempotent and with acks from all in-sync replicas, used by one task,
+//! which also looks for reports: a message is ten allocations, which cost least where they
+//! were made. Order within a partition is kept by never letting a gap happen:
 //!
 //! - A message never expires (`message.timeout.ms = 0`). One that expired while the next
 //!   did not would leave a gap. Whoever waits too long drops the producer instead, and
@@ -16,15 +17,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError as Failure, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{
-    BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+    BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, PurgeConfig,
 };
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::client::{Quiet, settings};
@@ -34,7 +35,7 @@ use crate::domain::Timestamp;
 use crate::events::{Event, Key};
 
 /// Time that messages wait for company. The events of a commit come together; those of
-/// the next are ten milliseconds away.
+/// the next may be a round of the relay away.
 const LINGER_MS: &str = "5";
 
 /// Requests on their way to one broker. What comes meanwhile makes the next one, which is
@@ -82,15 +83,13 @@ pub struct Receipt {
 
 /// A producer. Dropping it blocks for up to a second: see [`Publisher::close`].
 pub struct Publisher {
-    producer: ThreadedProducer<Reports>,
+    producer: BaseProducer<Reports>,
     topics: Topics,
     source: String,
 }
 
 /// What the client needs to report what became of a message.
-struct Reports {
-    told: Arc<Notify>,
-}
+struct Reports;
 
 /// A message's place, which comes back with the report.
 struct Place {
@@ -161,10 +160,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
         if let Err((error, _)) = result {
             receipt.failed(place.event, error);
         }
-        let last = receipt.left.fetch_sub(1, Ordering::AcqRel) == 1;
-        if last || result.is_err() {
-            self.told.notify_one();
-        }
+        receipt.left.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -176,7 +172,7 @@ impl std::fmt::Debug for Publisher {
 
 impl Publisher {
     /// A producer for the events of `store_id`, which connects by itself, now and
-    /// whenever it must. `told` is notified when a receipt's fate is known.
+    /// whenever it must.
     ///
     /// # Errors
     /// The client cannot be made: a setting is wrong, or there are no threads.
@@ -185,7 +181,6 @@ impl Publisher {
         topics: Topics,
         store_id: Uuid,
         pace: Pace,
-        told: Arc<Notify>,
     ) -> Result<Self, KafkaError> {
         let mut settings = settings(brokers);
         settings
@@ -206,7 +201,7 @@ impl Publisher {
                 .set("linger.ms", "0");
         }
         Ok(Self {
-            producer: settings.create_with_context(Reports { told })?,
+            producer: settings.create_with_context(Reports)?,
             topics,
             source: message::source(store_id),
         })
@@ -223,7 +218,23 @@ impl Publisher {
                 missing.push(name.to_owned());
             }
         }
+        self.poll();
         Ok(missing)
+    }
+
+    /// Lets receipts know what Kafka has reported until now, and returns whether that was
+    /// anything.
+    pub fn poll(&self) -> bool {
+        let mut reported = false;
+        loop {
+            // It takes one report, which is about many messages, or none.
+            let before = self.producer.in_flight_count();
+            self.producer.poll(Duration::ZERO);
+            if self.producer.in_flight_count() >= before {
+                return reported;
+            }
+            reported = true;
+        }
     }
 
     /// Sends those events of a commit that `places` names; `receipt` tells what becomes

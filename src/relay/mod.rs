@@ -56,7 +56,7 @@ struct Context {
     brokers: String,
     topics: Topics,
     counters: RelayCounters,
-    /// Told of commits, and of what became of events.
+    /// Told of commits.
     wake: Arc<Notify>,
     stop: CancellationToken,
 }
