@@ -1,8 +1,8 @@
 //! Sending events.
 //!
 //! One producer, idempotent and with acks from all in-sync replicas, used by one task,
-//! which also looks for reports: a message is ten allocations, which cost least where they
-//! were made. Order within a partition is kept by never letting a gap happen:
+//! which also looks for reports, so that no other thread wakes for them. Order within a
+//! partition is kept by never letting a gap happen:
 //!
 //! - A message never expires (`message.timeout.ms = 0`). One that expired while the next
 //!   did not would leave a gap. Whoever waits too long drops the producer instead, and
@@ -218,6 +218,7 @@ impl Publisher {
                 missing.push(name.to_owned());
             }
         }
+        // What the client has to say meanwhile is logged.
         self.poll();
         Ok(missing)
     }

@@ -17,7 +17,7 @@ use crate::storage::{Outbox, OutboxRow, Room, StorageError};
 
 /// Least time between two looks at the outbox and at what Kafka has reported: what the
 /// commits in it leave behind is taken with one statement, and sent with few requests.
-/// 10 ms took a tenth more of server and database, and a third more of the broker; an
+/// 10 ms took 7 % more of server and database, and two fifths more of the broker; an
 /// event that comes alone does not wait.
 const ROUND: Duration = Duration::from_millis(25);
 
@@ -171,9 +171,10 @@ impl<'a> Sending<'a> {
         let next = Instant::now() + context.config.relay_poll();
         let until = deadline.map_or(next, |deadline| next.min(deadline));
         loop {
-            let look = match self.sent.is_empty() {
-                true => until,
-                false => until.min(Instant::now() + ROUND),
+            let look = if self.sent.is_empty() {
+                until
+            } else {
+                until.min(Instant::now() + ROUND)
             };
             tokio::select! {
                 () = context.wake.notified() => return Ok(()),
