@@ -24,6 +24,10 @@ const NOW_SQLITE: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
 /// Holds that are over, of `hold_deadline AS d`, by the time at which the statement came: one that
 /// went on while it runs could not be looked up in the index. A deadline outlives the holds that ended
 /// early, and an order that was to last longer has several: its own row decides.
+///
+/// OFFSET 0 keeps the planner from taking orders first: planned while their table was empty,
+/// the statement would go through all of them from then on
+/// (<https://www.postgresql.org/docs/15/plpgsql-implementation.html>, "Plan Caching").
 const OF_LEVELS_POSTGRES: &str = concat!(
     "SELECT ",
     columns_of_order!(),
@@ -33,13 +37,13 @@ CROSS JOIN LATERAL (
     SELECT DISTINCT order_id FROM (
         SELECT held.order_id FROM hold_deadline AS d
         CROSS JOIN LATERAL unnest(d.order_ids) AS held (order_id)
-        JOIN orders AS o ON o.order_id = held.order_id
-        WHERE d.first_us <= n.now_us AND d.levels && $1::text[]
-          AND o.state = 2 AND o.expires_us <= n.now_us AND o.order_id <> ALL ($2::uuid[])
-          AND EXISTS (SELECT FROM json_to_recordset(o.lines) AS l (sku text, location text)
+        CROSS JOIN LATERAL (SELECT lines FROM orders AS h WHERE h.order_id = held.order_id
+                            AND h.state = 2 AND h.expires_us <= n.now_us OFFSET 0) AS h
+        WHERE d.first_us <= n.now_us AND d.levels && $1::text[] AND held.order_id <> ALL ($2::uuid[])
+          AND EXISTS (SELECT FROM json_to_recordset(h.lines) AS l (sku text, location text)
                       WHERE l.sku || '@' || l.location = ANY ($1))
         LIMIT $3) AS found) AS due
-JOIN orders AS o ON o.order_id = due.order_id"
+CROSS JOIN LATERAL (SELECT * FROM orders WHERE order_id = due.order_id OFFSET 0) AS o"
 );
 
 const OF_LEVELS_SQLITE: &str = concat!(
@@ -71,10 +75,10 @@ CROSS JOIN LATERAL (
         SELECT held.order_id
         FROM (SELECT order_ids FROM hold_deadline WHERE first_us <= n.now_us ORDER BY first_us) AS d
         CROSS JOIN LATERAL unnest(d.order_ids) AS held (order_id)
-        JOIN orders AS o ON o.order_id = held.order_id
-        WHERE o.state = 2 AND o.expires_us <= n.now_us
+        CROSS JOIN LATERAL (SELECT FROM orders AS h WHERE h.order_id = held.order_id
+                            AND h.state = 2 AND h.expires_us <= n.now_us OFFSET 0) AS h
         LIMIT $1) AS found) AS due
-JOIN orders AS o ON o.order_id = due.order_id"
+CROSS JOIN LATERAL (SELECT * FROM orders WHERE order_id = due.order_id OFFSET 0) AS o"
 );
 
 const OVERDUE_SQLITE: &str = concat!(
@@ -99,8 +103,8 @@ DELETE FROM hold_deadline WHERE id = ANY (ARRAY(
     SELECT d.id FROM hold_deadline AS d
     WHERE d.first_us <= (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
       AND NOT EXISTS (SELECT FROM unnest(d.order_ids) AS held (order_id)
-                      JOIN orders AS o ON o.order_id = held.order_id
-                      WHERE o.state = 2 AND o.expires_us <= d.last_us)
+                      CROSS JOIN LATERAL (SELECT FROM orders AS o WHERE o.order_id = held.order_id
+                                          AND o.state = 2 AND o.expires_us <= d.last_us OFFSET 0) AS o)
     ORDER BY d.first_us LIMIT $1))";
 
 const FORGET_SQLITE: &str = "\
@@ -176,25 +180,29 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn forget_deadlines(&self) -> Result<(), StorageError> {
-        loop {
-            let forget = async {
-                let limit = FORGOTTEN_AT_ONCE;
-                Ok(match Connection::of(&self.writer()) {
-                    Connection::Postgres(pool) => {
-                        let done = query(FORGET_POSTGRES).bind(limit).execute(&pool).await?;
-                        done.rows_affected()
-                    }
-                    Connection::Sqlite(pool) => {
-                        let done = query(FORGET_SQLITE).bind(limit).execute(&pool).await?;
-                        done.rows_affected()
-                    }
-                })
-            };
-            let forgotten: u64 = self.writer.bounded(forget).await?;
-            if forgotten < FORGOTTEN_AT_ONCE as u64 {
-                return Ok(());
-            }
-        }
+        while self.forget_some_deadlines().await? == FORGOTTEN_AT_ONCE as u64 {}
+        Ok(())
+    }
+
+    /// The first of them, with one statement: how many, 64 at most.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn forget_some_deadlines(&self) -> Result<u64, StorageError> {
+        let forget = async {
+            let limit = FORGOTTEN_AT_ONCE;
+            Ok(match Connection::of(&self.writer()) {
+                Connection::Postgres(pool) => {
+                    let done = query(FORGET_POSTGRES).bind(limit).execute(&pool).await?;
+                    done.rows_affected()
+                }
+                Connection::Sqlite(pool) => {
+                    let done = query(FORGET_SQLITE).bind(limit).execute(&pool).await?;
+                    done.rows_affected()
+                }
+            })
+        };
+        self.writer.bounded(forget).await
     }
 
     /// The time by the database's clock.

@@ -2,14 +2,17 @@
 //! server's own statements as they run (auto_explain), with the rows that they touch.
 
 use stockroom::client::proto::list_movements_request::Scope;
-use stockroom::client::proto::{ListMovementsRequest, ListOrdersRequest, StockKey};
+use stockroom::client::proto::{ListMovementsRequest, ListOrdersRequest, OrderState, StockKey};
 
+use crate::api::{confirm, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::holds::{hold, read};
 
 on_postgres! {
     a_page_of_a_long_history_costs_no_more_than_one_of_a_short_one,
     a_page_of_movements_by_time_costs_what_it_shows,
     a_page_of_orders_costs_what_it_shows_or_what_it_may_look_at,
+    what_was_planned_while_the_tables_were_empty_costs_no_more_when_they_are_full,
 }
 
 /// Orders of one unit of `hot`, each a movement. Enough that reading all of them, or
@@ -42,7 +45,7 @@ const FILL: [&str; 7] = [
      SELECT time_us, (array_agg(sku))[count(*)], 'main', (array_agg(last))[count(*)], array_agg(sku),
             array_agg('main'::text), array_agg(after), array_agg(last)
      FROM (SELECT time_us, sku, min(version) - 1 AS after, max(version) AS last
-           FROM movement GROUP BY time_us, sku ORDER BY time_us, sku) AS moved
+           FROM movement WHERE sku IN ('hot', 'cold') GROUP BY time_us, sku ORDER BY time_us, sku) AS moved
      GROUP BY time_us",
     "WITH made AS (
          INSERT INTO orders
@@ -65,12 +68,16 @@ async fn filled(store: StoreKind) -> Stockroom {
     let home = Home::new(store);
     // The schema, by a server that is gone before the statements are explained.
     drop(Stockroom::on(home.clone(), |_| {}).await);
+    fill(&home);
+    home.sql(EXPLAIN);
+    Stockroom::on(home, |_| {}).await
+}
+
+fn fill(home: &Home) {
     for sql in FILL {
         let sql = sql.replace("{id}", ID);
         home.sql(&sql.replace("{orders}", &ORDERS.to_string()));
     }
-    home.sql(EXPLAIN);
-    Stockroom::on(home, |_| {}).await
 }
 
 /// A statement as it was run.
@@ -79,22 +86,28 @@ struct Explained(String);
 impl Explained {
     /// The last statement that reads `table`, once it is in the log.
     async fn last_of(server: &Stockroom, table: &str) -> Self {
-        let Home::Postgres(database) = &*server.home else {
-            panic!("SQLite explains nothing");
-        };
         let mut last = None;
         eventually("the statement is explained", async || {
-            let log = database.log();
-            let entries = log.split(" plan:\n").skip(1);
-            let of_table = entries.filter(|entry| entry.contains(table));
-            last = of_table.last().map(|entry| {
-                let lines = entry.lines().take_while(|line| line.starts_with('\t'));
-                lines.flat_map(|line| [line, "\n"]).collect()
-            });
+            last = Self::all_of(server, table).pop();
             last.is_some()
         })
         .await;
-        Self(last.unwrap())
+        last.unwrap()
+    }
+
+    /// The statements that read `table`, as they are in the log.
+    fn all_of(server: &Stockroom, table: &str) -> Vec<Self> {
+        let Home::Postgres(database) = &*server.home else {
+            panic!("SQLite explains nothing");
+        };
+        let log = database.log();
+        let entries = log.split(" plan:\n").skip(1);
+        let explained = entries.map(|entry| {
+            let lines = entry.lines().take_while(|line| line.starts_with('\t'));
+            lines.flat_map(|line| [line, "\n"]).collect()
+        });
+        let of_table = explained.filter(|plan: &String| plan.contains(table));
+        of_table.map(Self).collect()
     }
 
     /// The most rows that a step of the plan gave or threw away, over all its loops.
@@ -324,5 +337,47 @@ async fn a_page_of_orders_costs_what_it_shows_or_what_it_may_look_at(store: Stor
         // What says how far a page may look.
         let plan = Explained::last_of(&server, "LIMIT 1 OFFSET").await;
         plan.uses("orders_customer_ref", LOOKED_AT_MAX);
+    }
+}
+
+/// The life of some orders: held and confirmed, over and ended by the sweeper, over and in
+/// the way of another.
+async fn live(server: &Stockroom, round: &str) {
+    let client = &server.client;
+    let id = |what: &str| format!("{what}-{round}");
+    let kept = hold(client, &id("kept"), &[("a", 1)], 600).await;
+    client
+        .confirm_order(confirm(&id("confirm"), &kept.order_id))
+        .await
+        .unwrap();
+    let over = hold(client, &id("over"), &[("a", 1)], 1).await;
+    eventually("the hold has ended", async || {
+        read(client, &over.order_id).await.order.unwrap().state() == OrderState::Expired
+    })
+    .await;
+}
+
+async fn what_was_planned_while_the_tables_were_empty_costs_no_more_when_they_are_full(
+    store: StoreKind,
+) {
+    let home = Home::new(store);
+    drop(Stockroom::on(home.clone(), |_| {}).await);
+    home.sql(EXPLAIN);
+    // A connection of each kind, so that what has been planned once is not planned again.
+    let server = Stockroom::on(home.clone(), |c| {
+        c.store.pool_max = 1;
+        c.holds.sweep_interval_ms = 10;
+    })
+    .await;
+    stock(&server.client, "a", 1_000).await;
+    live(&server, "empty").await;
+    fill(&home);
+    let before = Explained::all_of(&server, "").len();
+    live(&server, "full").await;
+    // What looks for holds that are over, among them.
+    let after = Explained::all_of(&server, "").split_off(before);
+    assert!(after.iter().any(|it| it.0.contains("hold_deadline")));
+    for statement in after {
+        assert!(statement.rows() <= 100, "{}", statement.0);
     }
 }
