@@ -155,10 +155,12 @@ impl Pool {
             connection, kept, ..
         } = self.current();
         let last = lock(&kept).pop();
+        // One that idled goes back to the pool, which tests it, before another is waited for:
+        // there may be no other.
+        let last = last.filter(|(_, used)| used.elapsed() < IDLE_BEFORE_TEST);
         let connection = match last {
-            Some((connection, used)) if used.elapsed() < IDLE_BEFORE_TEST => connection,
-            // Dropped, it is tested.
-            _ => connection.get_postgres_connection_pool().acquire().await?,
+            Some((connection, _)) => connection,
+            None => connection.get_postgres_connection_pool().acquire().await?,
         };
         Ok(KeptConnection { connection, kept })
     }

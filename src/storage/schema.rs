@@ -114,12 +114,13 @@ impl Store {
             // The lock file keeps every other process out.
             return self.migrate_locked().await;
         }
-        // The lock belongs to a transaction of its own: it ends with it, whatever happens.
+        // The lock belongs to a transaction of its own: it ends with it, whatever happens. On a pool
+        // of its own as well, which may have one connection.
         #[expect(
             clippy::disallowed_methods,
             reason = "a lock that lasts as long as the migration, and writes nothing"
         )]
-        let lock = self.migrating().begin().await?;
+        let lock = self.writer().begin().await?;
         lock.execute_unprepared(&format!(
             "SET LOCAL idle_in_transaction_session_timeout = 0; \
              SET LOCAL statement_timeout = 0; \
