@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::future::BoxFuture;
+use sea_orm::sqlx::Connection as _;
+use sea_orm::sqlx::pool::PoolConnectionMetadata;
 use sea_orm::sqlx::postgres::PgConnectOptions;
-use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, SqlxError};
 
 use super::incarnation::Incarnation;
 use super::pool::{IDLE_BEFORE_TEST, Pool};
@@ -94,9 +97,11 @@ async fn open_sqlite(config: &StoreConfig, path: &Path, access: Access) -> anyho
     let readers = sqlite_pool(config, SQLITE_READERS_MAX, access)
         .await
         .with_context(|| format!("cannot open {}", path.display()))?;
+    // One and the same, which everything that writes waits for.
+    let writer = Pool::fixed(writer);
     Ok(Store {
-        committers: Pool::fixed(writer.clone()),
-        writer: Pool::fixed(writer),
+        committers: writer.clone(),
+        writer,
         readers: Pool::fixed(readers),
         incarnation: Incarnation::default(),
         replicas: None,
@@ -156,7 +161,17 @@ async fn sqlite_pool(
                     .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES),
             }
         });
+    options.map_sqlx_sqlite_pool_opts(|pool| pool.before_acquire(is_out_of_transaction));
     Ok(Database::connect(options).await?)
+}
+
+/// A full disk ends a transaction in SQLite that sqlx goes on to believe in, and nothing
+/// would begin on that connection again: it is closed, and another is opened.
+fn is_out_of_transaction(
+    connection: &mut SqliteConnection,
+    _: PoolConnectionMetadata,
+) -> BoxFuture<'_, Result<bool, SqlxError>> {
+    Box::pin(std::future::ready(Ok(!connection.is_in_transaction())))
 }
 
 /// How every connection to PostgreSQL is set up.

@@ -35,6 +35,7 @@ mod errors;
 mod events;
 mod every_change;
 mod faults;
+mod full_disk;
 mod guards;
 mod health;
 mod hints;

@@ -94,15 +94,44 @@ impl Server {
             ("DONT_FAKE_MONOTONIC", "1"),
         ];
         let options = ["--set", "store.migrate_at_start=true"];
-        Self::spawn_in(home, &options, &environment).served().await
+        Self::spawn_in(stockroom, home, &options, &environment)
+            .served()
+            .await
+    }
+
+    /// As [`Server::start`], where a file that cannot grow (`RLIMIT_FSIZE`) is an error to
+    /// whoever writes, as on a full disk, and not the end of the process.
+    pub(crate) async fn start_on_a_disk_that_fills(home: Arc<Home>) -> Self {
+        let options = ["--set", "store.migrate_at_start=true"];
+        let server = |folder: &Path, arguments: &[&str]| {
+            let stockroom = stockroom(folder, arguments);
+            let mut shell = Command::new("sh");
+            shell
+                .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+                .arg(stockroom.get_program())
+                .args(stockroom.get_args())
+                .current_dir(folder)
+                .stdin(Stdio::null());
+            for (name, value) in stockroom.get_envs() {
+                assert!(value.is_none(), "it would be lost");
+                shell.env_remove(name);
+            }
+            shell
+        };
+        Self::spawn_in(server, home, &options, &[]).served().await
     }
 
     /// Starts it and waits until it listens.
     pub(crate) fn spawn(home: Arc<Home>, options: &[&str]) -> Self {
-        Self::spawn_in(home, options, &[])
+        Self::spawn_in(stockroom, home, options, &[])
     }
 
-    fn spawn_in(home: Arc<Home>, options: &[&str], environment: &[(&str, &str)]) -> Self {
+    fn spawn_in(
+        stockroom: impl Fn(&Path, &[&str]) -> Command,
+        home: Arc<Home>,
+        options: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = stockroom(folder.path(), &["serve", "--listen", "127.0.0.1:0"])
             .args(["--store-url", &home.url(), "--set", "log.format=json"])
@@ -156,6 +185,10 @@ impl Server {
             self.folder.path(),
             &[arguments, &["--addr", &self.url]].concat(),
         )
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
