@@ -28,9 +28,9 @@ const ANSWERS_AT_ONCE: usize = 64;
 
 /// Carries out `batch` to the end and answers everyone in it.
 pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
+    context.begins(&batch);
     while !batch.is_empty() {
         batch.retain(|queued| !queued.is_abandoned(&context.counters.queue));
-        context.begins(&batch);
         let now = clock::now();
         match Box::pin(attempt(context, &batch, now)).await {
             Ok(Attempted::Done(plan)) => return remember_and_answer(context, batch, plan),
@@ -49,8 +49,8 @@ async fn end_alone(context: &Arc<Context>, batch: &mut Vec<Queued>, over: Vec<Ex
     for alone in alone {
         Box::pin(run(context, alone)).await;
     }
-    if are_many && let Err(error) = context.store.forget_deadlines().await {
-        // It would only have spared the next look the way past them.
+    // It spares the next look the way past them. The rest is for the sweeper: callers wait.
+    if are_many && let Err(error) = context.store.forget_some_deadlines().await {
         tracing::debug!(error = chain(&error), "cannot take deadlines away");
     }
 }
@@ -192,6 +192,31 @@ fn count(counters: &Counters, writes: &Writes) {
     counters.adjustments_committed.add(adjusted as u64);
 }
 
+/// Counts what an earlier attempt at `batch` committed.
+fn count_settled(counters: &Counters, batch: &[Queued], outcomes: &[Result<Done, Error>]) {
+    let (mut orders, mut adjustments) = (0, 0);
+    for (queued, outcome) in batch.iter().zip(outcomes) {
+        match (&queued.prepared.command, outcome) {
+            (
+                Command::CreateOrder(_),
+                Ok(Done::Order {
+                    replayed: false, ..
+                }),
+            ) => orders += 1,
+            (
+                Command::AdjustStock(_),
+                Ok(Done::Adjusted {
+                    replayed: false, ..
+                }),
+            ) => adjustments += 1,
+            _ => {}
+        }
+    }
+    counters.orders_committed.add(orders);
+    counters.adjustments_committed.add(adjustments);
+    count_changes(counters, batch, outcomes);
+}
+
 fn count_changes(counters: &Counters, batch: &[Queued], outcomes: &[Result<Done, Error>]) {
     for (queued, outcome) in batch.iter().zip(outcomes) {
         let Command::ChangeOrder(change) = &queued.prepared.command else {
@@ -220,7 +245,7 @@ pub(super) async fn failed(
     context.memory.forget();
     match error {
         StorageError::Conflict { levels } => {
-            context.conflicted();
+            context.conflicted(&levels);
             send_back_conflicted(batch, &levels)
         }
         StorageError::CommitUnknown(_) => {
@@ -305,15 +330,25 @@ async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>, planned_at: Time
     for queued in &mut batch {
         // Their requests are looked up before anything is planned.
         queued.conflicted = true;
-        queued.unheard = Some(planned_at);
+        queued.unheard.push(planned_at);
     }
     let deadline = Instant::now() + context.config.settle_timeout();
     for wait in backoff(&context.config) {
-        let began = Instant::now();
-        // At the same time again, by which a movement that was made is known as its own.
-        match Box::pin(attempt(context, &batch, planned_at)).await {
-            Ok(Attempted::Done(plan)) => {
+        let (began, now) = (Instant::now(), clock::now());
+        // It may be the one that commits. Whoever asks what was made at a time that is long past
+        // need not look again.
+        for queued in &mut batch {
+            queued.unheard.push(now);
+        }
+        match Box::pin(attempt(context, &batch, now)).await {
+            Ok(Attempted::Done(mut plan)) => {
                 context.counters.commit.settled.add(1);
+                for (queued, outcome) in batch.iter().zip(&mut plan.outcomes) {
+                    queued.recognize(outcome);
+                }
+                if plan.writes.is_empty() {
+                    count_settled(&context.counters, &batch, &plan.outcomes);
+                }
                 return remember_and_answer(context, batch, plan);
             }
             Ok(Attempted::Reclaim(over)) => {

@@ -71,8 +71,8 @@ async fn commit(context: &Context, sku: &Sku) -> Result<(), Error> {
         .await;
     // Whatever became of it: that the SKU is known is remembered with its levels.
     context.memory.forget();
-    if matches!(done, Err(StorageError::Conflict { .. })) {
-        context.conflicted();
+    if let Err(StorageError::Conflict { levels }) = &done {
+        context.conflicted(levels);
     }
     let levels = done??.levels.into_iter().map(|write| write.level);
     let levels: Vec<StockLevel> = levels.collect();

@@ -40,7 +40,7 @@ use self::orders::{DatabaseClock, Questions, read_forever};
 use self::plan::Events;
 use self::queue::{Queued, Room};
 use crate::config::{Config, EngineConfig};
-use crate::domain::{StockLevel, Trace};
+use crate::domain::{LevelKey, StockLevel, Trace};
 use crate::error::Error;
 use crate::storage::Store;
 use crate::telemetry::Counters;
@@ -71,18 +71,26 @@ struct Context {
 impl Context {
     /// To be called when `batch` has waited long enough.
     fn begins(&self, batch: &[Queued]) {
-        // The front of the queue has waited longest.
-        if let Some(first) = batch.first() {
+        // The front of the queue has waited longest; what the engine does by itself waits for nobody.
+        if let Some(first) = batch.iter().find(|queued| !queued.is_of_engine()) {
             self.counters.queue.wait.record_time(first.since.elapsed());
         }
     }
 
-    /// To be called for each conflict.
-    fn conflicted(&self) {
+    /// To be called for each conflict. Where none of `levels` has moved on, it is with an answer
+    /// to the same request, and no lock on a level would have kept it away.
+    fn conflicted(&self, levels: &[LevelKey]) {
         self.counters.conflicts.add(1);
-        if self.guarding.conflicted() {
-            self.counters.locks.escalations.add(1);
+        if !levels.is_empty() && self.guarding.conflicted() {
+            let locks = &self.counters.locks;
+            locks.escalations.add(1);
             tracing::info!("conflicts are frequent; levels are locked for a while");
+            // There may be no batch that would notice the end of it.
+            let escalated = locks.escalated.clone();
+            self.runtime.spawn(async move {
+                tokio::time::sleep(locking::optimistic::LOCKED).await;
+                escalated.set(0);
+            });
         }
     }
 }
@@ -183,7 +191,11 @@ impl Engine {
     /// [`Error::Overloaded`] when the queue is full, and whatever speaks against
     /// the command itself.
     pub async fn submit(&self, mut command: Command, trace: Option<Trace>) -> Result<Done, Error> {
+        let lines = command.lines();
+        let mut room = None;
         if let Some(hold) = command.hold() {
+            // Whoever waits for the clock waits in the queue.
+            room = Some(self.room(lines)?);
             hold.begin(self.clock.now(&self.context.store).await?);
         }
         let mut prepared = Prepared::from(command);
@@ -191,13 +203,20 @@ impl Engine {
             prepared.trace = trace;
         }
         let prepared = Arc::new(prepared);
-        self.with_retries(|| self.attempt(&prepared)).await
+        self.with_retries(|| self.attempt(&prepared, room.take()))
+            .await
     }
 
-    async fn attempt(&self, prepared: &Arc<Prepared>) -> Result<Done, Error> {
-        let lines = prepared.command.lines();
+    fn room(&self, lines: usize) -> Result<Room, Error> {
         let context = &self.context;
-        let room = Room::claim(lines, &context.config, &context.counters.queue)?;
+        Room::claim(lines, &context.config, &context.counters.queue)
+    }
+
+    async fn attempt(&self, prepared: &Arc<Prepared>, room: Option<Room>) -> Result<Done, Error> {
+        let room = match room {
+            Some(room) => room,
+            None => self.room(prepared.command.lines())?,
+        };
         let (reply, answer) = oneshot::channel();
         let queued = Queued::new(Arc::clone(prepared), reply, room);
         self.queue.send(queued).map_err(|_| Error::Draining)?;

@@ -108,8 +108,9 @@ pub(super) async fn read_forever(store: Store, questions: Arc<Questions>) {
 #[derive(Debug, Default)]
 pub(super) struct DatabaseClock {
     read: Mutex<Option<(Instant, Timestamp)>>,
-    /// Held by whoever reads it; the others wait for what that one reads.
-    reading: tokio::sync::Mutex<()>,
+    /// Held by whoever reads it; the others wait for what that one reads. When it could
+    /// not be read the last time.
+    reading: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl DatabaseClock {
@@ -123,12 +124,19 @@ impl DatabaseClock {
         }
         // On the heap: the future of every order would be as large.
         Box::pin(async {
-            let _reading = self.reading.lock().await;
+            let asked = Instant::now();
+            let mut failed = self.reading.lock().await;
             if let Some(time) = self.remembered() {
                 return Ok(time);
             }
+            // A database that is away is waited for by all together, not by one after the other.
+            if failed.is_some_and(|at| at >= asked) {
+                return Err(Error::StoreUnavailable(None));
+            }
             let began = Instant::now();
-            let time = store.now().await?;
+            let read = store.now().await;
+            *failed = read.is_err().then(Instant::now);
+            let time = read?;
             *self.lock() = Some((began + began.elapsed() / 2, time));
             Ok(self.remembered().unwrap_or(time))
         })

@@ -95,9 +95,9 @@ async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, 
             },
         )
         .await;
-    if matches!(done, Err(StorageError::Conflict { .. })) {
+    if let Err(StorageError::Conflict { levels }) = &done {
         context.memory.forget();
-        context.conflicted();
+        context.conflicted(levels);
     }
     let (put, writes) = done??;
     if !writes.levels.is_empty() {

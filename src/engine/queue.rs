@@ -28,8 +28,8 @@ pub(super) struct Queued {
     pub(super) read: bool,
     /// Holds that it needed could not be ended: it is refused if it is short again.
     pub(super) short_is_final: bool,
-    /// When it was planned for a commit that nobody heard the end of.
-    pub(super) unheard: Option<Timestamp>,
+    /// When it was planned for commits that nobody heard the end of.
+    pub(super) unheard: Vec<Timestamp>,
     _room: Option<Room>,
 }
 
@@ -46,7 +46,7 @@ impl Queued {
             conflicted: false,
             read: false,
             short_is_final: false,
-            unheard: None,
+            unheard: Vec::new(),
             _room: Some(room),
         }
     }
@@ -60,7 +60,7 @@ impl Queued {
             conflicted: false,
             read: true,
             short_is_final: false,
-            unheard: None,
+            unheard: Vec::new(),
             _room: None,
         }
     }
@@ -97,23 +97,28 @@ impl Queued {
         abandoned
     }
 
-    /// Answers. A caller that hung up learns the outcome when it sends its request_id again.
-    pub(super) fn answer(self, mut outcome: Result<Done, Error>) {
-        // The very change that this call made, before its commit's answer was lost.
-        match &mut outcome {
+    /// Knows again the very change that this call made before its commit's answer was lost:
+    /// it is no repeat.
+    pub(super) fn recognize(&self, outcome: &mut Result<Done, Error>) {
+        let is_own = |made: Timestamp| self.unheard.contains(&made);
+        match outcome {
             Ok(Done::Adjusted {
                 movements,
                 replayed,
                 ..
             }) => {
                 let made = movements.first().map(|movement| movement.time);
-                *replayed &= self.unheard.is_none() || self.unheard != made;
+                *replayed &= !made.is_some_and(is_own);
             }
             Ok(Done::Order { order, replayed }) if self.order().is_some() => {
-                *replayed &= self.unheard != Some(order.updated);
+                *replayed &= !is_own(order.updated);
             }
             _ => {}
         }
+    }
+
+    /// Answers. A caller that hung up learns the outcome when it sends its request_id again.
+    pub(super) fn answer(self, outcome: Result<Done, Error>) {
         if let Some(reply) = self.reply {
             let _ = reply.send(outcome);
         }

@@ -53,7 +53,7 @@ const COMMIT_ORDERS: Distribution = Distribution {
 
 const ATTEMPTS: Distribution = Distribution {
     name: "stockroom_order_attempts",
-    help: "Times that an order or an adjustment was tried before it was answered",
+    help: "Times that a write was tried before it was answered",
     unit: Unit::Count,
     buckets: ATTEMPT_COUNTS,
 };

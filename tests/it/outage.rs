@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use stockroom::client::proto::{GetStockRequest, GoodbyeReason};
+use stockroom::client::proto::{CreateOrderRequest, GetStockRequest, GoodbyeReason};
 use stockroom::client::{WatchEvent, WatchTargets};
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use crate::api::{Refusal, level, order, refusal, stock};
+use crate::api::{Refusal, hold_of, level, order, refusal, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 use crate::proxy::{Line, Proxy, behind_proxy};
 use crate::watching::{Watcher, everything, watch_of};
@@ -19,6 +19,8 @@ on_postgres! {
     connections_cut_under_load_lose_no_acknowledged_order,
     a_database_that_falls_silent_does_not_wedge_the_server,
     a_watch_outlives_a_database_that_is_away,
+    holds_hear_together_that_the_database_is_away,
+    an_order_after_a_pause_finds_a_connection_in_the_smallest_pool,
 }
 
 mod of_the_network {
@@ -219,4 +221,39 @@ async fn a_watch_outlives_a_database_that_is_away(store: StoreKind) {
         .await
         .unwrap();
     watcher.until("a", 2).await;
+}
+
+async fn holds_hear_together_that_the_database_is_away(store: StoreKind) {
+    // One after the other they would take longer than a call may.
+    const HOLDS: usize = 64;
+    let (server, proxy) = behind_proxy(Home::new(store), |_| {}).await;
+    stock(&server.client, "a", 100).await;
+    proxy.set(Line::Down);
+    let holds = (0..HOLDS).map(|i| {
+        let request = CreateOrderRequest {
+            hold: Some(hold_of(60)),
+            ..order(&format!("hold-{i}"), &[("a", 1)])
+        };
+        let mut orders = server.orders();
+        async move { refusal(orders.create_order(request).await) }
+    });
+    for refused in join_all(holds).await {
+        refused.is(Code::Unavailable, "STORE_UNAVAILABLE");
+    }
+    proxy.set(Line::Up);
+}
+
+async fn an_order_after_a_pause_finds_a_connection_in_the_smallest_pool(store: StoreKind) {
+    let server = Stockroom::with(store, |c| c.store.pool_max = 1).await;
+    stock(&server.client, "a", 10).await;
+    let rests = "SELECT bool_and(state_change < now() - interval '1.5 s') FROM pg_stat_activity \
+                 WHERE datname = current_database() AND query LIKE '%commit_%' AND pid <> pg_backend_pid()";
+    for i in 0..2 {
+        let request = order(&format!("o-{i}"), &[("a", 1)]);
+        server.client.create_order(request).await.unwrap();
+        eventually("the connection has idled", async || {
+            server.home.sql(rests) == "t"
+        })
+        .await;
+    }
 }

@@ -17,6 +17,7 @@ on_each_store! {
     a_refusal_is_not_remembered,
     callers_that_hang_up_leave_whole_orders_or_none,
     callers_that_hang_up_without_batching_leave_whole_orders_or_none,
+    repeats_of_answered_requests_are_no_contention,
 }
 
 async fn another_payload_under_the_same_id_is_refused(store: StoreKind) {
@@ -206,4 +207,17 @@ async fn hang_up(server: Stockroom) {
         10_000 - 2 * CALLERS as i64
     );
     assert_eq!(server.home.books().orders, CALLERS as i64);
+}
+
+async fn repeats_of_answered_requests_are_no_contention(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 100).await;
+    for replayed in [false, true] {
+        for i in 0..10 {
+            let request = order(&format!("o-{i}"), &[("a", 1)]);
+            let made = server.client.create_order(request).await.unwrap();
+            assert_eq!(made.replayed, replayed);
+        }
+    }
+    assert_eq!(server.counters.locks.escalations.get(), 0);
 }

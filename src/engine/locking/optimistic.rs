@@ -29,7 +29,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// How long batches lock before the other instance's absence is hoped for again. Three
 /// lost batches in this time are a few per cent.
-const LOCKED: Duration = Duration::from_secs(2);
+pub(in crate::engine) const LOCKED: Duration = Duration::from_secs(2);
 
 pub(super) async fn commit(store: &Store, plan: Plan) -> Result<Plan, StorageError> {
     store.commit(&plan.writes).await?;

@@ -123,6 +123,9 @@ pub(super) async fn an_order_whose_commit_went_unheard_is_answered_with_itself(g
     let again = server.client.create_order(request).await.unwrap();
     assert_eq!((again.replayed, &again.order), (true, &answer.order));
     assert_eq!(level(&server.client, "a").await.on_hand, left, "sold once");
+    let counted = server.counters.orders_committed.get();
+    let made = server.home.sql("SELECT count(*) FROM orders");
+    assert_eq!(counted.to_string(), made, "counted once");
 }
 
 pub(super) async fn an_adjustment_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
@@ -141,6 +144,9 @@ pub(super) async fn an_adjustment_whose_commit_went_unheard_is_answered_with_its
     assert_eq!((again.replayed, &again.movement), (true, &answer.movement));
     assert_eq!(level(&server.client, "a").await.on_hand, left, "added once");
     assert!(!answer.replayed, "it is the first answer to this request");
+    let counted = server.counters.adjustments_committed.get();
+    let made = server.home.sql("SELECT count(*) FROM movement");
+    assert_eq!(counted.to_string(), made, "counted once");
 }
 
 pub(super) async fn a_transfer_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
