@@ -29,6 +29,7 @@ pub(crate) async fn sweep_forever(
             () = lead.lost() => tracing::debug!("another instance may end holds now"),
         }
         drop(sweeping);
+        counters.overdue_seconds.set(0);
         lead.leave().await;
     }
 }
@@ -41,7 +42,8 @@ async fn sweep(store: &Store, engine: &Engine, config: &HoldsConfig, counters: &
             Err(error) => {
                 // A database that is away, or has no schema yet, is reported elsewhere.
                 tracing::debug!(error = chain(&error), "cannot look for holds that are over");
-                Vec::new()
+                sleep(config.sweep_interval()).await;
+                continue;
             }
         };
         counters.overdue_seconds.set(oldest_seconds(&over));
