@@ -2,12 +2,21 @@
 
 use std::collections::HashMap;
 
+use prost::Message as _;
+
 use super::WatchTargets;
 use super::proto::{SeenLevel, StockLevel};
 use super::targets::Selection;
 
 /// Most levels that a watch may name when it resumes; the server's bound.
 const SEEN_MAX: usize = 100_000;
+
+/// Most bytes of the request that names them: what a server takes unless it is told
+/// otherwise. A larger one would end the watch.
+const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// What the store's id takes of it: a UUID as text, with its tag and its length.
+const STORE_ID_BYTES: usize = 38;
 
 /// The last version seen of every level.
 ///
@@ -19,8 +28,12 @@ pub(super) struct Seen {
     store_id: String,
     /// Location, SKU: two steps, so that a look-up needs no new string.
     versions: HashMap<String, HashMap<String, Last>>,
-    /// How many levels there are in `versions`.
-    count: usize,
+    /// Most bytes of the levels that a resume names; 0 when it shall name none.
+    bytes_max: usize,
+    /// How many levels the last resume named …
+    named: usize,
+    /// … and whether it left out others, which are sent again.
+    left_out: bool,
     /// Levels that came although they were no news.
     repeats: u64,
 }
@@ -34,11 +47,14 @@ struct Last {
 
 impl Seen {
     pub(super) fn new(targets: &WatchTargets) -> Self {
+        let targets_bytes = targets.request("", Vec::new()).encoded_len();
         Self {
             selection: targets.selection(),
             store_id: String::new(),
             versions: HashMap::new(),
-            count: 0,
+            bytes_max: REQUEST_BYTES_MAX.saturating_sub(targets_bytes + STORE_ID_BYTES),
+            named: 0,
+            left_out: false,
             repeats: 0,
         }
     }
@@ -58,7 +74,6 @@ impl Seen {
     pub(super) fn started(&mut self, store_id: String) {
         if self.store_id != store_id {
             self.versions.clear();
-            self.count = 0;
             self.store_id = store_id;
         }
     }
@@ -87,26 +102,51 @@ impl Seen {
                 is_wanted || !is_selected_while_low(&self.selection, &level.sku, &level.location)
             }
             Some(_) => {
-                // Beyond SEEN_MAX the server cannot know what was seen.
-                if self.count <= SEEN_MAX {
+                // What a resume left out, the server cannot know.
+                if !self.left_out {
                     self.repeats += 1;
                 }
                 false
             }
             None => {
                 location.insert(level.sku.clone(), now);
-                self.count += 1;
                 true
             }
         }
     }
 
-    /// What to tell the server when the watch resumes. Levels beyond its bound
-    /// are left out: they are sent again, and dropped here. So is what is watched
-    /// only while it is low and is not: named, it would be watched for good.
-    pub(super) fn levels(&self) -> Vec<SeenLevel> {
-        let levels = self.versions.iter().flat_map(|(location, skus)| {
-            skus.iter().filter_map(|(sku, last)| {
+    /// What to tell the server when the watch resumes. Levels beyond its bounds
+    /// are left out: they are sent again, and dropped here.
+    pub(super) fn levels(&mut self) -> Vec<SeenLevel> {
+        let (mut levels, mut bytes, mut left_out) = (Vec::new(), 0, false);
+        for level in self.nameable() {
+            bytes += field_bytes(&level);
+            if levels.len() == SEEN_MAX || bytes > self.bytes_max {
+                left_out = true;
+                break;
+            }
+            levels.push(level);
+        }
+        (self.named, self.left_out) = (levels.len(), left_out);
+        levels
+    }
+
+    /// Names no level from now on, if that is less than the last resume named and
+    /// loses nothing; says whether it is so.
+    pub(super) fn name_none(&mut self) -> bool {
+        // That a level is no longer low is told to those alone who name it.
+        if self.named == 0 || self.selection.low() {
+            return false;
+        }
+        self.bytes_max = 0;
+        true
+    }
+
+    /// All that was seen but what is watched only while it is low and is not:
+    /// named, it would be watched for good.
+    fn nameable(&self) -> impl Iterator<Item = SeenLevel> {
+        self.versions.iter().flat_map(move |(location, skus)| {
+            skus.iter().filter_map(move |(sku, last)| {
                 let is_named =
                     last.low_stock || !is_selected_while_low(&self.selection, sku, location);
                 is_named.then(|| SeenLevel {
@@ -115,9 +155,14 @@ impl Seen {
                     version: last.version,
                 })
             })
-        });
-        levels.take(SEEN_MAX).collect()
+        })
     }
+}
+
+/// What a level takes in a request, with its tag and its length.
+fn field_bytes(level: &SeenLevel) -> usize {
+    let length = level.encoded_len();
+    1 + prost::length_delimiter_len(length) + length
 }
 
 /// Whether the level is selected for being low and for nothing else.
@@ -128,6 +173,7 @@ fn is_selected_while_low(selection: &Selection, sku: &str, location: &str) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::proto::StockKey;
 
     fn level(sku: &str, version: i64) -> StockLevel {
         StockLevel {
@@ -188,6 +234,65 @@ mod tests {
         assert!(seen.levels().is_empty());
         assert_eq!(versions(&seen.news(vec![level("a", 1)], true)), [1]);
         assert_eq!(seen.repeats(), 0);
+    }
+
+    #[test]
+    fn a_resume_after_a_large_store_is_a_request_that_a_server_takes() {
+        let long = |number: u32| format!("{number:064}");
+        let names = (1..10_000).map(|number| StockKey {
+            sku: long(number),
+            location: "x".repeat(64),
+        });
+        // 1.4 MB of selectors, and 4.6 MB of levels if all were named.
+        let targets = WatchTargets::all().and(WatchTargets::levels(names));
+        let sent: Vec<_> = (0..60_000).map(|number| level(&long(number), 1)).collect();
+        let mut seen = Seen::new(&targets);
+        seen.started(uuid::Uuid::nil().to_string());
+        assert_eq!(seen.news(sent.clone(), false).len(), sent.len());
+        let named = seen.levels();
+        let bytes = targets.request(seen.store_id(), named).encoded_len();
+        let room = REQUEST_BYTES_MAX - bytes;
+        assert!(room < 100, "{room} bytes are left");
+        assert!(seen.news(sent, false).is_empty());
+        assert_eq!(seen.repeats(), 0, "not all had been named");
+    }
+
+    #[test]
+    fn what_a_resume_named_in_full_is_repeated_when_it_comes_again() {
+        let mut seen = Seen::new(&WatchTargets::all());
+        seen.started("store".into());
+        seen.news(vec![level("a", 1), level("b", 1)], false);
+        assert_eq!(seen.levels().len(), 2);
+        assert!(seen.news(vec![level("a", 1)], false).is_empty());
+        assert_eq!(seen.repeats(), 1);
+    }
+
+    #[test]
+    fn once_no_level_shall_be_named_what_comes_again_is_dropped_and_no_repeat() {
+        let mut seen = Seen::new(&WatchTargets::all());
+        seen.started("store".into());
+        seen.news(vec![level("a", 3)], false);
+        assert_eq!(seen.levels().len(), 1);
+        assert!(seen.name_none());
+        assert!(seen.levels().is_empty());
+        let sent = vec![level("a", 3), level("a", 4)];
+        assert_eq!(versions(&seen.news(sent, false)), [4]);
+        assert_eq!(seen.repeats(), 0);
+        assert!(!seen.name_none(), "it cannot name less than none");
+    }
+
+    #[test]
+    fn what_is_low_goes_on_being_named_so_that_its_end_is_told() {
+        let low = StockLevel {
+            low_stock: true,
+            ..level("a", 1)
+        };
+        let mut seen = Seen::new(&WatchTargets::low_only());
+        seen.started("store".into());
+        seen.news(vec![low], false);
+        assert_eq!(seen.levels().len(), 1);
+        assert!(!seen.name_none());
+        assert_eq!(seen.levels().len(), 1);
     }
 
     #[test]

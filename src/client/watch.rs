@@ -207,7 +207,7 @@ impl Watch {
                 Err(error) => error,
             };
             self.ended(StreamEnd::of(&error));
-            if !error.retryable() {
+            if !error.retryable() && !self.can_ask_less(&error) {
                 return Err(error);
             }
             // The series has no end.
@@ -266,8 +266,8 @@ impl Watch {
 
     /// Begins the next stream.
     fn open(&mut self) {
-        let Self { targets, seen, .. } = self;
-        let request = targets.request(seen.store_id(), seen.levels());
+        let seen = self.seen.levels();
+        let request = self.targets.request(self.seen.store_id(), seen);
         if let Some(audit) = &mut self.audit {
             audit.0.began(audit.1.elapsed(), &request);
         }
@@ -292,6 +292,16 @@ impl Watch {
             self.ended(StreamEnd::Ok);
             ClientError::local(Code::Unavailable, "the stream ended without a status")
         })
+    }
+
+    /// Whether the request was larger than the server takes, or named more levels, and the
+    /// next one is smaller because it names nothing that was seen.
+    fn can_ask_less(&mut self, error: &ClientError) -> bool {
+        // No reason comes with the first, because it is the transport that says so. Where
+        // every change is wanted, those of the meantime would be left out.
+        let is_too_large = (error.code == "OUT_OF_RANGE" && error.reason.is_empty())
+            || error.reason == "TOO_MANY_WATCHES";
+        is_too_large && !self.targets.wants_every_change() && self.seen.name_none()
     }
 
     /// There is no stream any more.

@@ -6,13 +6,18 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use stockroom::client::proto::inventory_service_client::InventoryServiceClient;
 use stockroom::client::proto::watch_stock_response::Event;
-use stockroom::client::proto::{WatchStockRequest, WatchStockResponse};
+use stockroom::client::proto::{
+    GoodbyeReason, PutProductsRequest, WatchStockRequest, WatchStockResponse,
+};
+use stockroom::client::{Client, ClientError, WatchEvent, WatchTargets};
+use stockroom::config::Config;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
-use crate::api::{order, refusal, stock};
+use crate::api::{batch_of, order, product, received, refusal, stock};
 use crate::fixture::{DEADLINE, Stockroom, StoreKind, eventually};
 use crate::proxy::{Line, Proxy};
+use crate::scrape::get;
 use crate::watching::{Watcher, everything, level_of, seen, watch_of};
 
 on_each_store! {
@@ -20,6 +25,9 @@ on_each_store! {
     a_reader_that_stops_reading_delays_nobody_and_catches_up,
     many_watchers_of_one_level_are_told_at_a_pace_and_get_the_last_value,
     streams_that_begin_together_wait_their_turn_and_none_is_sent_away,
+    a_slow_reader_is_sent_goodbye_within_its_snapshot_when_the_server_drains,
+    a_watch_that_has_seen_more_bytes_than_the_server_takes_resumes_all_the_same,
+    a_watch_that_has_seen_more_levels_than_the_server_takes_resumes_all_the_same,
 }
 
 /// What dies is no affair of the store.
@@ -51,6 +59,28 @@ async fn sell(server: &Stockroom, sku: &str, orders: usize) {
     for _ in 0..orders {
         let request = order(&uuid::Uuid::now_v7().to_string(), &[(sku, 1)]);
         server.client.create_order(request).await.unwrap();
+    }
+}
+
+/// A SKU as long as they may be.
+fn long_sku(number: usize) -> String {
+    format!("{number:064}")
+}
+
+/// Makes so many levels with long SKUs, each at version 1.
+async fn fill(server: &Stockroom, levels: usize) {
+    /// As many as one request may adjust.
+    const AT_ONCE: usize = 500;
+    let skus: Vec<String> = (0..levels).map(long_sku).collect();
+    for (part, skus) in skus.chunks(AT_ONCE).enumerate() {
+        let request = PutProductsRequest {
+            products: skus.iter().map(|sku| product(sku, 0)).collect(),
+            ..Default::default()
+        };
+        server.client.put_products(request).await.unwrap();
+        let units = skus.iter().map(|sku| received("", sku, 1_000));
+        let request = batch_of(&format!("opening-{part}"), units);
+        server.client.batch_adjust_stock(request).await.unwrap();
     }
 }
 
@@ -199,4 +229,103 @@ async fn streams_that_begin_together_wait_their_turn_and_none_is_sent_away(store
     stock(&server.client, "a", 1).await;
     let begun = (0..STREAMS).map(|_| Watcher::synced(&server, watch_of(vec![level_of("a")])));
     assert_eq!(join_all(begun).await.len(), STREAMS);
+}
+
+/// The next message for a reader that takes its time.
+async fn next_slowly(server: &Stockroom, stream: &mut Streaming<WatchStockResponse>) -> Event {
+    let message = tokio::time::timeout(DEADLINE, stream.message()).await;
+    let message = message.expect("a message comes").unwrap();
+    // All rows take longer than the page of them that the server reads meanwhile.
+    server.home.books();
+    message.unwrap().event.unwrap()
+}
+
+/// Whose pages are always ready, so that nothing ever waits for the store.
+async fn a_slow_reader_is_sent_goodbye_within_its_snapshot_when_the_server_drains(
+    store: StoreKind,
+) {
+    /// Eight pages of about 100 KB.
+    const LEVELS: usize = 8_000;
+    /// Far less than a page, so that no more than two of them are on their way.
+    const WINDOW_BYTES: u32 = 8_192;
+    // The stream shall not end with the time to drain.
+    let configure = |config: &mut Config| config.server.drain_timeout_ms = 120_000;
+    let mut server = Stockroom::with(store, configure).await;
+    fill(&server, LEVELS).await;
+    let slow = connection(&server.addr.to_string(), WINDOW_BYTES).await;
+    let mut stream = open(&slow, watch_of(vec![everything()])).await.unwrap();
+    let mut levels = 0;
+    while levels == 0 {
+        if let Event::Changes(changes) = next_slowly(&server, &mut stream).await {
+            levels = changes.levels.len();
+        }
+    }
+    server.begin_shutdown();
+    eventually("the server drains", async || {
+        get(server.http, "/readyz").await.status == 503
+    })
+    .await;
+    let reason = loop {
+        match next_slowly(&server, &mut stream).await {
+            Event::Changes(changes) => levels += changes.levels.len(),
+            Event::Goodbye(goodbye) => break goodbye.reason(),
+            other => panic!("{other:?} came after {levels} levels"),
+        }
+    };
+    assert_eq!(reason, GoodbyeReason::Draining);
+    assert!(levels < LEVELS, "the whole snapshot was sent");
+    let status = stream.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+}
+
+async fn a_watch_that_has_seen_more_bytes_than_the_server_takes_resumes_all_the_same(
+    store: StoreKind,
+) {
+    let configure = |config: &mut Config| config.server.message_bytes_max = 65_536;
+    resumes_when_refused(store, configure, |error| error.code == "OUT_OF_RANGE").await;
+}
+
+async fn a_watch_that_has_seen_more_levels_than_the_server_takes_resumes_all_the_same(
+    store: StoreKind,
+) {
+    let configure = |config: &mut Config| config.watch.targets_max = LEVELS - 1;
+    resumes_when_refused(store, configure, |error| error.reason == "TOO_MANY_WATCHES").await;
+}
+
+/// Levels that a watch has seen; named in full they take 76 bytes each.
+const LEVELS: usize = 1_000;
+
+/// Where naming all `LEVELS` is refused so.
+async fn resumes_when_refused(
+    store: StoreKind,
+    configure: impl FnOnce(&mut Config),
+    is_refusal: impl Fn(&ClientError) -> bool,
+) {
+    let server = Stockroom::with(store, configure).await;
+    fill(&server, LEVELS).await;
+    let proxy = Proxy::before(server.addr).await;
+    let address = proxy.addr.to_string();
+    let client = Client::connect(&address, 1).await.unwrap();
+    let mut watch = client.watch(WatchTargets::all());
+    for _ in 0..LEVELS {
+        watch.next_level().await.unwrap();
+    }
+    proxy.cut();
+    let resuming = async {
+        let mut refusals = 0;
+        loop {
+            match watch.next().await.unwrap() {
+                WatchEvent::Interrupted { error, .. } if is_refusal(&error) => refusals += 1,
+                WatchEvent::Synced if refusals > 0 => break refusals,
+                WatchEvent::Changes { levels, .. } => panic!("{levels:?} are no news"),
+                _ => {}
+            }
+        }
+    };
+    let refusals = tokio::time::timeout(DEADLINE, resuming).await;
+    let refusals: u32 = refusals.expect("the watch goes on");
+    assert_eq!((refusals, watch.repeats()), (1, 0));
+    sell(&server, &long_sku(7), 1).await;
+    let level = watch.next_level().await.unwrap();
+    assert_eq!((level.sku, level.version), (long_sku(7), 2));
 }

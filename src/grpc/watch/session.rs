@@ -142,8 +142,16 @@ impl Session {
         Poll::Ready(Some(Ok(frame)))
     }
 
-    /// Waits for the next page and makes its messages, or goes live.
+    /// Waits for the next page and makes its messages, or goes live. What is due by
+    /// the clock comes first, because a slow reader finds every page ready; but a
+    /// page is a sign of life, too.
     fn poll_snapshot(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = self.pulse.poll(cx);
+        if let Poll::Ready(beat @ (Beat::Old | Beat::Draining)) = due {
+            let goodbye = self.beat(beat);
+            self.ready.push_back(goodbye);
+            return Poll::Ready(());
+        }
         let Phase::Snapshot(beginning) = &mut self.phase else {
             return Poll::Ready(());
         };
@@ -168,9 +176,9 @@ impl Session {
                 self.ready.push_back(synced());
             }
             Poll::Pending => {
-                let beat = ready!(self.pulse.poll(cx));
-                let frame = self.beat(beat);
-                self.ready.push_back(frame);
+                let beat = ready!(due);
+                let heartbeat = self.beat(beat);
+                self.ready.push_back(heartbeat);
             }
         }
         Poll::Ready(())
