@@ -289,6 +289,27 @@ async fn watches_leave_nothing_behind() {
 }
 
 #[test]
+fn a_watch_that_is_told_while_it_ends_is_freed() {
+    let feed = Feed::default();
+    let watch = feed.watch(&named(&["a"]));
+    let watcher = Arc::downgrade(&watch.watcher);
+    let slot = Arc::clone(&lock(&feed.shared.state).slots[&key("a")]);
+    let it = watch.watcher.registration(&slot).expect("it is watched");
+    let state = lock(&slot.state);
+    let ending = std::thread::spawn(move || drop(watch));
+    while it.watcher.registration(&slot).is_some() {
+        std::thread::yield_now();
+    }
+    // What a walk does that came to the slot first.
+    assert!(it.is_live(), "the end waits for the slot's lock");
+    it.tell();
+    drop(state);
+    drop(it);
+    ending.join().expect("a watch ends without a panic");
+    assert!(watcher.upgrade().is_none(), "the watcher is never freed");
+}
+
+#[test]
 fn a_watched_level_is_small() {
     let (registration, watcher) = (size_of::<slot::Registration>(), size_of::<Watcher>());
     assert!(

@@ -204,7 +204,7 @@ impl Drop for Watch {
         }
         let emptied: Vec<Arc<Slot>> = self
             .watcher
-            .close()
+            .let_all_go()
             .into_values()
             .filter_map(|it| {
                 let mut state = lock(&it.slot.state);
@@ -212,6 +212,7 @@ impl Drop for Watch {
                 state.is_empty().then(|| Arc::clone(&it.slot))
             })
             .collect();
+        self.watcher.close();
         if let Some(selectors) = &self.watcher.selectors {
             lock(&shared.state).deselect(selectors);
         }

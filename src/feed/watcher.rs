@@ -94,11 +94,17 @@ impl Watcher {
         lock(&self.registrations).remove(&it.slot.id());
     }
 
-    /// Lets go of everything, and returns the registrations. They and the watcher
-    /// hold each other, so nothing would be freed without this.
-    pub(super) fn close(&self) -> HashMap<usize, Arc<Registration>> {
-        *lock(&self.mailbox) = Mailbox::default();
+    /// Lets go of all registrations, and returns them. They and the watcher hold
+    /// each other, so nothing would be freed without this.
+    pub(super) fn let_all_go(&self) -> HashMap<usize, Arc<Registration>> {
         std::mem::take(&mut *lock(&self.registrations))
+    }
+
+    /// Empties the mailbox, whose registrations hold the watcher as well. To be
+    /// called when none is in its slot's list any more: until then a walk may put
+    /// one in again.
+    pub(super) fn close(&self) {
+        *lock(&self.mailbox) = Mailbox::default();
     }
 
     /// Levels that wait in the mailbox.
