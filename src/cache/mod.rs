@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redis::Cmd;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -95,20 +96,21 @@ impl Cache {
         self.shared.pending.add(levels);
     }
 
-    /// What the cache has of `keys`; none when it cannot be asked. Counts nothing, since
-    /// whether that is enough is the caller's to say.
+    /// What the cache has of `keys`; none when it cannot be asked, or has not answered
+    /// within `redis.timeout_ms`. Counts nothing, since whether that is enough is the
+    /// caller's to say.
     pub async fn find(&self, keys: Vec<LevelKey>) -> Option<Found> {
         let shared = &self.shared;
         if !shared.link.is_connected() {
             return None;
         }
         let Some(waiting) = shared.pending.look_up(&keys) else {
-            return shared.questions.ask(keys).await?;
+            return shared.ask_with_others(keys).await;
         };
         if waiting.iter().all(Option::is_some) {
             return Some(waiting);
         }
-        let asked = shared.questions.ask(keys).await??;
+        let asked = shared.ask_with_others(keys).await?;
         let each = waiting.into_iter().zip(asked);
         Some(each.map(|(waiting, asked)| waiting.or(asked)).collect())
     }
@@ -133,6 +135,14 @@ async fn ask_forever(shared: Arc<Shared>) {
 }
 
 impl Shared {
+    /// Asks together with whoever else does. The wait for the questions that are on their
+    /// way counts: a frozen Redis costs whoever comes behind them no more than anybody.
+    async fn ask_with_others(&self, keys: Vec<LevelKey>) -> Option<Found> {
+        timeout(self.link.timeout(), self.questions.ask(keys))
+            .await
+            .ok()??
+    }
+
     /// An answer for each question, in their order.
     async fn ask(&self, questions: Vec<Vec<LevelKey>>) -> Vec<Option<Found>> {
         let none = || vec![None; questions.len()];
@@ -175,17 +185,24 @@ impl Shared {
     }
 
     /// Each by itself, so that a part of the cluster that is away takes its own keys along
-    /// and no others.
+    /// and no others. A third of the time is what stragglers have: whoever comes behind
+    /// these questions waits for them and for their own, and gets what the other parts
+    /// have within the whole.
     async fn look_up_each(
         &self,
         names: impl Iterator<Item = String>,
     ) -> Result<Vec<Option<Vec<u8>>>, Unanswered> {
-        let asked = names.map(async |name| {
+        let commands = names.map(|name| {
             let mut command = Cmd::new();
             command.arg("GET").arg(name);
-            self.link.ask::<Option<Vec<u8>>>(&command).await
+            command
         });
-        let answers = futures_util::future::join_all(asked).await;
+        let commands: Vec<Cmd> = commands.collect();
+        let patience = self.link.timeout() / 3;
+        let answers = self
+            .link
+            .ask_each::<Option<Vec<u8>>>(&commands, patience)
+            .await;
         if answers.iter().all(Result::is_err) {
             return Err(Unanswered);
         }

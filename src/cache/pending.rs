@@ -10,7 +10,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use redis::Cmd;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -210,7 +209,7 @@ async fn write(
         levels.len()
     };
     let ttl = shared.ttl.as_millis() as u64;
-    let writes = levels.chunks(at_once).map(async |levels| {
+    let writes = levels.chunks(at_once).map(|levels| {
         let mut command = Cmd::new();
         command.arg("EVAL").arg(entry::WRITE).arg(levels.len());
         for level in levels {
@@ -220,9 +219,14 @@ async fn write(
         for level in levels {
             command.arg(entry::encode(level));
         }
-        shared.link.ask::<u64>(&command).await
+        command
     });
-    let answers: Vec<Result<u64, Unanswered>> = join_all(writes).await;
+    let writes: Vec<Cmd> = writes.collect();
+    // Nobody waits for them, so none is given up because others were quicker.
+    let answers = shared
+        .link
+        .ask_each::<u64>(&writes, shared.link.timeout())
+        .await;
     let (mut written, mut failed) = (Vec::new(), Vec::new());
     for (levels, answer) in levels.chunks(at_once).zip(answers) {
         match answer {

@@ -15,12 +15,14 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisFuture, Value};
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -82,7 +84,7 @@ struct State {
     connection: Option<Connection>,
     /// Counts the connections, so that a late failure of an old one breaks no new one.
     generation: u64,
-    /// Answers in a row that did not come.
+    /// Answers in a row that did not come; of questions asked at once all are one.
     failures: u32,
 }
 
@@ -141,30 +143,70 @@ impl Link {
         let _ = connected.wait_for(|is| *is).await;
     }
 
+    /// The time that an answer may take.
+    pub fn timeout(&self) -> Duration {
+        self.shared.config.timeout()
+    }
+
     /// Asks, within the time that an answer may take.
     ///
     /// # Errors
     /// There is no connection, or no answer of use came in time.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unanswered> {
-        let Some((generation, mut connection)) = self.shared.connection() else {
+        let Some((generation, connection)) = self.shared.connection() else {
             return Err(Unanswered);
         };
-        let asked =
-            async { T::from_redis_value(connection.ask(command).await?).map_err(RedisError::from) };
-        match timeout(self.shared.config.timeout(), asked).await {
+        let error = match timeout(self.timeout(), connection.answer(command)).await {
             Ok(Ok(answer)) => {
                 self.shared.succeeded();
-                Ok(answer)
+                return Ok(answer);
             }
-            Ok(Err(error)) => {
-                self.shared.failed(generation, Some(&error));
-                Err(Unanswered)
-            }
-            Err(_) => {
-                self.shared.failed(generation, None);
-                Err(Unanswered)
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        self.shared.failed(generation, 1, error.as_ref());
+        Err(Unanswered)
+    }
+
+    /// Asks several questions at once, within the time that an answer may take; once one
+    /// is answered, the others have `patience` and no longer. Answers come in the order of
+    /// `commands`.
+    ///
+    /// The breaker judges them together, for they may be for several servers of a cluster,
+    /// of which one is away: only if none is answered they are a failure, and one.
+    pub async fn ask_each<T: FromRedisValue>(
+        &self,
+        commands: &[Cmd],
+        patience: Duration,
+    ) -> Vec<Result<T, Unanswered>> {
+        let mut answers: Vec<_> = commands.iter().map(|_| Err(Unanswered)).collect();
+        let Some((generation, connection)) = self.shared.connection() else {
+            return answers;
+        };
+        let mut asked = FuturesUnordered::new();
+        for (place, command) in commands.iter().enumerate() {
+            let connection = connection.clone();
+            asked.push(async move { (place, connection.answer::<T>(command).await) });
+        }
+        let (mut left, mut last_error) = (commands.len(), None);
+        let mut deadline = Instant::now() + self.timeout();
+        while let Ok(Some((place, answer))) = timeout_at(deadline, asked.next()).await {
+            match answer {
+                Ok(answer) => {
+                    answers[place] = Ok(answer);
+                    left -= 1;
+                    deadline = deadline.min(Instant::now() + patience);
+                }
+                Err(error) => last_error = Some(error),
             }
         }
+        if left < commands.len() {
+            self.shared.metrics.failures.add(left as u64);
+            self.shared.succeeded();
+        } else if left > 0 {
+            self.shared.failed(generation, left, last_error.as_ref());
+        }
+        answers
     }
 }
 
@@ -175,6 +217,12 @@ pub fn key_prefix(store_id: Uuid, kind: &str) -> String {
 }
 
 impl Connection {
+    /// An answer of the form that is expected.
+    async fn answer<T: FromRedisValue>(mut self, command: &Cmd) -> Result<T, RedisError> {
+        let answer = self.ask(command).await?;
+        T::from_redis_value(answer).map_err(RedisError::from)
+    }
+
     fn ask<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         use redis::aio::ConnectionLike as _;
         match self {
@@ -195,9 +243,10 @@ impl Shared {
         state.failures = 0;
     }
 
-    /// Counts a failure; the one too many, or a broken connection, opens the breaker.
-    fn failed(&self, generation: u64, error: Option<&RedisError>) {
-        self.metrics.failures.add(1);
+    /// Counts `questions` that were asked at once and not answered, as one failure; the
+    /// one too many, or a broken connection, opens the breaker.
+    fn failed(&self, generation: u64, questions: usize, error: Option<&RedisError>) {
+        self.metrics.failures.add(questions as u64);
         let mut state = self.lock();
         if state.generation != generation || state.connection.is_none() {
             return;

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use stockroom::client::proto::ServedFrom::{Cache, Primary};
 
-use super::{Redis, cache_is_asked, cache_is_not_asked, cache_is_written, on_own_redis, read};
+use super::{
+    Redis, cache_is_asked, cache_is_not_asked, cache_is_written, on_own_redis, read, read_all,
+};
 use crate::api::{order, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 use crate::servers::redis::Cluster;
@@ -12,9 +15,11 @@ use crate::servers::redis::Cluster;
 on_own_redis! {
     a_redis_that_is_killed_under_load_changes_no_answer,
     a_redis_that_freezes_is_given_up_soon_and_shows_nothing_old_when_it_wakes,
+    a_redis_that_freezes_costs_whoever_comes_later_no_more,
     a_redis_that_is_flushed_is_filled_again,
     a_server_starts_and_serves_without_its_redis,
     a_cluster_that_loses_a_server_loses_its_keys_alone,
+    a_cluster_of_which_a_server_freezes_is_still_asked,
     levels_wait_for_redis_up_to_a_bound,
 }
 
@@ -90,6 +95,32 @@ async fn a_redis_that_freezes_is_given_up_soon_and_shows_nothing_old_when_it_wak
     assert_eq!(read(&server.client, "a", 0).await, last);
 }
 
+async fn a_redis_that_freezes_costs_whoever_comes_later_no_more(store: StoreKind) {
+    /// So long that what a busy machine takes beside is little.
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let (redis, config) = Redis::own();
+    let server = config
+        .cached(Home::new(store), |config| {
+            config.redis.timeout_ms = TIMEOUT.as_millis() as u64;
+            // Every one of them asks.
+            config.redis.breaker_failures_max = 1_000;
+        })
+        .await;
+    stock(&server.client, "a", 5).await;
+    cache_is_written(&server).await;
+    redis.freeze();
+    // All but the first come while its question is on its way.
+    let reads = (0..4_u32).map(async |place| {
+        tokio::time::sleep(TIMEOUT / 4 * place).await;
+        let began = Instant::now();
+        assert_eq!(read(&server.client, "a", 1).await, (Primary, 1, 5));
+        began.elapsed()
+    });
+    let longest = join_all(reads).await.into_iter().max().unwrap();
+    assert!(longest < TIMEOUT * 3 / 2, "{longest:?}");
+    redis.thaw();
+}
+
 async fn a_redis_that_is_flushed_is_filled_again(store: StoreKind) {
     let (redis, config) = Redis::own();
     let server = config.cached(Home::new(store), |_| {}).await;
@@ -156,6 +187,35 @@ async fn a_cluster_that_loses_a_server_loses_its_keys_alone(store: StoreKind) {
         all
     })
     .await;
+}
+
+async fn a_cluster_of_which_a_server_freezes_is_still_asked(store: StoreKind) {
+    const FAILURES_MAX: u32 = 6;
+    let cluster = std::sync::Arc::new(Cluster::start());
+    let config = Redis::Cluster(std::sync::Arc::clone(&cluster));
+    let server = config
+        .cached(Home::new(store), |config| {
+            config.redis.breaker_failures_max = FAILURES_MAX;
+        })
+        .await;
+    let skus: Vec<String> = (0..48).map(|n| format!("s{n}")).collect();
+    for sku in &skus {
+        stock(&server.client, sku, 5).await;
+    }
+    cache_is_written(&server).await;
+    let link = &server.counters.cache.link;
+    let before = link.failures.get();
+    cluster.nodes[1].freeze();
+    // In one round: a third of them, more than the breaker takes in a row, has no answer.
+    let keys: Vec<(&str, Option<i64>)> = skus.iter().map(|sku| (&**sku, Some(1))).collect();
+    let answer = read_all(&server, &keys).await.unwrap();
+    assert_eq!(answer.served_from(), Primary);
+    eventually("some are not answered", async || {
+        link.failures.get() >= before + u64::from(FAILURES_MAX)
+    })
+    .await;
+    assert_eq!(link.open.get(), 0);
+    cluster.nodes[1].thaw();
 }
 
 async fn levels_wait_for_redis_up_to_a_bound(store: StoreKind) {
