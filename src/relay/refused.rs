@@ -1,10 +1,11 @@
 //! Events that Kafka refuses for good, such as one that is larger than its topic takes.
 //!
-//! Nothing is lost and nobody else waits: the key of a refused event stops, since what
-//! comes after it must not overtake it; rows with events of that key keep these and stay
-//! in the outbox; all other events go on. What is stopped is offered again from time to
-//! time, because what is in the way is a setting of Kafka's, which people change. An error
-//! in the log and a gauge tell them.
+//! Nothing is lost, and nobody else waits while few rows are held back: the key of a
+//! refused event stops, since what comes after it must not overtake it; rows with events of
+//! that key keep these and stay in the outbox; all other events go on, until
+//! [`HELD_ROWS_MAX`] rows have stayed. What is stopped is offered again from time to time,
+//! because what is in the way is a setting of Kafka's, which people change. Errors in the
+//! log and a gauge tell them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -78,6 +79,11 @@ impl Refused {
         let is_done = held.is_empty();
         if !is_done {
             self.held.insert(row, held);
+            // Once: what was on its way when it became full is held beyond.
+            if self.held.len() == HELD_ROWS_MAX {
+                let (rows, keys) = (HELD_ROWS_MAX, self.keys());
+                tracing::error!(rows, keys, "too much is held back; all events wait");
+            }
         }
         is_done
     }

@@ -53,8 +53,20 @@ pub(super) enum Trouble {
 struct Sent {
     row: OutboxRow,
     receipt: Arc<Receipt>,
+    /// Events without a report when it was last looked.
+    left: usize,
     /// The events that were not sent, by their place.
     held: Vec<u32>,
+}
+
+impl Sent {
+    /// Whether Kafka has reported events of it since the last look. A row may have
+    /// thousands, which take their time one by one: they are no silence. What has no
+    /// report yet has a handle on the receipt.
+    fn is_moving(&mut self) -> bool {
+        let left = Arc::strong_count(&self.receipt) - 1;
+        left < mem::replace(&mut self.left, left)
+    }
 }
 
 /// The state of a relay that leads.
@@ -191,8 +203,8 @@ impl<'a> Sending<'a> {
     fn settle(&mut self) -> Result<(), Trouble> {
         self.publisher.as_ref().ok_or(Trouble::NoProducer)?.poll();
         let before = self.sent.len();
-        let mut trouble = None;
-        for sent in mem::take(&mut self.sent) {
+        let (mut moving, mut trouble) = (false, None);
+        for mut sent in mem::take(&mut self.sent) {
             match sent.receipt.fate() {
                 Fate::Acknowledged => {
                     self.sent_bytes -= sent.row.body.len();
@@ -200,7 +212,11 @@ impl<'a> Sending<'a> {
                         self.done.push(sent.row.id);
                     }
                 }
-                Fate::Pending => self.sent.push_back(sent),
+                Fate::Pending => {
+                    // Acknowledged: a failure would be its fate.
+                    moving |= sent.is_moving();
+                    self.sent.push_back(sent);
+                }
                 Fate::Refused(events, why) => {
                     self.refused(&sent.row, &events, &why)?;
                     trouble = Some(Trouble::Refused(why));
@@ -211,7 +227,7 @@ impl<'a> Sending<'a> {
         if let Some(trouble) = trouble {
             return Err(trouble);
         }
-        self.check_silence(before)
+        self.check_silence(moving || self.sent.len() < before)
     }
 
     /// Stops the keys of what was refused alone. What was refused in company may have
@@ -234,8 +250,8 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    fn check_silence(&mut self, before: usize) -> Result<(), Trouble> {
-        if self.sent.is_empty() || self.sent.len() < before {
+    fn check_silence(&mut self, acknowledged: bool) -> Result<(), Trouble> {
+        if self.sent.is_empty() || acknowledged {
             self.heard = Instant::now();
             if mem::take(&mut self.said_silent) {
                 tracing::info!("kafka acknowledges events again");
@@ -301,12 +317,47 @@ impl<'a> Sending<'a> {
         let parsed = Row::parse(&row.body).map_err(|e| Trouble::Corrupt(row.id, e))?;
         let publisher = self.publisher.as_ref().ok_or(Trouble::NoProducer)?;
         let (places, held) = self.refused.divide(row.id, &parsed.events);
-        let receipt = Receipt::new(places.len());
-        self.context.counters.published.add(places.len() as u64);
+        let left = places.len();
+        let receipt = Receipt::new(left);
+        self.context.counters.published.add(left as u64);
         let events = &parsed.events;
         publisher.send(row.id, row.created, events, places.into_iter(), &receipt);
         self.sent_bytes += row.body.len();
-        self.sent.push_back(Sent { row, receipt, held });
+        self.sent.push_back(Sent {
+            row,
+            receipt,
+            left,
+            held,
+        });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+
+    #[test]
+    fn a_row_moves_with_each_of_its_events_that_is_reported() {
+        let receipt = Receipt::new(3);
+        // As many handles as events are on their way.
+        let mut events: Vec<_> = (0..3).map(|_| Arc::clone(&receipt)).collect();
+        let mut sent = Sent {
+            row: OutboxRow {
+                id: 1,
+                created: Timestamp::from_us(0),
+                body: Vec::new(),
+            },
+            receipt,
+            left: events.len(),
+            held: Vec::new(),
+        };
+        assert!(!sent.is_moving(), "nothing is reported yet");
+        for reported in [1, 2] {
+            events.truncate(events.len() - reported);
+            assert!(sent.is_moving());
+            assert!(!sent.is_moving(), "it has been seen");
+        }
     }
 }
