@@ -6,7 +6,8 @@
 //! on the new one, so every new connection for reads and writes tells what it has come
 //! to before anything is done on it. One that has come to another database is refused,
 //! and the server begins anew. Within a connection the database is always the same;
-//! its `store_id` may change there too, which every read of it notices.
+//! its `store_id` may change there too, which every read of it notices. So may its
+//! timeline, by a promotion: a standby is refused until it has been promoted.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// The server's data, and how often it has been promoted; a restored backup has been,
-/// too. Each alone, for a role that may not ask for one of them.
+/// too, and a standby says NULL. Each alone, for a role that may not ask for one of them.
 const SYSTEM: &str = "SELECT system_identifier::text FROM pg_control_system()";
 const TIMELINE: &str = "\
 SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END";
@@ -43,8 +44,20 @@ impl Incarnation {
     /// Asks a new connection what it has come to.
     ///
     /// # Errors
-    /// It has come to another database than those before it.
+    /// It has come to another database than those before it, or to a standby. That one
+    /// could take no commit, and would be asked no more after its promotion, by which it
+    /// may have become another database.
     pub(super) async fn ask(&self, connection: &mut PgConnection) -> Result<(), SqlxError> {
+        let timeline: Option<Option<String>> = known(
+            sqlx::query_scalar(TIMELINE)
+                .persistent(false)
+                .fetch_one(&mut *connection)
+                .await,
+        )?;
+        if matches!(timeline, Some(None)) {
+            let standby = "the database is a standby, which is not promoted yet";
+            return Err(SqlxError::Configuration(standby.into()));
+        }
         let identity = Identity {
             system: known(
                 sqlx::query_scalar(SYSTEM)
@@ -52,13 +65,7 @@ impl Incarnation {
                     .fetch_one(&mut *connection)
                     .await,
             )?,
-            timeline: known(
-                sqlx::query_scalar(TIMELINE)
-                    .persistent(false)
-                    .fetch_one(&mut *connection)
-                    .await,
-            )?
-            .flatten(),
+            timeline: timeline.flatten(),
             store_id: known(
                 sqlx::query_scalar(STORE_ID)
                     .persistent(false)

@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use stockroom::client::proto::get_order_request::Key;
 use stockroom::client::proto::{GetOrderRequest, GoodbyeReason, StockLevel};
-use stockroom::client::{Watch, WatchEvent, WatchTargets};
+use stockroom::client::{Client, Watch, WatchEvent, WatchTargets};
 use tonic::Code;
 
 use super::fleet::Fleet;
 use crate::api::{level, order, refusal, stock};
-use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind};
-use crate::process::{run, stdout};
+use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually};
+use crate::process::{Server, run, stdout};
 use crate::proxy::Proxy;
 use crate::watching::{Watcher, everything, watch_of};
 
 on_postgres! {
     after_a_promotion_that_lost_commits_watchers_and_books_are_those_of_the_new_primary,
     an_instance_never_sells_on_what_it_remembers_of_another_primary,
+    a_standby_is_refused_until_its_promotion_which_is_noticed,
     a_new_store_id_makes_watchers_forget_what_they_saw,
 }
 
@@ -62,16 +63,26 @@ impl Shop {
         .await
     }
 
+    /// An instance that is a process, for its log; as [`Shop::instance`], and before it.
+    async fn process(&mut self) -> Server {
+        let url = self.proxy.url(&self.fleet.home);
+        match Arc::get_mut(&mut self.promoted) {
+            Some(Home::Postgres(database)) => database.url = url,
+            _ => panic!("nobody else has it yet"),
+        }
+        Server::start_with(Arc::clone(&self.promoted), &[]).await
+    }
+
     /// Sells what the standby hears of and then what it does not.
-    async fn sell(&self, server: &Stockroom) {
-        stock(&server.client, "a", UNITS).await;
+    async fn sell(&self, client: &Client) {
+        stock(client, "a", UNITS).await;
         for i in 0..KEPT {
-            make(server, &format!("kept-{i}")).await;
+            make(client, &format!("kept-{i}")).await;
         }
         self.fleet.catch_up();
         self.fleet.replicas[0].stop_hearing();
         for i in 0..LOST {
-            make(server, &format!("lost-{i}")).await;
+            make(client, &format!("lost-{i}")).await;
         }
     }
 
@@ -125,8 +136,8 @@ async fn until(watch: &mut Watch, version: i64, resets: bool) -> (String, StockL
     read.expect("the watch comes there by itself")
 }
 
-async fn make(server: &Stockroom, request_id: &str) {
-    let made = server.client.create_order(order(request_id, &[("a", 1)]));
+async fn make(client: &Client, request_id: &str) {
+    let made = client.create_order(order(request_id, &[("a", 1)]));
     assert!(!made.await.unwrap().replayed);
 }
 
@@ -141,7 +152,7 @@ async fn after_a_promotion_that_lost_commits_watchers_and_books_are_those_of_the
         .watch(WatchTargets::all())
         .audited();
     let mut raw = Watcher::synced(&server, watch_of(vec![everything()])).await;
-    shop.sell(&server).await;
+    shop.sell(&server.client).await;
     raw.until("a", 1 + KEPT + LOST).await;
     let (old_store, seen) = until(&mut watch, 1 + KEPT + LOST, false).await;
     assert_eq!(seen.on_hand, UNITS - KEPT - LOST);
@@ -192,7 +203,7 @@ async fn an_instance_never_sells_on_what_it_remembers_of_another_primary(_: Stor
     for renew_store_id in [true, false] {
         let shop = Shop::open().await;
         let idle = shop.instance().await;
-        shop.sell(&idle).await;
+        shop.sell(&idle.client).await;
         shop.fail_over(renew_store_id);
         // Somebody is quicker there, and takes more.
         let quick = Stockroom::on(Arc::clone(&shop.promoted), |_| {}).await;
@@ -218,6 +229,42 @@ async fn an_instance_never_sells_on_what_it_remembers_of_another_primary(_: Stor
         );
         shop.promoted.check_books();
     }
+}
+
+/// The address has moved before the promotion. A connection from that time would tell
+/// nothing of it.
+async fn a_standby_is_refused_until_its_promotion_which_is_noticed(_: StoreKind) {
+    let mut shop = Shop::open().await;
+    let server = shop.process().await;
+    let client = server.client().await;
+    let mut watch = client.watch(WatchTargets::all()).audited();
+    shop.sell(&client).await;
+    let (_, seen) = until(&mut watch, 1 + KEPT + LOST, false).await;
+    assert_eq!(seen.on_hand, UNITS - KEPT - LOST);
+    shop.fleet.primary.stop_at_once();
+    shop.move_address();
+    eventually("it says what it has come to", async || {
+        server.log().contains("the database is a standby")
+    })
+    .await;
+    eventually("it is not ready", async || {
+        !server.run(&["health"]).status.success()
+    })
+    .await;
+    shop.fleet.replicas[0].promote();
+    let (_, forgotten) = until(&mut watch, 1 + KEPT, true).await;
+    assert_eq!(
+        (forgotten.version, forgotten.on_hand),
+        (1 + KEPT, UNITS - KEPT)
+    );
+    eventually("it says that it began anew", async || {
+        server.log().contains("beginning anew on another database")
+    })
+    .await;
+    eventually("it is ready", async || {
+        server.run(&["health"]).status.success()
+    })
+    .await;
 }
 
 async fn a_new_store_id_makes_watchers_forget_what_they_saw(store: StoreKind) {
