@@ -163,7 +163,8 @@ pub(super) fn labels(fields: &mut Fields, labels: &BTreeMap<String, String>) {
         );
     }
     for (key, value) in labels.iter().take(LABELS_MAX) {
-        let field = format!("labels[{key:?}]");
+        let shown = &key[..key.floor_char_boundary(LABEL_KEY_BYTES_MAX)];
+        let field = format!("labels[{shown:?}]");
         if key.is_empty() {
             fields.refuse(&field, "must have a key");
         }

@@ -22,6 +22,7 @@ on_postgres! {
     an_instance_that_is_killed_costs_retries_and_no_order,
     a_watch_outlives_every_timeout_of_nginx,
     a_request_of_megabytes_passes,
+    a_refusal_with_many_violations_passes,
 }
 
 const DEPLOYED: &str = include_str!("../../deploy/nginx/nginx.conf");
@@ -251,6 +252,30 @@ async fn a_request_of_megabytes_passes(store: StoreKind) {
     let mut watch = shop.client().await.watch(targets);
     let first = next(&mut watch).await;
     assert!(matches!(first, WatchEvent::Started { .. }), "{first:?}");
+}
+
+/// Where it did not, nginx would send nobody to the instances that refused for a while.
+async fn a_refusal_with_many_violations_passes(store: StoreKind) {
+    // So that each instance refuses some of them.
+    const REFUSED: usize = 6;
+    let as_deployed = |conf: &str| conf.to_owned();
+    let Some(shop) = Shop::open(store, as_deployed, |_| {}).await else {
+        return;
+    };
+    let client = shop.client().await;
+    stock(&client, "a", 10).await;
+    let bad = order("bad", &vec![("not a SKU", 0); 1_000]);
+    for _ in 0..REFUSED {
+        let refused = client.create_order(bad.clone()).await.unwrap_err();
+        assert_eq!(
+            (refused.code, refused.reason.as_str()),
+            ("INVALID_ARGUMENT", "INVALID_REQUEST"),
+            "{refused}:\n{}",
+            shop.nginx.log()
+        );
+    }
+    let good = client.create_order(order("good", &[("a", 1)])).await;
+    good.unwrap();
 }
 
 #[test]
