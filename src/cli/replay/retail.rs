@@ -1,6 +1,6 @@
 //! What a file of invoices asks of Stockroom.
 //!
-//! An invoice is an order; each line of a return and each correction is an
+//! An invoice is an order, or several if it has more lines than one takes; each line of a return and each correction is an
 //! adjustment. Every request gets an id that follows from the file alone, so
 //! that a second replay of it changes nothing. Knows nothing of how the
 //! requests are sent.
@@ -14,7 +14,7 @@ use crate::client::proto::{
     AdjustStockRequest, CreateOrderRequest, MovementKind, OrderLineRequest, Product,
     adjust_stock_request::Change,
 };
-use crate::domain::{self, Adjustment};
+use crate::domain::{self, Adjustment, NewOrder};
 
 /// A product counts as low with this part of all that the file sells of it left.
 const LOW_STOCK_DIVISOR: i64 = 10;
@@ -137,15 +137,21 @@ impl Replay {
     }
 
     fn add_order_line(&mut self, row: Row, units: i64, invoice: &mut Invoice) {
-        let index = *invoice.order.get_or_insert_with(|| {
+        // An order takes no more; what an invoice has beyond is another order.
+        if invoice.order_lines % NewOrder::LINES_MAX == 0 {
+            let request_id = match invoice.order_lines / NewOrder::LINES_MAX {
+                0 => row.invoice,
+                earlier => format!("{}/{}", row.invoice, earlier + 1),
+            };
             self.requests.push(Request::Order(CreateOrderRequest {
-                request_id: row.invoice,
+                request_id,
                 customer_ref: row.customer,
                 ..CreateOrderRequest::default()
             }));
-            self.requests.len() - 1
-        });
-        if let Request::Order(order) = &mut self.requests[index] {
+            invoice.order = self.requests.len() - 1;
+        }
+        invoice.order_lines += 1;
+        if let Request::Order(order) = &mut self.requests[invoice.order] {
             order.lines.push(OrderLineRequest {
                 sku: row.code,
                 location: String::new(),
@@ -199,8 +205,10 @@ impl Replay {
 struct Invoice {
     /// Its rows so far, those without goods included.
     rows: usize,
-    /// Where its order stands among the requests, once it has one.
-    order: Option<usize>,
+    /// Lines of its orders so far.
+    order_lines: usize,
+    /// Where its last order stands among the requests, once it has one.
+    order: usize,
 }
 
 /// The adjustment that the `number`-th row of an invoice makes.
@@ -280,6 +288,19 @@ mod tests {
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), sent);
+    }
+
+    #[test]
+    fn an_invoice_with_more_lines_than_an_order_takes_becomes_several() {
+        let rows = "1,A,Apple,2,,,77,\n".repeat(2 * NewOrder::LINES_MAX + 1);
+        let replay = read(&rows).expect("good rows");
+        let orders = replay.requests.iter().map(|request| match request {
+            Request::Order(order) => (order.request_id.as_str(), order.lines.len()),
+            other => panic!("{other:?}"),
+        });
+        let orders: Vec<_> = orders.collect();
+        let full = NewOrder::LINES_MAX;
+        assert_eq!(orders, [("1", full), ("1/2", full), ("1/3", 1)]);
     }
 
     #[test]

@@ -12,7 +12,7 @@
 use std::fmt;
 use std::io;
 
-use crate::domain::{Adjustment, RequestId, Sku};
+use crate::domain::{Adjustment, Quantity, RequestId, Sku};
 
 /// Codes of the data set that are no goods, in capitals.
 const NO_GOODS: [&str; 15] = [
@@ -88,7 +88,10 @@ impl Row {
                 units if units > 0 && is_return(&invoice) => {
                     return Err(format!("a return of {units} units takes stock away"));
                 }
-                units if units > 0 => Event::Sold(units),
+                units if units > 0 => {
+                    Quantity::new(units).map_err(|why| format!("the quantity {why}"))?;
+                    Event::Sold(units)
+                }
                 units if is_return(&invoice) => Event::Returned(-units),
                 units => Event::Corrected(-units),
             }
@@ -208,13 +211,16 @@ mod tests {
             1,A,,0,\n\
             C1,A,,5,\n\
             1,A\n\
+            1,A,,1000001,\n\
             1,BANK CHARGES,,,\n";
-        let error = read(file.as_bytes()).expect_err("six bad rows").to_string();
+        let error = read(file.as_bytes())
+            .expect_err("seven bad rows")
+            .to_string();
         let lines = error
             .lines()
             .skip(1)
             .filter_map(|line| line.split(':').next());
-        let expected = [2, 4, 6, 7, 8, 9].map(|line| format!("  line {line}"));
+        let expected = [2, 4, 6, 7, 8, 9, 10].map(|line| format!("  line {line}"));
         assert_eq!(lines.collect::<Vec<_>>(), expected, "{error}");
     }
 
