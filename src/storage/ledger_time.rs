@@ -183,7 +183,7 @@ impl Store {
         // Without a level there is no movement.
         let end = end.await?.unwrap_or_default();
         let after = after.number().max(begin);
-        let before = end.min(after.saturating_add(EXAMINED_MAX) + 1);
+        let before = end.min(after.saturating_add(EXAMINED_MAX + 1));
         let values = [
             key.sku.as_str().into(),
             key.location.as_str().into(),

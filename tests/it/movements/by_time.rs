@@ -14,6 +14,7 @@ on_each_store! {
     movements_of_all_levels_are_listed_by_time_once_each_while_more_are_made,
     commits_of_one_movement_each_are_all_listed_by_time,
     a_level_shows_what_was_made_in_a_range_of_time,
+    above_a_version_that_no_level_reaches_there_is_nothing,
 }
 
 /// What sorts movements in the list by time.
@@ -157,4 +158,20 @@ async fn a_level_shows_what_was_made_in_a_range_of_time(store: StoreKind) {
     };
     let refused = refusal(server.inventory().list_movements(unknown).await);
     refused.is(Code::NotFound, "SKU_NOT_FOUND");
+}
+
+async fn above_a_version_that_no_level_reaches_there_is_nothing(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 10).await;
+    // From either, the versions that a statement looks at would go beyond the largest number.
+    for after_version in [i64::MAX - 10_000, i64::MAX] {
+        let request = ListMovementsRequest {
+            after_version,
+            start_time: Some(prost_types::Timestamp::default()),
+            ..of_level("a", 10)
+        };
+        let page = server.client.list_movements(request).await.unwrap();
+        assert_eq!(page.movements, []);
+        assert_eq!(page.next_page_token, "");
+    }
 }
