@@ -1,5 +1,6 @@
 //! `stockroom events`: what other systems are told, in a terminal.
 
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::level::print;
 use super::shutdown;
 use crate::client::proto::{MovementKind, Order, StockLevel};
 use crate::config::Config;
@@ -59,13 +61,14 @@ pub(super) async fn run(args: EventsArgs, config: Config) -> anyhow::Result<Exit
     }
     let reader = Reader::new(brokers, topics)?;
     tokio::select! {
-        () = print_forever(&reader, &args) => {}
+        done = print_forever(&reader, &args) => done?,
         () = shutdown => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn print_forever(reader: &Reader, args: &EventsArgs) {
+/// Ends when whoever reads it has seen enough.
+async fn print_forever(reader: &Reader, args: &EventsArgs) -> io::Result<()> {
     let start = if args.from_beginning {
         Start::Beginning
     } else {
@@ -87,10 +90,13 @@ async fn print_forever(reader: &Reader, args: &EventsArgs) {
     eprintln!("listening");
     loop {
         let event = reader.next().await;
-        if args.json {
-            println!("{}", in_json(&event));
+        let line = if args.json {
+            in_json(&event).to_string()
         } else {
-            println!("{}", in_words(&event));
+            in_words(&event)
+        };
+        if !print([line])? {
+            return Ok(());
         }
     }
 }

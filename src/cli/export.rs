@@ -37,7 +37,8 @@ use output::Output;
 ///   # What is in stock, on standard output
 ///   stockroom export levels
 ///
-///   # The whole ledger, and the same again after it was interrupted
+///   # The ledger of all that is sold, and the same again after it was interrupted; that of
+///   # a deleted product is there with --level
 ///   stockroom export movements --output ledger.csv
 ///   stockroom export movements --output ledger.csv --resume
 ///

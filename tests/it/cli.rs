@@ -197,6 +197,7 @@ async fn a_watcher_that_stops_reading_costs_bounded_memory_and_gets_the_last_val
 }
 
 mod by_hand;
+mod demo;
 mod sheets;
 
 mod configuration {

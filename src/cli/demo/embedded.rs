@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
 use crate::client::proto::ListStockRequest;
-use crate::config::Config;
+use crate::config::{Config, StoreConfig};
 use crate::server::{self, Listeners};
 use crate::storage::{Access, Store};
 use crate::telemetry::Counters;
@@ -39,14 +39,26 @@ pub(super) struct Embedded {
 
 impl Embedded {
     /// Starts it on `port` or the next one that is free, with the settings of
-    /// `config` but a database of its own, and waits until it serves.
-    pub(super) async fn start(mut config: Config, port: u16) -> anyhow::Result<Self> {
+    /// `config` but a database of its own and nothing beside it, and waits until it serves.
+    pub(super) async fn start(config: Config, port: u16) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("stockroom-demo-")
             .tempdir()
             .context("cannot make a temporary directory")?;
         let file = directory.path().join("stockroom.db");
-        config.store.url = format!("sqlite://{}", file.display());
+        // What its orders would be told to, and what suits another database, stay out of it.
+        let default = Config::default();
+        let config = Config {
+            store: StoreConfig {
+                url: format!("sqlite://{}", file.display()),
+                ..default.store
+            },
+            locking: default.locking,
+            events: default.events,
+            redis: default.redis,
+            cache: default.cache,
+            ..config
+        };
         let grpc = bind(port).await?;
         let address = grpc.local_addr()?;
         let counters = Arc::new(Counters::default());

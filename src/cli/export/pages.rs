@@ -139,15 +139,16 @@ async fn ledger(
     begin: Place,
     output: &mut Output,
 ) -> anyhow::Result<()> {
+    // A level that is new meanwhile moves those behind it to later pages, so that what was
+    // written already can turn up on any of them.
     let Place {
         mut page_token,
-        level: mut under_way,
+        level: done,
     } = begin;
     loop {
         let page = client
             .list_stock(&list(selection, page_token.clone()))
             .await?;
-        let done = under_way.take();
         let is_left = |level: &StockLevel| match &done {
             Some((sku, location, _)) => (&level.sku, &level.location) >= (sku, location),
             None => true,

@@ -67,8 +67,8 @@ async fn unknown(client: &Retrying, lines: Lines) -> anyhow::Result<Lines> {
     let keys = lines.keys().map(|sku| BatchGetStockKey {
         sku: sku.clone(),
         location: String::new(),
-        // Whoever is asked, that a SKU is unknown is for the primary to say.
-        min_version: Some(0),
+        // The primary's word: elsewhere one that was just deleted may still be known.
+        min_version: None,
     });
     let keys: Vec<_> = keys.collect();
     if keys.is_empty() {

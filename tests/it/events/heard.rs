@@ -2,17 +2,19 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use stockroom::events::Topic;
 
 use super::told::{Told, shared_kafka};
 use crate::api::{order, stock};
-use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually};
 use crate::process::{run, stdout, stockroom};
 use crate::watching::{Watcher, everything, watch_of};
 
 on_each_store! {
     events_are_shown_decoded_and_as_json,
+    showing_events_ends_well_when_whoever_reads_has_seen_enough,
 }
 
 mod instances {
@@ -97,6 +99,29 @@ async fn events_are_shown_decoded_and_as_json(store: StoreKind) {
     };
     assert_eq!(shown["key"], order.order_id);
     assert_eq!(shown["data"]["order"]["lines"][0]["quantity"], 3);
+}
+
+async fn showing_events_ends_well_when_whoever_reads_has_seen_enough(store: StoreKind) {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::on(kafka).await;
+    let server = Stockroom::with(store, |c| told.configure(c)).await;
+    stock(&server.client, "sku", 10).await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = told.options();
+    let options = options.iter().map(String::as_str);
+    let show = ["events", "--from-beginning"].into_iter();
+    let arguments: Vec<&str> = show.chain(options).collect();
+    let mut command = stockroom(folder.path(), &arguments);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let deadline = Instant::now() + DEADLINE;
+    while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // One that goes on is ended, and that is no success.
+    let _ = child.kill();
+    stdout(&child.wait_with_output().unwrap());
 }
 
 /// The first lines that a command prints which would go on.

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{Folder, columns, counts, refused, said};
-use crate::api::{level, put, received};
+use crate::api::{level, put, received, stock};
 use crate::fixture::{DEADLINE, Home, StoreKind, eventually};
 use crate::process::{Server, stdout, stockroom};
 use crate::proxy::{Line, Proxy};
@@ -20,6 +20,7 @@ on_each_store! {
     a_row_that_is_refused_is_corrected_and_gone_on_with,
     an_interrupted_import_says_how_to_go_on,
     an_export_that_is_killed_goes_on_after_its_last_whole_row,
+    a_level_that_is_new_meanwhile_makes_no_row_of_an_export_come_twice,
 }
 
 /// A process that imports or exports, to be killed.
@@ -204,5 +205,36 @@ async fn an_export_that_is_killed_goes_on_after_its_last_whole_row(store: StoreK
     let again = server.run(&[&arguments[..], &["--resume"]].concat());
     assert!(said(&again).contains("is complete"), "{}", said(&again));
     stdout(&server.run(&[&arguments[..], &["--overwrite"]].concat()));
+    assert_eq!(fs::read_to_string(&output).unwrap(), whole);
+}
+
+async fn a_level_that_is_new_meanwhile_makes_no_row_of_an_export_come_twice(store: StoreKind) {
+    // Levels that an export asks for at a time.
+    const PAGE: usize = 1_000;
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let file = many_levels(&server, &folder, 2 * PAGE + 500).await;
+    stdout(&server.run(&["import", &file]));
+    let whole = stdout(&server.run(&["export", "movements"]));
+    assert_eq!(whole.lines().count(), 1 + 2 * PAGE + 500);
+    // As one that was killed after the first page of levels leaves it.
+    let header_and_page = whole.split_inclusive('\n').take(1 + PAGE);
+    let written: String = header_and_page.collect();
+    let skus = columns(&written, &[0]);
+    let state = serde_json::json!({
+        "selection": { "what": "movements", "sku_prefix": "", "level": null, "after": 0 },
+        "place": { "page_token": "", "level": [skus.last(), "main", 1] },
+        "bytes": written.len(),
+        "rows": PAGE,
+    });
+    let output = folder.write("ledger.csv", &written);
+    folder.write("ledger.csv.resume", state.to_string());
+    // It comes before all others, and moves the last level of each page to the next one.
+    stock(&server.client().await, "a", 5).await;
+    let arguments = ["export", "movements", "--output", &output, "--resume"];
+    let resumed = server.run(&arguments);
+    stdout(&resumed);
+    let told = said(&resumed);
+    assert!(told.contains("going on after 1000 rows"), "{told}");
     assert_eq!(fs::read_to_string(&output).unwrap(), whole);
 }
