@@ -138,7 +138,7 @@ impl Replay {
 
     fn add_order_line(&mut self, row: Row, units: i64, invoice: &mut Invoice) {
         // An order takes no more; what an invoice has beyond is another order.
-        if invoice.order_lines % NewOrder::LINES_MAX == 0 {
+        if invoice.order_lines.is_multiple_of(NewOrder::LINES_MAX) {
             let request_id = match invoice.order_lines / NewOrder::LINES_MAX {
                 0 => row.invoice,
                 earlier => format!("{}/{}", row.invoice, earlier + 1),
