@@ -19,7 +19,7 @@ on_postgres! {
     connections_cut_under_load_lose_no_acknowledged_order,
     a_database_that_falls_silent_does_not_wedge_the_server,
     a_watch_outlives_a_database_that_is_away,
-    holds_hear_together_that_the_database_is_away,
+    holds_hear_together_that_the_database_is_silent,
     an_order_after_a_pause_finds_a_connection_in_the_smallest_pool,
 }
 
@@ -223,12 +223,12 @@ async fn a_watch_outlives_a_database_that_is_away(store: StoreKind) {
     watcher.until("a", 2).await;
 }
 
-async fn holds_hear_together_that_the_database_is_away(store: StoreKind) {
+async fn holds_hear_together_that_the_database_is_silent(store: StoreKind) {
     // One after the other they would take longer than a call may.
     const HOLDS: usize = 64;
     let (server, proxy) = behind_proxy(Home::new(store), |_| {}).await;
     stock(&server.client, "a", 100).await;
-    proxy.set(Line::Down);
+    proxy.set(Line::Silent);
     let holds = (0..HOLDS).map(|i| {
         let request = CreateOrderRequest {
             hold: Some(hold_of(60)),
