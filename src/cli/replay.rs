@@ -17,6 +17,7 @@ use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 
 use super::address::Address;
+use crate::client::ClientError;
 use crate::config::Config;
 
 /// Connections that the clients share; more cost the server more than they gain.
@@ -31,15 +32,20 @@ const CONNECTIONS_MAX: usize = 8;
 /// invoices as CORRECTION. Codes that are no goods, such as postage, are
 /// skipped and counted. Nothing is sent when a row cannot be understood.
 ///
+/// Products are put as the file has them, without backorders. An invoice of more
+/// than 1,000 lines becomes further orders: 573585, 573585/2.
+///
 /// Every request carries an id that follows from the file, so that a second
-/// replay of it changes nothing: it is answered from the first.
+/// replay of it carries nothing out twice: it is answered from the first, and
+/// what was refused is tried again.
 ///
 /// Examples:
 ///
 ///   # The sample in this repository: 512 invoices from five days in 2010
 ///   stockroom replay data/online_retail_10k.csv
 ///
-///   # With three percent too little stock, so that some orders are refused
+///   # With three percent too little stock, so that some orders are refused; in an
+///   # empty store, since the stock of another one is there already
 ///   stockroom replay data/online_retail_10k.csv --stock 0.97
 ///
 ///   # Against a server elsewhere
@@ -80,9 +86,15 @@ pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<Exit
         clients: args.clients,
         stock: args.stock,
     };
-    let summary = send(&client, &replay, options)
-        .await
-        .context("the replay is not complete; the same command goes on with it")?;
+    let summary = send(&client, &replay, options).await;
+    let summary = summary.map_err(|error| {
+        let cause = error.downcast_ref::<ClientError>();
+        if cause.is_some_and(ClientError::retryable) {
+            error.context("the replay is not complete; the same command goes on with it")
+        } else {
+            error
+        }
+    })?;
     print!("\n{}", tables(&summary));
     Ok(ExitCode::SUCCESS)
 }

@@ -49,6 +49,14 @@ async fn a_file_replayed_twice_changes_nothing_the_second_time(store: StoreKind)
         assert_eq!(now[..3], [before[0], before[0], 0], "{name}: {second}");
     }
     assert_eq!(home.books(), books);
+    // Its stock is there already; with less no order would be as it was.
+    let less = server.run(&["replay", &sample(), "--stock", "0.5"]);
+    let said = String::from_utf8_lossy(&less.stderr);
+    assert!(
+        !less.status.success() && said.contains("another --stock"),
+        "{said}"
+    );
+    assert_eq!(home.books(), books);
 }
 
 async fn load_counts_what_it_sold(store: StoreKind) {

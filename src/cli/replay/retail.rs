@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::{Entry, HashMap};
 use std::io;
 
+use sha2::{Digest as _, Sha256};
+
 use super::rows::{self, Event, Row};
 use crate::client::proto::{
     AdjustStockRequest, CreateOrderRequest, MovementKind, OrderLineRequest, Product,
@@ -28,6 +30,8 @@ pub(crate) struct Replay {
     pub(crate) requests: Vec<Request>,
     /// What the file has.
     pub(crate) counts: Counts,
+    /// Of its rows: tells a file from others.
+    digest: Sha256,
 }
 
 /// One product of the file.
@@ -95,6 +99,8 @@ impl Replay {
 
     fn add(&mut self, row: Row, invoices: &mut HashMap<String, Invoice>) {
         self.counts.rows += 1;
+        let of_row = format!("{}\n{}\n{:?}\n", row.invoice, row.code, row.event);
+        self.digest.update(of_row);
         let invoice = match invoices.entry(row.invoice.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
@@ -174,13 +180,16 @@ impl Replay {
     }
 
     /// The stock to begin with: what the file sells and corrects away, times
-    /// `factor`, rounded up. Goods that only come back begin with none.
+    /// `factor`, rounded up. Goods that only come back begin with none. Each file brings
+    /// its own.
     pub(crate) fn opening_stock(&self, factor: f64) -> Vec<Request> {
+        let digest = self.digest.clone().finalize();
+        let file: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
         let receipt = |(sku, goods): (&String, &Goods)| {
             // Exact for every count of units below 2^53.
             let units = ((goods.sold + goods.corrected) as f64 * factor).ceil() as i64;
             let request = || AdjustStockRequest {
-                request_id: format!("opening:{sku}"),
+                request_id: format!("opening:{file}:{sku}"),
                 sku: sku.clone(),
                 change: Some(Change::Delta(units)),
                 kind: MovementKind::Received.into(),
@@ -288,6 +297,18 @@ mod tests {
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), sent);
+    }
+
+    #[test]
+    fn each_file_brings_its_own_opening_stock() {
+        let ids = |rows: &str| -> Vec<String> {
+            let opening = read(rows).expect("good rows").opening_stock(1.0);
+            let ids = opening.iter().map(|request| request.id().to_owned());
+            ids.collect()
+        };
+        let first = ids("1,A,Apple,2,,,77,\n");
+        assert_eq!(ids("1,A,Apple,2,,,77,\n"), first);
+        assert_ne!(ids("2,A,Apple,2,,,77,\n"), first);
     }
 
     #[test]

@@ -79,6 +79,7 @@ impl Row {
     fn parse(
         [invoice, code, description, quantity, customer]: [String; 5],
     ) -> Result<Self, String> {
+        let customer = whole(&customer).to_owned();
         RequestId::new(invoice.as_str()).map_err(|why| format!("invoice {invoice:?} {why}"))?;
         let event = if NO_GOODS.contains(&code.to_ascii_uppercase().as_str()) {
             Event::NoGoods
@@ -110,9 +111,18 @@ fn is_return(invoice: &str) -> bool {
     invoice.starts_with('C')
 }
 
+/// A number without the `.0` that a table with gaps in the column has left behind it.
+fn whole(number: &str) -> &str {
+    let digits = number.strip_suffix(".0").unwrap_or(number);
+    match digits.parse::<i64>() {
+        Ok(_) => digits,
+        Err(_) => number,
+    }
+}
+
 fn units(quantity: &str) -> Result<i64, String> {
     let max = Adjustment::DELTA_MAX;
-    match quantity.parse::<i64>() {
+    match whole(quantity).parse::<i64>() {
         Ok(0) => Err("the quantity is 0".to_owned()),
         Ok(units) if (-max..=max).contains(&units) => Ok(units),
         Ok(_) => Err(format!("the quantity {quantity} is beyond {max}")),
@@ -150,13 +160,19 @@ struct Columns([usize; 5]);
 
 impl Columns {
     fn find(header: &csv::ByteRecord) -> anyhow::Result<Self> {
-        let mut found = [0; 5];
+        let (mut found, mut missing) = ([0; 5], Vec::new());
         for (place, names) in found.iter_mut().zip(COLUMNS) {
             let is_column = |field: &[u8]| names.iter().any(|name| name.as_bytes() == field);
-            *place = header.iter().position(is_column).ok_or_else(|| {
-                anyhow::anyhow!("line 1: there is no column {} in the header", names[0])
-            })?;
+            match header.iter().position(is_column) {
+                Some(column) => *place = column,
+                None => missing.push(names.join(" or ")),
+            }
         }
+        anyhow::ensure!(
+            missing.is_empty(),
+            "line 1: there is no column {} in the header; commas separate columns",
+            missing.join(", and no ")
+        );
         Ok(Self(found))
     }
 
@@ -226,8 +242,26 @@ mod tests {
 
     #[test]
     fn a_file_with_other_columns_is_refused() {
+        let error = read(&b"InvoiceNo;StockCode\n1;2\n"[..]).expect_err("no columns");
+        let error = error.to_string();
+        assert!(error.contains("invoice_no or InvoiceNo"), "{error}");
+        assert!(error.contains("quantity or Quantity"), "{error}");
         assert!(read(&b"a,b\n1,2\n"[..]).is_err());
         assert!(read(&b""[..]).is_err());
+    }
+
+    #[test]
+    fn whole_numbers_are_understood_with_a_point_behind_them() {
+        let file =
+            b"Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country\n\
+            1,A,,6.0,,1.0,13085.0,\n";
+        let rows = read(&file[..]).expect("a good row");
+        assert_eq!(rows[0].customer, "13085");
+        assert_eq!(rows[0].event, Event::Sold(6));
+        let other = b"Invoice,StockCode,Description,Quantity,Customer ID\n1,A,,6.5,v1.0\n";
+        let error = read(&other[..]).expect_err("half a unit").to_string();
+        assert!(error.contains("6.5"), "{error}");
+        assert_eq!(whole("v1.0"), "v1.0");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 
 use super::retail::{Replay, Request};
@@ -109,8 +109,9 @@ impl Summary {
 /// Puts the products, receives the opening stock, then sends every request.
 ///
 /// # Errors
-/// The server could not be reached for longer than retrying makes sense. What
-/// was sent before stays; another run takes it up, since requests keep their ids.
+/// The server could not be reached, or was overloaded, for longer than retrying makes sense.
+/// What was sent before stays; another run takes it up, since requests keep their ids. Or the
+/// opening stock is refused.
 pub(crate) async fn run(
     client: &Client,
     replay: &Replay,
@@ -120,6 +121,14 @@ pub(crate) async fn run(
     put_products(&retrying, replay).await?;
     let opening = replay.opening_stock(options.stock);
     let opening = send(&retrying, opening, options.clients, "opening stock").await?;
+    let refused = &opening.opening.refused;
+    if let Some((reason, count)) = refused.first_key_value() {
+        // Every order after it would be refused for want of it.
+        bail!(
+            "{count} of the opening stock were refused ({reason}): a store that had the file with \
+             another --stock keeps what it received then, so use an empty one"
+        );
+    }
 
     let requests = replay.requests.clone();
     let mut summary = send(&retrying, requests, options.clients, "requests").await?;
@@ -196,7 +205,7 @@ async fn sender(retrying: Retrying, queue: Arc<Queue>) -> anyhow::Result<Summary
                 tally.replayed += u64::from(replayed);
                 tally.units += units(request);
             }
-            Err(error) if error.is_refusal() => {
+            Err(error) if error.is_refusal() && !error.retryable() => {
                 *tally.refused.entry(error.label().to_owned()).or_default() += 1;
             }
             Err(error) => {
