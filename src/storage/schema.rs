@@ -1,15 +1,22 @@
 //! The schema's steps and how far a database has come.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, TransactionTrait as _};
+use std::time::Duration;
+
+use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, raw_sql};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, SqlxError};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::entity::store;
-use super::{StorageError, Store};
+use super::{Connection, StorageError, Store};
 use crate::clock;
 
 /// "stockroom" in ASCII: the advisory lock that migrations hold on PostgreSQL.
 const MIGRATION_LOCK: i64 = 0x73746f636b726f6f;
+
+/// Time to connect for that lock.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One step: its name and its SQL for each store.
 struct Step {
@@ -110,25 +117,24 @@ impl Store {
     /// # Errors
     /// The database cannot be reached or refuses a step.
     pub async fn migrate(&self) -> Result<usize, StorageError> {
-        if self.backend() != DbBackend::Postgres {
+        let options = match Connection::of(&self.writer()) {
+            Connection::Postgres(pool) => pool.connect_options(),
             // The lock file keeps every other process out.
-            return self.migrate_locked().await;
-        }
-        // The lock belongs to a transaction of its own: it ends with it, whatever happens. On a pool
-        // of its own as well, which may have one connection.
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a lock that lasts as long as the migration, and writes nothing"
-        )]
-        let lock = self.writer().begin().await?;
-        lock.execute_unprepared(&format!(
-            "SET LOCAL idle_in_transaction_session_timeout = 0; \
+            Connection::Sqlite(_) => return self.migrate_locked().await,
+        };
+        // The lock belongs to a transaction of its own: it ends with it, whatever happens. On a
+        // connection of its own, too, since the steps may have the only one of their pool.
+        let connecting = timeout(CONNECT_TIMEOUT, options.connect());
+        let mut lock = connecting.await.map_err(|_| SqlxError::PoolTimedOut)??;
+        let take = format!(
+            "BEGIN; \
+             SET LOCAL idle_in_transaction_session_timeout = 0; \
              SET LOCAL statement_timeout = 0; \
              SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
-        ))
-        .await?;
+        );
+        raw_sql(AssertSqlSafe(take)).execute(&mut lock).await?;
         let done = self.migrate_locked().await;
-        lock.rollback().await?;
+        lock.close().await?;
         done
     }
 
