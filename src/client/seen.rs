@@ -132,7 +132,8 @@ impl Seen {
     }
 
     /// Names no level from now on, if that is less than the last resume named and
-    /// loses nothing; says whether it is so.
+    /// loses nothing while the store goes on; says whether it is so. After a store has lost
+    /// commits without getting a new id, `reset` comes for what was named alone.
     pub(super) fn name_none(&mut self) -> bool {
         // That a level is no longer low is told to those alone who name it.
         if self.named == 0 || self.selection.low() {

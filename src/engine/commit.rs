@@ -16,7 +16,7 @@ use super::queue::Queued;
 use super::reclaim::{Attempted, asked, prove_short, put_in_front};
 use super::{Command, Context, Done, Prepared, backoff};
 use crate::clock;
-use crate::domain::{LevelKey, OrderId, StockLevel, Timestamp, Writes};
+use crate::domain::{LevelKey, OrderId, RequestId, StockLevel, Timestamp, Writes};
 use crate::error::{Error, chain};
 use crate::storage::{ExpiredHold, StorageError};
 use crate::telemetry::Counters;
@@ -192,10 +192,17 @@ fn count(counters: &Counters, writes: &Writes) {
     counters.adjustments_committed.add(adjusted as u64);
 }
 
-/// Counts what an earlier attempt at `batch` committed.
-fn count_settled(counters: &Counters, batch: &[Queued], outcomes: &[Result<Done, Error>]) {
+/// Counts what an earlier attempt at `batch` committed, which is no part of what `plan` writes.
+fn count_settled(counters: &Counters, batch: &[Queued], plan: &Plan) {
+    let written = plan.writes.requests.iter().map(|write| &write.request_id);
+    let written: HashSet<&RequestId> = written.collect();
+    let is_written = |queued: &Queued| {
+        let request_id = queued.prepared.command.request_id();
+        request_id.is_some_and(|id| written.contains(id))
+    };
     let (mut orders, mut adjustments) = (0, 0);
-    for (queued, outcome) in batch.iter().zip(outcomes) {
+    let outcomes = batch.iter().zip(&plan.outcomes);
+    for (queued, outcome) in outcomes.filter(|(queued, _)| !is_written(queued)) {
         match (&queued.prepared.command, outcome) {
             (
                 Command::CreateOrder(_),
@@ -214,7 +221,10 @@ fn count_settled(counters: &Counters, batch: &[Queued], outcomes: &[Result<Done,
     }
     counters.orders_committed.add(orders);
     counters.adjustments_committed.add(adjustments);
-    count_changes(counters, batch, outcomes);
+    // Where some are written, all are counted with them.
+    if plan.writes.order_changes.is_empty() {
+        count_changes(counters, batch, &plan.outcomes);
+    }
 }
 
 fn count_changes(counters: &Counters, batch: &[Queued], outcomes: &[Result<Done, Error>]) {
@@ -346,9 +356,7 @@ async fn settle(context: &Arc<Context>, mut batch: Vec<Queued>, planned_at: Time
                 for (queued, outcome) in batch.iter().zip(&mut plan.outcomes) {
                     queued.recognize(outcome);
                 }
-                if plan.writes.is_empty() {
-                    count_settled(&context.counters, &batch, &plan.outcomes);
-                }
+                count_settled(&context.counters, &batch, &plan);
                 return remember_and_answer(context, batch, plan);
             }
             Ok(Attempted::Reclaim(over)) => {

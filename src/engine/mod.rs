@@ -77,8 +77,8 @@ impl Context {
         }
     }
 
-    /// To be called for each conflict. Where none of `levels` has moved on, it is with an answer
-    /// to the same request, and no lock on a level would have kept it away.
+    /// To be called for each conflict. Where no level is known to have moved on, it is with an
+    /// answer to the same request, and no lock on a level would have kept it away.
     fn conflicted(&self, levels: &[LevelKey]) {
         self.counters.conflicts.add(1);
         if !levels.is_empty() && self.guarding.conflicted() {

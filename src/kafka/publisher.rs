@@ -111,10 +111,20 @@ impl Receipt {
         if let Some(trouble) = &*self.trouble() {
             return trouble.clone();
         }
-        match self.left.load(Ordering::Acquire) {
+        match self.left() {
             0 => Fate::Acknowledged,
             _ => Fate::Pending,
         }
+    }
+
+    /// Events without a report.
+    pub fn left(&self) -> usize {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// One of them has its report.
+    pub fn reported(&self) {
+        self.left.fetch_sub(1, Ordering::AcqRel);
     }
 
     fn failed(&self, event: u32, error: &Failure) {
@@ -160,7 +170,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
         if let Err((error, _)) = result {
             receipt.failed(place.event, error);
         }
-        receipt.left.fetch_sub(1, Ordering::AcqRel);
+        receipt.reported();
     }
 }
 
@@ -267,12 +277,9 @@ impl Publisher {
                 .headers(message::headers(&self.source, &id, &time, event));
             if let Err((error, record)) = self.producer.send(record) {
                 // It takes nothing any more. What is not sent is not acknowledged.
-                record.delivery_opaque.receipt.failed(place, &error);
-                record
-                    .delivery_opaque
-                    .receipt
-                    .left
-                    .fetch_sub(1, Ordering::AcqRel);
+                let receipt = &record.delivery_opaque.receipt;
+                receipt.failed(place, &error);
+                receipt.reported();
             }
         }
     }

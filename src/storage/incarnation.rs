@@ -11,6 +11,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sea_orm::SqlxError;
 use sea_orm::sqlx::{self, PgConnection};
@@ -23,6 +24,9 @@ const SYSTEM: &str = "SELECT system_identifier::text FROM pg_control_system()";
 const TIMELINE: &str = "\
 SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END";
 const STORE_ID: &str = "SELECT store_id FROM store";
+
+/// Time between attempts to connect to a standby that may be promoted, at least.
+const STANDBY_PAUSE: Duration = Duration::from_millis(250);
 
 /// What is known of the database so far; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +59,8 @@ impl Incarnation {
                 .await,
         )?;
         if matches!(timeline, Some(None)) {
+            // The pool asks again at once, and logs each time.
+            tokio::time::sleep(STANDBY_PAUSE).await;
             let standby = "the database is a standby, which is not promoted yet";
             return Err(SqlxError::Configuration(standby.into()));
         }

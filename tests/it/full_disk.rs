@@ -47,7 +47,7 @@ async fn orders_that_do_not_fit(store: StoreKind) {
 /// Lets no file of the server grow beyond so many bytes.
 fn limit(server: &Server, bytes: &str) {
     let pid = server.pid().to_string();
-    let limit = format!("--fsize={bytes}:unlimited");
+    let limit = format!("--fsize={bytes}:");
     let set = Command::new("prlimit")
         .args(["--pid", &pid, &limit])
         .status();

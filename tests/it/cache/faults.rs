@@ -198,7 +198,7 @@ async fn a_cluster_of_which_a_server_freezes_is_still_asked(store: StoreKind) {
             config.redis.breaker_failures_max = FAILURES_MAX;
         })
         .await;
-    let skus: Vec<String> = (0..48).map(|n| format!("s{n}")).collect();
+    let skus: Vec<String> = (0..96).map(|n| format!("s{n}")).collect();
     for sku in &skus {
         stock(&server.client, sku, 5).await;
     }
