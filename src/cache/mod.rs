@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redis::Cmd;
-use tokio::time::timeout;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -35,6 +35,9 @@ use crate::telemetry::CacheCounters;
 
 /// Most levels of one question: a Redis is busy with it for some 100 µs.
 const LEVELS_AT_ONCE_MAX: usize = 512;
+
+/// Questions have this part of `redis.timeout_ms` at least, however long they have waited.
+const TIMEOUT_SHARE_MIN: u32 = 5;
 
 /// What the cache has of the levels asked for, in their order.
 pub type Found = Vec<Option<StockLevel>>;
@@ -53,10 +56,24 @@ struct Shared {
     ttl: Duration,
     /// What the names of the served store's levels begin with, once that is known.
     prefix: OnceLock<String>,
-    questions: Gather<Vec<LevelKey>, Option<Found>>,
+    questions: Gather<Question, Option<Found>>,
     /// Committed here, and perhaps not in Redis yet.
     pending: Pending,
     counters: CacheCounters,
+}
+
+/// What a caller asks, and since when.
+#[derive(Debug)]
+struct Question {
+    keys: Vec<LevelKey>,
+    since: Instant,
+}
+
+impl Question {
+    fn of(keys: Vec<LevelKey>) -> Self {
+        let since = Instant::now();
+        Self { keys, since }
+    }
 }
 
 impl Cache {
@@ -97,7 +114,7 @@ impl Cache {
     }
 
     /// What the cache has of `keys`; none when it cannot be asked, or has not answered
-    /// within `redis.timeout_ms`. Counts nothing, since whether that is enough is the
+    /// within about `redis.timeout_ms`. Counts nothing, since whether that is enough is the
     /// caller's to say.
     pub async fn find(&self, keys: Vec<LevelKey>) -> Option<Found> {
         let shared = &self.shared;
@@ -105,12 +122,12 @@ impl Cache {
             return None;
         }
         let Some(waiting) = shared.pending.look_up(&keys) else {
-            return shared.ask_with_others(keys).await;
+            return shared.questions.ask(Question::of(keys)).await?;
         };
         if waiting.iter().all(Option::is_some) {
             return Some(waiting);
         }
-        let asked = shared.ask_with_others(keys).await?;
+        let asked = shared.questions.ask(Question::of(keys)).await??;
         let each = waiting.into_iter().zip(asked);
         Some(each.map(|(waiting, asked)| waiting.or(asked)).collect())
     }
@@ -124,7 +141,9 @@ impl Cache {
 /// Answers whatever callers asked while the last questions were on their way.
 async fn ask_forever(shared: Arc<Shared>) {
     loop {
-        let next = shared.questions.next(LEVELS_AT_ONCE_MAX, Vec::len);
+        let next = shared
+            .questions
+            .next(LEVELS_AT_ONCE_MAX, |question| question.keys.len());
         let (questions, replies) = next.await;
         let answers = shared.ask(questions).await;
         for (reply, answer) in replies.into_iter().zip(answers) {
@@ -135,48 +154,55 @@ async fn ask_forever(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// Asks together with whoever else does. The wait for the questions that are on their
-    /// way counts: a frozen Redis costs whoever comes behind them no more than anybody.
-    async fn ask_with_others(&self, keys: Vec<LevelKey>) -> Option<Found> {
-        timeout(self.link.timeout(), self.questions.ask(keys))
-            .await
-            .ok()??
-    }
-
     /// An answer for each question, in their order.
-    async fn ask(&self, questions: Vec<Vec<LevelKey>>) -> Vec<Option<Found>> {
+    async fn ask(&self, questions: Vec<Question>) -> Vec<Option<Found>> {
         let none = || vec![None; questions.len()];
         let Some(prefix) = self.prefix.get() else {
             return none();
         };
         // What many ask for is asked for once.
         let (mut keys, mut places) = (Vec::new(), HashMap::new());
-        let asked = questions.iter().flatten().map(|key| {
+        let asked = questions.iter().flat_map(|it| &it.keys).map(|key| {
             *places.entry(key).or_insert_with(|| {
                 keys.push(key);
                 keys.len() - 1
             })
         });
         let asked: Vec<usize> = asked.collect();
-        let Ok(found) = self.look_up(prefix, &keys).await else {
+        let deadline = self.deadline(&questions);
+        let Ok(found) = self.look_up(prefix, &keys, deadline).await else {
             return none();
         };
         let mut found = asked.into_iter().map(|place| found[place].clone());
-        let answer = |question: &Vec<LevelKey>| found.by_ref().take(question.len()).collect();
+        let answer = |question: &Question| found.by_ref().take(question.keys.len()).collect();
         questions.iter().map(answer).map(Some).collect()
     }
 
-    async fn look_up(&self, prefix: &str, keys: &[&LevelKey]) -> Result<Found, Unanswered> {
+    /// Until when `questions`, of which the first has waited longest, are asked. The wait for
+    /// those before them counts, so that a frozen Redis costs nobody the time of two; but a
+    /// machine that was busy for a while gets a chance.
+    fn deadline(&self, questions: &[Question]) -> Instant {
+        let (now, timeout) = (Instant::now(), self.link.timeout());
+        let oldest = questions.first().map_or(now, |question| question.since);
+        (oldest + timeout).max(now + timeout / TIMEOUT_SHARE_MIN)
+    }
+
+    async fn look_up(
+        &self,
+        prefix: &str,
+        keys: &[&LevelKey],
+        deadline: Instant,
+    ) -> Result<Found, Unanswered> {
         let names = keys.iter().map(|key| format!("{prefix}{key}"));
         let values: Vec<Option<Vec<u8>>> = if self.link.is_cluster() {
-            self.look_up_each(names).await?
+            self.look_up_each(names, deadline).await?
         } else {
             let mut command = Cmd::new();
             command.arg("MGET");
             names.for_each(|name| {
                 command.arg(name);
             });
-            self.link.ask(&command).await?
+            self.link.ask_until(&command, deadline).await?
         };
         let levels = keys.iter().zip(values);
         Ok(levels
@@ -191,6 +217,7 @@ impl Shared {
     async fn look_up_each(
         &self,
         names: impl Iterator<Item = String>,
+        deadline: Instant,
     ) -> Result<Vec<Option<Vec<u8>>>, Unanswered> {
         let commands = names.map(|name| {
             let mut command = Cmd::new();
@@ -201,7 +228,7 @@ impl Shared {
         let patience = self.link.timeout() / 3;
         let answers = self
             .link
-            .ask_each::<Option<Vec<u8>>>(&commands, patience)
+            .ask_each::<Option<Vec<u8>>>(&commands, deadline, patience)
             .await;
         if answers.iter().all(Result::is_err) {
             return Err(Unanswered);

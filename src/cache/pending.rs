@@ -223,9 +223,10 @@ async fn write(
     });
     let writes: Vec<Cmd> = writes.collect();
     // Nobody waits for them, so none is given up because others were quicker.
+    let time = shared.link.timeout();
     let answers = shared
         .link
-        .ask_each::<u64>(&writes, shared.link.timeout())
+        .ask_each::<u64>(&writes, Instant::now() + time, time)
         .await;
     let (mut written, mut failed) = (Vec::new(), Vec::new());
     for (levels, answer) in levels.chunks(at_once).zip(answers) {

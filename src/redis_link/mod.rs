@@ -153,10 +153,23 @@ impl Link {
     /// # Errors
     /// There is no connection, or no answer of use came in time.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unanswered> {
+        self.ask_until(command, Instant::now() + self.timeout())
+            .await
+    }
+
+    /// Asks, until `deadline`.
+    ///
+    /// # Errors
+    /// As of [`Link::ask`].
+    pub async fn ask_until<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+        deadline: Instant,
+    ) -> Result<T, Unanswered> {
         let Some((generation, connection)) = self.shared.connection() else {
             return Err(Unanswered);
         };
-        let error = match timeout(self.timeout(), connection.answer(command)).await {
+        let error = match timeout_at(deadline, connection.answer(command)).await {
             Ok(Ok(answer)) => {
                 self.shared.succeeded();
                 return Ok(answer);
@@ -168,15 +181,15 @@ impl Link {
         Err(Unanswered)
     }
 
-    /// Asks several questions at once, within the time that an answer may take; once one
-    /// is answered, the others have `patience` and no longer. Answers come in the order of
-    /// `commands`.
+    /// Asks several questions at once, until `deadline`; once one is answered, the others
+    /// have `patience` and no longer. Answers come in the order of `commands`.
     ///
     /// The breaker judges them together, for they may be for several servers of a cluster,
     /// of which one is away: only if none is answered they are a failure, and one.
     pub async fn ask_each<T: FromRedisValue>(
         &self,
         commands: &[Cmd],
+        mut deadline: Instant,
         patience: Duration,
     ) -> Vec<Result<T, Unanswered>> {
         let mut answers: Vec<_> = commands.iter().map(|_| Err(Unanswered)).collect();
@@ -189,7 +202,6 @@ impl Link {
             asked.push(async move { (place, connection.answer::<T>(command).await) });
         }
         let (mut left, mut last_error) = (commands.len(), None);
-        let mut deadline = Instant::now() + self.timeout();
         while let Ok(Some((place, answer))) = timeout_at(deadline, asked.next()).await {
             match answer {
                 Ok(answer) => {
