@@ -71,8 +71,8 @@ impl Reads {
             Looked::Hit(levels) => Ok((levels, ServedFrom::Cache)),
             Looked::Unavailable => self.stored(keys).await,
             Looked::Miss => match keys {
-                [(key, wanted)] => self.missed(misses, key, *wanted).await,
-                _ => self.missed_some(cache, keys).await,
+                [(key, wanted)] => Box::pin(self.missed(misses, key, *wanted)).await,
+                _ => Box::pin(self.missed_some(cache, keys)).await,
             },
         }
     }
@@ -126,7 +126,9 @@ impl Reads {
 
     /// Reads from the database, or a replica of it.
     async fn stored(&self, keys: &[KeyToRead]) -> Result<(Vec<StockLevel>, ServedFrom), Error> {
-        let (loaded, source) = self.store.read_levels_at(keys).await?;
+        // On the heap: the future of every read, cached or not, would be as large, and is moved
+        // several times before it runs.
+        let (loaded, source) = Box::pin(self.store.read_levels_at(keys)).await?;
         refuse_unknown(&loaded)?;
         let levels: Vec<StockLevel> = loaded.into_iter().map(|loaded| loaded.level).collect();
         for (level, (_, wanted)) in levels.iter().zip(keys) {
