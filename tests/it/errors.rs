@@ -22,7 +22,6 @@ on_each_store! {
     invalid_reads_name_every_field,
     an_invalid_watch_names_every_field,
     violations_beyond_what_trailers_carry_are_counted,
-    a_label_is_named_by_what_its_key_begins_with,
     unknown_skus_and_orders_are_named,
 }
 
@@ -336,20 +335,6 @@ async fn violations_beyond_what_trailers_carry_are_counted(store: StoreKind) {
     assert_eq!(refused.fields()[..2], ["lines[0].sku", "lines[0].quantity"]);
     assert!(refused.fields().len() < 2_000);
     assert!(refused.message.len() < 500, "{}", refused.message);
-}
-
-async fn a_label_is_named_by_what_its_key_begins_with(store: StoreKind) {
-    let server = Stockroom::start(store).await;
-    let mut bad = order("long", &[("a", 1)]);
-    bad.labels.insert("ü".repeat(10_000), "v".to_owned());
-    let refused = refusal(server.orders().create_order(bad).await);
-    refused.is(Code::InvalidArgument, "INVALID_REQUEST");
-    // The bound of 63 bytes lies within a character of two.
-    let named = format!("labels[\"{}\"] key", "ü".repeat(31));
-    assert_eq!(refused.fields(), [named.as_str()]);
-    let bad_request = refused.details.bad_request().unwrap();
-    let said = &bad_request.field_violations[0].description;
-    assert!(said.ends_with("has 20000"), "{said}");
 }
 
 async fn unknown_skus_and_orders_are_named(store: StoreKind) {

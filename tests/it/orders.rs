@@ -1,6 +1,7 @@
 //! Orders as their callers see them. (`guards` has what happens at once.)
 
 use stockroom::client::proto::{GetOrderRequest, OrderState, get_order_request::Key};
+use tonic::Code;
 
 use crate::api::{level, order, refusal, stock};
 use crate::fixture::{Stockroom, StoreKind};
@@ -9,6 +10,7 @@ on_each_store! {
     lines_of_one_level_that_fit_only_apart_are_refused,
     an_order_reads_the_same_by_either_key,
     an_order_of_a_thousand_lines_is_taken,
+    a_label_is_named_by_what_its_key_begins_with,
 }
 
 async fn lines_of_one_level_that_fit_only_apart_are_refused(store: StoreKind) {
@@ -83,4 +85,18 @@ async fn an_order_of_a_thousand_lines_is_taken(store: StoreKind) {
         .unwrap();
     assert_eq!(made.order.unwrap().lines.len(), 1_000);
     assert_eq!(level(&server.client, "a").await.on_hand, 500);
+}
+
+async fn a_label_is_named_by_what_its_key_begins_with(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    let mut bad = order("long", &[("a", 1)]);
+    bad.labels.insert("ü".repeat(10_000), "v".to_owned());
+    let refused = refusal(server.orders().create_order(bad).await);
+    refused.is(Code::InvalidArgument, "INVALID_REQUEST");
+    // The bound of 63 bytes lies within a character of two.
+    let named = format!("labels[\"{}\"] key", "ü".repeat(31));
+    assert_eq!(refused.fields(), [named.as_str()]);
+    let bad_request = refused.details.bad_request().unwrap();
+    let said = &bad_request.field_violations[0].description;
+    assert!(said.ends_with("has 20000"), "{said}");
 }
