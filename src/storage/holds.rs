@@ -37,8 +37,8 @@ CROSS JOIN LATERAL (
     SELECT DISTINCT order_id FROM (
         SELECT held.order_id FROM hold_deadline AS d
         CROSS JOIN LATERAL unnest(d.order_ids) AS held (order_id)
-        CROSS JOIN LATERAL (SELECT lines FROM orders AS h WHERE h.order_id = held.order_id
-                            AND h.state = 2 AND h.expires_us <= n.now_us OFFSET 0) AS h
+        CROSS JOIN LATERAL (SELECT lines FROM orders WHERE order_id = held.order_id
+                            AND state = 2 AND expires_us <= n.now_us OFFSET 0) AS h
         WHERE d.first_us <= n.now_us AND d.levels && $1::text[] AND held.order_id <> ALL ($2::uuid[])
           AND EXISTS (SELECT FROM json_to_recordset(h.lines) AS l (sku text, location text)
                       WHERE l.sku || '@' || l.location = ANY ($1))
@@ -75,8 +75,8 @@ CROSS JOIN LATERAL (
         SELECT held.order_id
         FROM (SELECT order_ids FROM hold_deadline WHERE first_us <= n.now_us ORDER BY first_us) AS d
         CROSS JOIN LATERAL unnest(d.order_ids) AS held (order_id)
-        CROSS JOIN LATERAL (SELECT FROM orders AS h WHERE h.order_id = held.order_id
-                            AND h.state = 2 AND h.expires_us <= n.now_us OFFSET 0) AS h
+        CROSS JOIN LATERAL (SELECT FROM orders WHERE order_id = held.order_id
+                            AND state = 2 AND expires_us <= n.now_us OFFSET 0) AS h
         LIMIT $1) AS found) AS due
 CROSS JOIN LATERAL (SELECT * FROM orders WHERE order_id = due.order_id OFFSET 0) AS o"
 );
@@ -103,8 +103,8 @@ DELETE FROM hold_deadline WHERE id = ANY (ARRAY(
     SELECT d.id FROM hold_deadline AS d
     WHERE d.first_us <= (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
       AND NOT EXISTS (SELECT FROM unnest(d.order_ids) AS held (order_id)
-                      CROSS JOIN LATERAL (SELECT FROM orders AS o WHERE o.order_id = held.order_id
-                                          AND o.state = 2 AND o.expires_us <= d.last_us OFFSET 0) AS o)
+                      CROSS JOIN LATERAL (SELECT FROM orders WHERE order_id = held.order_id
+                                          AND state = 2 AND expires_us <= d.last_us OFFSET 0) AS o)
     ORDER BY d.first_us LIMIT $1))";
 
 const FORGET_SQLITE: &str = "\

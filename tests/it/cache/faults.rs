@@ -109,7 +109,8 @@ async fn a_redis_that_freezes_costs_whoever_comes_later_no_more(store: StoreKind
     stock(&server.client, "a", 5).await;
     cache_is_written(&server).await;
     redis.freeze();
-    // All but the first come while its question is on its way.
+    // All but the first come while its question is on its way. The pauses are when callers come,
+    // and nothing is waited for.
     let reads = (0..4_u32).map(async |place| {
         tokio::time::sleep(TIMEOUT / 4 * place).await;
         let began = Instant::now();
