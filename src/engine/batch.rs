@@ -113,11 +113,20 @@ impl Lane {
             self.wait_in_front(strangers);
         } else {
             let batch = self.batch_to_read();
-            // Boxed: the compiler bounds how deep futures may lie in each other.
-            Box::pin(commit::run(&self.context, batch)).await;
+            let context = Arc::clone(&self.context);
+            self.apart(async move { commit::run(&context, batch).await })
+                .await;
             drop(lane);
         }
         true
+    }
+
+    /// Does `work` in a task of its own: a panic costs the callers of its batch, who learn
+    /// that nothing is known, and not the engine.
+    async fn apart(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if self.context.tasks.spawn(work).await.is_err() {
+            self.context.memory.forget();
+        }
     }
 
     /// Sees commits through, each sent when the one before it is durable.
@@ -163,8 +172,12 @@ impl Lane {
                 }
                 Err(error) => {
                     self.plan_anew();
-                    let again = commit::failed(&self.context, batch, error, sent.planned_at).await;
-                    commit::run(&self.context, again).await;
+                    let (context, planned_at) = (Arc::clone(&self.context), sent.planned_at);
+                    self.apart(async move {
+                        let again = commit::failed(&context, batch, error, planned_at).await;
+                        commit::run(&context, again).await;
+                    })
+                    .await;
                     return;
                 }
             }

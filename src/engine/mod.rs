@@ -106,6 +106,7 @@ pub struct Engine {
     clock: Arc<DatabaseClock>,
     context: Arc<Context>,
     stop: CancellationToken,
+    ended: CancellationToken,
 }
 
 impl fmt::Debug for Engine {
@@ -155,21 +156,26 @@ impl Engine {
             let (context, stop) = (Arc::clone(&context), stop.clone());
             async move {
                 let working = Arc::clone(&context);
-                let work = async {
+                let work = Box::pin(async {
                     if working.config.batch_orders_max > 1 {
                         batch::run(queued, working).await;
                     } else {
                         single::run(queued, working).await;
                     }
-                };
+                });
                 stop.run_until_cancelled(work).await;
                 context.tasks.close();
                 context.tasks.wait().await;
             }
         };
+        let ended = CancellationToken::new();
+        let ends = ended.clone().drop_guard();
         thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(move || runtime.block_on(run))?;
+            .spawn(move || {
+                let _ends = ends;
+                runtime.block_on(run);
+            })?;
         let orders = Arc::default();
         let reading = read_forever(context.store.clone(), Arc::clone(&orders));
         Ok(Self {
@@ -180,7 +186,13 @@ impl Engine {
             products_waiting: Arc::new(Semaphore::new(products::WAITING_MAX)),
             context,
             stop,
+            ended,
         })
+    }
+
+    /// Resolves when nothing is committed any more: after a drain, or a panic.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Carries out `command`, which `trace` may have asked for: queues it, and again after each conflict, with a

@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 
 use super::reclaim::portions;
 use super::{Command, Done, Engine};
+use crate::clock;
 use crate::domain::{Order, OrderChange, OrderId, RequestId, Timestamp, Trace, Transition};
 use crate::error::Error;
 use crate::gather::Gather;
@@ -24,6 +25,11 @@ const QUEUE_SHARE: usize = 8;
 /// How old a reading of the database's clock may be. In between, a clock that nobody sets
 /// measures; it drifts by less than a millisecond.
 const CLOCK_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// How far this machine's own clock may have gone otherwise meanwhile. Beyond it the
+/// machine was suspended, while which the clock that nobody sets stands still, or somebody
+/// has set the other one: the database is asked again.
+const CLOCK_STEP_MAX_US: i64 = 100_000;
 
 /// Orders that callers wait for.
 pub(super) type Questions = Gather<OrderId, Result<Option<Arc<Order>>, ()>>;
@@ -104,10 +110,30 @@ pub(super) async fn read_forever(store: Store, questions: Arc<Questions>) {
     }
 }
 
+/// What the database's clock said, and when that was by this machine's.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    at: Instant,
+    wall: Timestamp,
+    time: Timestamp,
+}
+
+impl Reading {
+    /// The database's time now, if that can still be said.
+    fn time_at(&self, now: Instant, wall: Timestamp) -> Option<Timestamp> {
+        let since = now.saturating_duration_since(self.at);
+        let since_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        let by_wall_us = wall.us().saturating_sub(self.wall.us());
+        let step_us = by_wall_us.saturating_sub(since_us).saturating_abs();
+        (since < CLOCK_AGE_MAX && step_us < CLOCK_STEP_MAX_US)
+            .then(|| Timestamp::from_us(self.time.us().saturating_add(since_us)))
+    }
+}
+
 /// The database's clock, read now and then.
 #[derive(Debug, Default)]
 pub(super) struct DatabaseClock {
-    read: Mutex<Option<(Instant, Timestamp)>>,
+    read: Mutex<Option<Reading>>,
     /// Held by whoever reads it; the others wait for what that one reads. When it could
     /// not be read the last time.
     reading: tokio::sync::Mutex<Option<Instant>>,
@@ -136,22 +162,53 @@ impl DatabaseClock {
             let began = Instant::now();
             let read = store.now().await;
             *failed = read.is_err().then(Instant::now);
-            let time = read?;
-            *self.lock() = Some((began + began.elapsed() / 2, time));
-            Ok(self.remembered().unwrap_or(time))
+            let half = began.elapsed() / 2;
+            let half_us = i64::try_from(half.as_micros()).unwrap_or(i64::MAX);
+            let reading = Reading {
+                at: began + half,
+                wall: Timestamp::from_us(clock::now().us().saturating_sub(half_us)),
+                time: read?,
+            };
+            *self.lock() = Some(reading);
+            Ok(self.remembered().unwrap_or(reading.time))
         })
         .await
     }
 
     fn remembered(&self) -> Option<Timestamp> {
-        let (at, time) = (*self.lock())?;
-        let since = at.elapsed();
-        let since_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
-        (since < CLOCK_AGE_MAX).then(|| Timestamp::from_us(time.us().saturating_add(since_us)))
+        let reading = (*self.lock())?;
+        reading.time_at(Instant::now(), clock::now())
     }
 
     /// A reading is whole or not there, whoever panics.
-    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Timestamp)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Reading>> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::Reading;
+    use crate::domain::Timestamp;
+
+    #[test]
+    fn a_reading_is_of_no_use_when_it_is_old_or_the_machine_stood_still() {
+        let reading = Reading {
+            at: Instant::now(),
+            wall: Timestamp::from_us(50_000_000),
+            time: Timestamp::from_us(7_000_000),
+        };
+        let later = |seconds: u64, wall_us: i64| {
+            let now = reading.at + Duration::from_secs(seconds);
+            let time = reading.time_at(now, Timestamp::from_us(wall_us));
+            time.map(|time| time.us())
+        };
+        assert_eq!(later(3, 53_000_000), Some(10_000_000));
+        assert_eq!(later(3, 53_050_000), Some(10_000_000), "no clock is exact");
+        assert_eq!(later(10, 60_000_000), None, "it is old");
+        assert_eq!(later(3, 113_000_000), None, "it stood still for a minute");
+        assert_eq!(later(3, 40_000_000), None, "its clock was set back");
     }
 }

@@ -29,8 +29,11 @@ SET display_name = excluded.display_name, low_stock_threshold = excluded.low_sto
     backorder_limit = excluded.backorder_limit";
 
 /// `{skus}` stands for the SKUs that are asked for.
-const STORED: &str = "\
-SELECT sku, display_name, low_stock_threshold, backorder_limit FROM product WHERE sku {skus}";
+macro_rules! stored {
+    () => {
+        "SELECT sku, display_name, low_stock_threshold, backorder_limit FROM product WHERE sku {skus} ORDER BY sku"
+    };
+}
 
 /// All of `stock_level AS l`. By name and not `*`: prepared with that, a statement fails on
 /// its connection from the moment that a migration adds a column to the table.
@@ -41,16 +44,20 @@ macro_rules! columns_of_level {
     };
 }
 
-const UNLIKE_PRODUCT: &str = concat!(
-    "SELECT ",
-    columns_of_level!(),
-    "
+macro_rules! unlike_product {
+    () => {
+        concat!(
+            "SELECT ",
+            columns_of_level!(),
+            "
 FROM stock_level AS l
 JOIN product AS p ON p.sku = l.sku
 WHERE l.sku {skus}
   AND (l.low_stock_threshold <> p.low_stock_threshold OR l.backorder_limit <> p.backorder_limit OR l.deleted)
 ORDER BY l.sku, l.location"
-);
+        )
+    };
+}
 
 /// One page of products in ascending SKU.
 #[derive(Debug)]
@@ -238,7 +245,8 @@ impl WriteTx {
         Ok(())
     }
 
-    /// Reads those of `products` that exist, as they are stored.
+    /// Reads those of `products` that exist, as they are stored, and keeps them locked
+    /// against others who would change them.
     ///
     /// # Errors
     /// The database failed.
@@ -247,7 +255,12 @@ impl WriteTx {
         products: &[&Product],
     ) -> Result<Vec<Product>, StorageError> {
         let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
-        let rows = self.of_skus(STORED, &skus).await?;
+        let text = match self {
+            Self::Postgres(_) => concat!(stored!(), " FOR NO KEY UPDATE"),
+            // The transaction itself is the lock.
+            Self::Sqlite(_) => stored!(),
+        };
+        let rows = self.of_skus(text, &skus).await?;
         rows.iter()
             .map(|row| product_of(product::Model::from_query_result(row, "")?))
             .collect()
@@ -289,7 +302,8 @@ impl WriteTx {
     }
 
     /// The levels of `products` that do not repeat what the product says, in ascending
-    /// order of their keys.
+    /// order of their keys, and kept locked: somebody who sells them without a pause would
+    /// otherwise be ahead of every attempt.
     ///
     /// # Errors
     /// The database failed.
@@ -298,7 +312,12 @@ impl WriteTx {
         products: &[&Product],
     ) -> Result<Vec<StockLevel>, StorageError> {
         let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
-        let rows = self.of_skus(UNLIKE_PRODUCT, &skus).await?;
+        let text = match self {
+            Self::Postgres(_) => concat!(unlike_product!(), " FOR UPDATE OF l"),
+            // The transaction itself is the lock.
+            Self::Sqlite(_) => unlike_product!(),
+        };
+        let rows = self.of_skus(text, &skus).await?;
         let level = |row| stock::level(stock_level::Model::from_query_result(row, "")?);
         rows.iter().map(level).collect()
     }

@@ -19,7 +19,12 @@ impl Planner {
         change: &OrderChange,
         trace: Trace,
     ) -> Result<Arc<Order>, Error> {
-        let before = Arc::clone(&self.orders[&change.order.order_id].after);
+        let order_id = change.order.order_id;
+        // It was there when it was asked for; somebody may have taken its row away since.
+        let Some(known) = self.orders.get(&order_id) else {
+            return Err(Error::OrderNotFound(order_id.to_string()));
+        };
+        let before = Arc::clone(&known.after);
         let mut after = (*before).clone();
         after.version += 1;
         after.updated = self.now;

@@ -55,8 +55,10 @@ impl Known {
     /// the bounds.
     pub(super) fn step(&mut self, kind: MovementKind, delta: Delta, now: Timestamp) -> Movement {
         let level = &mut self.level;
-        if level.version == Version::NONE && (delta.on_hand < 0 || delta.reserved > 0) {
-            // Sold before it was ever there: whoever has to order it must be told.
+        let takes = delta.on_hand < 0 || delta.reserved > 0;
+        if takes && (level.version == Version::NONE || !level.low_stock()) {
+            // What becomes low here must be told, though it was low when the batch began and
+            // has got units within it, or has been sold before it was ever there.
             self.low_before = false;
         }
         level.on_hand += delta.on_hand;

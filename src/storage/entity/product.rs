@@ -13,15 +13,6 @@ pub(in crate::storage) struct Model {
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub(in crate::storage) enum Relation {
-    #[sea_orm(has_many = "super::stock_level::Entity")]
-    StockLevel,
-}
-
-impl Related<super::stock_level::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::StockLevel.def()
-    }
-}
+pub(in crate::storage) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}

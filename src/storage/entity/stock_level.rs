@@ -19,19 +19,6 @@ pub(in crate::storage) struct Model {
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
-pub(in crate::storage) enum Relation {
-    #[sea_orm(
-        belongs_to = "super::product::Entity",
-        from = "Column::Sku",
-        to = "super::product::Column::Sku"
-    )]
-    Product,
-}
-
-impl Related<super::product::Entity> for Entity {
-    fn to() -> RelationDef {
-        Relation::Product.def()
-    }
-}
+pub(in crate::storage) enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
