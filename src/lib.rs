@@ -17,6 +17,7 @@
 
 pub mod domain;
 
+mod accept;
 mod clock;
 pub mod config;
 pub mod error;

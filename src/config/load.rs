@@ -45,6 +45,14 @@ const RULES: &[Rule] = &[
         says: "the first wait cannot exceed the longest",
     },
     Rule {
+        keys: &[
+            "watch.streams_per_connection_max",
+            "server.concurrent_streams_max",
+        ],
+        holds: |c| c.watch.streams_per_connection_max < c.server.concurrent_streams_max as usize,
+        says: "calls on a connection that is full of watches would wait without an answer",
+    },
+    Rule {
         keys: &["engine.commits_in_flight_max", "store.url"],
         holds: |c| !c.store.is_sqlite() || c.engine.commits_in_flight_max <= 1,
         says: "SQLite has one writer, so it takes 0 or 1",

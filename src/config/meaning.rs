@@ -40,6 +40,11 @@ impl ServerConfig {
     pub fn keepalive_timeout(&self) -> Duration {
         Duration::from_millis(self.keepalive_timeout_ms)
     }
+
+    /// [`Self::connection_age_max_ms`].
+    pub fn connection_age_max(&self) -> Duration {
+        Duration::from_millis(self.connection_age_max_ms)
+    }
 }
 
 impl HttpConfig {
@@ -122,16 +127,6 @@ impl HoldsConfig {
 }
 
 impl EngineConfig {
-    /// [`Self::retry_backoff_ms`].
-    pub fn retry_backoff(&self) -> Duration {
-        Duration::from_millis(self.retry_backoff_ms)
-    }
-
-    /// [`Self::retry_backoff_max_ms`].
-    pub fn retry_backoff_max(&self) -> Duration {
-        Duration::from_millis(self.retry_backoff_max_ms)
-    }
-
     /// [`Self::settle_timeout_ms`].
     pub fn settle_timeout(&self) -> Duration {
         Duration::from_millis(self.settle_timeout_ms)

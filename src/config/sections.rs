@@ -45,7 +45,7 @@ section! { "server"
         ///
         /// HTTP/2 leaves it unbounded, which invites floods of streams; 1,024 calls in flight
         /// are more than one connection can keep busy.
-        concurrent_streams_max: u32 = Int { default: 1_024, min: 1, max: 1_000_000, unit: "streams" },
+        concurrent_streams_max: u32 = Int { default: 1_024, min: 2, max: 1_000_000, unit: "streams" },
         /// Largest request.
         ///
         /// gRPC's customary limit; an order of 1,000 lines with the longest names takes 140 KiB.
@@ -60,6 +60,10 @@ section! { "server"
         ///
         /// Long enough for a paused laptop or a slow mobile network.
         keepalive_timeout_ms: u64 = Int { default: 10_000, min: 100, max: 600_000, unit: "ms" },
+        /// Age at which a connection is asked to go (GOAWAY): what is under way on it ends, and the client opens another.
+        ///
+        /// Half an hour: behind a balancer of connections, instances that are new get their share of callers within it.
+        connection_age_max_ms: u64 = Int { default: 1_800_000, min: 1_000, max: 604_800_000, unit: "ms" },
     }
 }
 
@@ -88,7 +92,7 @@ section! { "store"
         /// An embedded file, so that the first run needs nothing else.
         url: String = Text {
             default: "sqlite://stockroom.db",
-            bound: "sqlite://FILE or postgres://…",
+            bound: "sqlite://FILE or postgres://…, a password percent-encoded",
             accepts: is_store_url,
             shown: without_password,
         },
@@ -117,7 +121,7 @@ section! { "store"
         /// cascade.
         replicas: Vec<String> = List {
             max: 16,
-            bound: "postgres://…",
+            bound: "postgres://…, a password percent-encoded",
             accepts: is_postgres_url,
             shown: without_password,
         },
@@ -251,7 +255,7 @@ section! { "watch"
         /// Most streams of one connection; one more is answered `TOO_MANY_WATCHES`.
         ///
         /// Below `server.concurrent_streams_max`, so that calls on the connection still find room.
-        streams_per_connection_max: usize = Int { default: 1_000, min: 1, max: 1_000_000, unit: "streams" },
+        streams_per_connection_max: usize = Int { default: 1_000, min: 1, max: 999_999, unit: "streams" },
         /// Most levels that one stream may name, `seen` included; one more is answered `TOO_MANY_WATCHES`.
         ///
         /// As many as a stream may have seen. Each takes about 150 bytes while the stream is open.
@@ -262,7 +266,8 @@ section! { "watch"
         cpu_share_percent: u32 = Int { default: 20, min: 0, max: 10_000, unit: "%" },
         /// Age, give or take a tenth, at which a stream is sent Goodbye and reconnects.
         ///
-        /// Six hours: spreads watchers over new instances within a shift, and costs nothing.
+        /// Six hours: spreads watchers over new instances within a shift, and costs nothing. Its
+        /// connection has been asked to go by then (`server.connection_age_max_ms`).
         age_max_ms: u64 = Int { default: 21_600_000, min: 1_000, max: 604_800_000, unit: "ms" },
     }
 }

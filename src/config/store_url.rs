@@ -3,6 +3,9 @@
 /// How the URL of a server of a Redis Cluster begins.
 pub(super) const REDIS_CLUSTER: &str = "redis-cluster://";
 
+/// What ends the part of a URL that has credentials.
+const SPECIAL: [char; 3] = ['/', '?', '#'];
+
 /// What stands for a password.
 const HIDDEN: &str = "***";
 
@@ -17,11 +20,16 @@ pub(super) fn is_store_url(url: &str) -> bool {
     }
 }
 
-/// Whether this names a database on PostgreSQL.
+/// Whether this names a database on PostgreSQL. What is before the last `@` is taken for
+/// credentials: with one of `/`, `?` and `#` in them, as random passwords have, the URL means
+/// something else to whoever parses it.
 pub(super) fn is_postgres_url(url: &str) -> bool {
     let rest = url.strip_prefix("postgres://");
-    rest.or_else(|| url.strip_prefix("postgresql://"))
-        .is_some_and(|rest| !rest.is_empty())
+    let rest = rest.or_else(|| url.strip_prefix("postgresql://"));
+    rest.is_some_and(|rest| {
+        let credentials = rest.rsplit_once('@').map_or("", |(before, _)| before);
+        !rest.is_empty() && !credentials.contains(SPECIAL)
+    })
 }
 
 /// Whether this names a Redis.
@@ -53,23 +61,49 @@ pub(super) fn without_password(url: &str) -> String {
         Some(rest) => ("//", rest),
         None => ("", rest),
     };
-    let (credentials, place) = match rest.rsplit_once('@') {
-        Some((credentials, place)) => (Some(credentials), place),
-        None => (None, rest),
+    let shown = match rest.rsplit_once('@') {
+        // An option with an @ in it.
+        Some((before, _)) if is_secret(before) => HIDDEN.to_owned(),
+        Some((credentials, place)) => {
+            format!("{}@{}", without_secret(credentials), without_options(place))
+        }
+        None => without_options(rest),
     };
-    let credentials = match credentials.map(|c| c.split_once(':')) {
-        Some(Some((user, _))) => format!("{user}:{HIDDEN}@"),
-        Some(None) => format!("{}@", credentials.unwrap_or_default()),
-        None => String::new(),
-    };
-    format!("{scheme}:{slashes}{credentials}{}", without_options(place))
+    format!("{scheme}:{slashes}{shown}")
+}
+
+/// Hides all of the credentials but the name of the user.
+fn without_secret(credentials: &str) -> String {
+    match credentials.split_once(':') {
+        Some((user, _)) => format!("{user}:{HIDDEN}"),
+        None => credentials.to_owned(),
+    }
+}
+
+/// Whether it names an option that is a password.
+fn is_secret(options: &str) -> bool {
+    options.to_ascii_lowercase().contains("password=")
+}
+
+/// Hides what should be a port and is not: of a list that is separated by commas, the first
+/// part of a password that has one.
+fn without_odd_port(place: &str) -> String {
+    let end = place.find(SPECIAL).unwrap_or(place.len());
+    let (host, path) = place.split_at(end);
+    match host.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') && port.parse::<u16>().is_err() => {
+            format!("{host}:{HIDDEN}{path}")
+        }
+        _ => place.to_owned(),
+    }
 }
 
 /// Hides the values of options that hold a password: `?password=…`.
 fn without_options(place: &str) -> String {
     let Some((place, options)) = place.split_once('?') else {
-        return place.to_owned();
+        return without_odd_port(place);
     };
+    let place = without_odd_port(place);
     let options = options
         .split('&')
         .map(|option| match option.split_once('=') {
@@ -83,7 +117,27 @@ fn without_options(place: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::without_password;
+    use super::{is_postgres_url, without_password};
+
+    #[test]
+    fn a_password_that_would_end_its_url_early_is_refused() {
+        for url in [
+            "postgres://u:S3cr/et@h/d",
+            "postgres://u:S3cr?et@h/d",
+            "postgresql://u:S3cr#et@h/d",
+            "postgres://h/d?user=u&password=p@ss",
+            "postgres://",
+        ] {
+            assert!(!is_postgres_url(url), "{url}");
+        }
+        for url in [
+            "postgres://u:S3cr%2Fet@h/d",
+            "postgres://h/d?host=/run",
+            "postgres:///d",
+        ] {
+            assert!(is_postgres_url(url), "{url}");
+        }
+    }
 
     #[test]
     fn a_password_is_hidden_wherever_it_stands() {
@@ -98,6 +152,10 @@ mod tests {
                 "postgres://h/d?user=u&password=***",
             ),
             ("postgres:u:p@h", "postgres:u:***@h"),
+            ("postgres://h:1/d?user=u&password=p@ss", "postgres://***"),
+            ("postgres://u:hun", "postgres://u:***"),
+            ("postgres://[::1]:5432/d", "postgres://[::1]:5432/d"),
+            ("postgres://[::1]/d", "postgres://[::1]/d"),
             ("redis://h:6379/1", "redis://h:6379/1"),
             ("redis://:p@h", "redis://:***@h"),
             ("redis-cluster://u:p@h", "redis-cluster://u:***@h"),

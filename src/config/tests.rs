@@ -42,7 +42,7 @@ fn the_defaults_are_valid_and_each_has_a_row() {
     assert!(config.store.migrates_at_start());
     assert_eq!(config.watch.heartbeat(), std::time::Duration::from_secs(15));
     // Extraction refuses a field without a row and a row without a field.
-    assert_eq!(table::rows().count(), 61);
+    assert_eq!(table::rows().count(), 62);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn everything_wrong_is_reported_at_once_with_key_bound_value_and_origin() {
         "there is no key port; the sections are server, http, store, engine, holds, locking, events, redis, cache, watch, log (STOCKROOM_PORT)".into(),
         "there is no key engine.batch_max; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms (--set)".into(),
         "server.listen must be HOST:PORT; it is \"50051\" (--listen)".into(),
-        "store.url must be sqlite://FILE or postgres://…; it is \"mysql:***\" (--store-url)".into(),
+        "store.url must be sqlite://FILE or postgres://…, a password percent-encoded; it is \"mysql:***\" (--store-url)".into(),
         format!("store.pool_max must be 1 to 64 connections; it is 65 ({path})"),
         format!("store.acquire_timeout_ms must be 10 to 60000 ms; it is \"soon\" ({path})"),
         "engine.batch_orders_max must be 1 to 16384 orders; it is 0 (STOCKROOM_ENGINE_BATCH_ORDERS_MAX)".into(),
@@ -189,6 +189,8 @@ fn every_number_is_taken_at_its_bounds_and_refused_beyond() {
             flags.insert(0, flag("--set", "engine.retry_backoff_ms", "1"));
             flags.insert(0, flag("--set", "store.replica_check_interval_ms", "10"));
             flags.insert(0, flag("--set", "store.replica_lag_max_ms", "3600000"));
+            flags.insert(0, flag("--set", "server.concurrent_streams_max", "1000000"));
+            flags.insert(0, flag("--set", "watch.streams_per_connection_max", "1"));
             load(&Sources {
                 flags,
                 ..Sources::default()
@@ -204,6 +206,21 @@ fn every_number_is_taken_at_its_bounds_and_refused_beyond() {
             assert_eq!(loads(number), taken, "{} = {number}", row.path());
         }
     }
+}
+
+#[test]
+fn watches_leave_room_for_calls_on_their_connection() {
+    let few = ("STOCKROOM_SERVER_CONCURRENT_STREAMS_MAX", "1000");
+    let errors = from_environment(&[few]).unwrap_err();
+    let [error] = errors.messages() else {
+        panic!("{errors}")
+    };
+    assert!(
+        error.contains("watch.streams_per_connection_max"),
+        "{error}"
+    );
+    let fewer = ("STOCKROOM_WATCH_STREAMS_PER_CONNECTION_MAX", "999");
+    from_environment(&[few, fewer]).unwrap();
 }
 
 #[test]
@@ -268,12 +285,12 @@ fn replicas_that_cannot_be_are_refused_without_their_passwords() {
     for (replicas, says) in [
         (
             "postgres://u:hunter2@a/d,mysql://u:hunter2@b/d",
-            "store.replicas must be up to 16 of postgres://…, each once; it is \
+            "store.replicas must be up to 16 of postgres://…, a password percent-encoded, each once; it is \
              [\"postgres://u:***@a/d\", \"mysql:***\"] (STOCKROOM_STORE_REPLICAS)",
         ),
         (
             "postgres://u:hunter2@a/d,postgres://u:hunter2@a/d",
-            "store.replicas must be up to 16 of postgres://…, each once; it is \
+            "store.replicas must be up to 16 of postgres://…, a password percent-encoded, each once; it is \
              [\"postgres://u:***@a/d\", \"postgres://u:***@a/d\"] (STOCKROOM_STORE_REPLICAS)",
         ),
         (&many.join(","), "store.replicas must be up to 16 of "),

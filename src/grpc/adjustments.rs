@@ -5,9 +5,10 @@ use std::collections::HashSet;
 
 use tonic::Status;
 use tonic::metadata::MetadataMap;
-use tracing::info_span;
+use tracing::error_span;
 
 use super::convert::{self, Fields};
+use super::status::about;
 use super::stock::Inventory;
 use super::turn_down;
 use crate::domain::{
@@ -41,10 +42,13 @@ impl Inventory {
     ) -> Result<Adjusted, Status> {
         if validate_only {
             self.gate.pass()?;
+            let asked = parse()?;
+            let request_id = asked.request_id.clone();
             // On the heap: it would make the future of every change as large.
-            let validated = Box::pin(self.engine.validate(Command::AdjustStock(parse()?)));
-            let done = validated.await?;
-            return Ok(Adjusted::of(done));
+            let done = Box::pin(self.engine.validate(Command::AdjustStock(asked))).await;
+            return Ok(Adjusted::of(
+                done.map_err(about("validate_adjustment", request_id))?,
+            ));
         }
         let outcomes = &self.counters.adjustments;
         let refuse = turn_down(outcomes);
@@ -52,7 +56,7 @@ impl Inventory {
         let trace = convert::trace(metadata);
         let asked = parse().map_err(refuse)?;
         let request_id = asked.request_id.clone();
-        let fail = |error| info_span!("adjust_stock", %request_id).in_scope(|| refuse(error));
+        let fail = |error| error_span!("adjust_stock", %request_id).in_scope(|| refuse(error));
         let done = self.engine.submit(Command::AdjustStock(asked), trace).await;
         let adjusted = Adjusted::of(done.map_err(fail)?);
         if adjusted.replayed {

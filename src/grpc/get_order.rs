@@ -10,9 +10,9 @@ use crate::storage::Store;
 
 pub(super) async fn get(
     store: &Store,
-    request: proto::GetOrderRequest,
+    request: &proto::GetOrderRequest,
 ) -> Result<proto::GetOrderResponse, Error> {
-    let (named, mask) = parse(&request)?;
+    let (named, mask) = parse(request)?;
     let mut parts = order_list::parts(&mask);
     // The lines name the movements.
     parts.lines |= request.with_movements;

@@ -4,30 +4,41 @@
 //! details are those of the table in docs/architecture.md.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+use tracing::error_span;
 
 use crate::domain::{OrderId, StockLevel};
-use crate::error::{Error, Mismatch, Owed, Reason, Shortfall, chain};
+use crate::error::{Error, Mismatch, Owed, Reason, Shortfall, Violation, chain};
+use crate::telemetry;
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "stockroom.v1";
 
-/// Bytes of listed violations in one status. Details travel in the trailers,
-/// for which clients allow 8 KiB by default (base64 makes 4 bytes of 3). The
-/// metadata `total` of `ErrorInfo` counts those that did not fit.
-const LISTED_BYTES_MAX: usize = 4_500;
+/// Bytes that the headers of an answer may take, each counted as its name, its value and 32
+/// more: what grpc-java takes by default, the least of the common clients.
+const HEADERS_BYTES_MAX: usize = 8_192;
+
+/// What is kept of them for all headers but the message and the details, and for those that
+/// proxies add.
+const OTHER_HEADERS_BYTES: usize = 512;
+
+/// What is kept of the details for all but what is listed and the message, which
+/// `google.rpc.Status` repeats: ErrorInfo, RetryInfo, ResourceInfo and the names of types.
+const OTHER_DETAILS_BYTES: usize = 512;
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         log(&error);
         let reason = error.reason();
         let code = code(reason);
+        let message = error.to_string();
         let mut details = ErrorDetails::new();
-        let metadata = describe(&error, &mut details);
+        let metadata = describe(&error, &mut details, listed_bytes_max(&message));
         details.set_error_info(reason.as_str(), DOMAIN, metadata);
         let mut trailers = MetadataMap::new();
         if error.retryable() {
@@ -39,8 +50,37 @@ impl From<Error> for Status {
                 trailers.insert("grpc-retry-pushback-ms", after_ms);
             }
         }
-        Status::with_error_details_and_metadata(code, error.to_string(), details, trailers)
+        Status::with_error_details_and_metadata(code, message, details, trailers)
     }
+}
+
+/// Makes the status of an error of a call that changes nothing or has no request_id: where
+/// it is logged, the span around the line says what was asked. To be given little: it is
+/// written whole.
+pub(super) fn about<E: Into<Error>>(
+    call: &'static str,
+    asked: impl Debug,
+) -> impl FnOnce(E) -> Status {
+    move |error| {
+        let error = error.into();
+        if matches!(error, Error::Internal(_) | Error::StoreUnavailable(Some(_))) {
+            return error_span!("call", call, ?asked).in_scope(|| error.into());
+        }
+        error.into()
+    }
+}
+
+/// Bytes of listed violations that fit beside `message`. The metadata `total` of `ErrorInfo`
+/// counts those that do not.
+fn listed_bytes_max(message: &str) -> usize {
+    // Percent-encoded in its own header; signs that stay as they are count as if they did not.
+    let bytes = message.bytes();
+    let encoded: usize = bytes
+        .map(|byte| if byte.is_ascii_alphanumeric() { 1 } else { 3 })
+        .sum();
+    let in_base64 = HEADERS_BYTES_MAX.saturating_sub(OTHER_HEADERS_BYTES + encoded);
+    // Which makes 4 bytes of 3.
+    (in_base64 / 4 * 3).saturating_sub(message.len() + OTHER_DETAILS_BYTES)
 }
 
 fn code(reason: Reason) -> Code {
@@ -71,15 +111,21 @@ fn retry_after(error: &Error) -> Duration {
     })
 }
 
-/// Adds the details that go with the error, and returns `ErrorInfo`'s metadata.
-fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String> {
+/// Adds the details that go with the error, of what it lists as much as fits into so many
+/// bytes, and returns `ErrorInfo`'s metadata.
+fn describe(
+    error: &Error,
+    details: &mut ErrorDetails,
+    listed_bytes: usize,
+) -> HashMap<String, String> {
     let mut metadata = HashMap::new();
     let mut put = |key: &str, value: &dyn ToString| {
         metadata.insert(key.to_owned(), value.to_string());
     };
     match error {
         Error::InvalidRequest(violations) => {
-            for v in fitting(violations, |v| v.field.len() + v.description.len()) {
+            let bytes = |v: &Violation| v.field.len() + v.description.len();
+            for v in fitting(violations, listed_bytes, bytes) {
                 details.add_bad_request_violation(&v.field, &v.description);
             }
             put("total", &violations.len());
@@ -89,7 +135,7 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
             put("request_id", id);
         }
         Error::SkuNotFound(skus) => {
-            let skus_that_fit = fitting(skus, |sku| sku.as_str().len());
+            let skus_that_fit = fitting(skus, listed_bytes, |sku| sku.as_str().len());
             let listed: Vec<&str> = skus_that_fit.iter().map(|sku| sku.as_str()).collect();
             let first = listed.first().copied().unwrap_or_default();
             details.set_resource_info("stockroom.v1.Product", first, "", "unknown SKU");
@@ -101,18 +147,18 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
         }
         Error::OrderState { order_id, state } => {
             let said = |id: &OrderId| (id.to_string(), format!("the order is {state}"));
-            unmet(details, "ORDER_STATE", &[*order_id], said);
+            unmet(details, listed_bytes, "ORDER_STATE", &[*order_id], said);
             put("state", state);
         }
         Error::InsufficientStock(_) | Error::StockRemains(_) | Error::BackordersRemain(_) => {
-            put("total", &unfit_levels(error, details));
+            put("total", &unfit_levels(error, details, listed_bytes));
         }
         Error::VersionMismatch(stale) => {
             if let Some(first) = stale.first() {
                 put("expected_version", &first.expected);
                 put("version", &first.actual);
             }
-            put("total", &unfit_levels(error, details));
+            put("total", &unfit_levels(error, details, listed_bytes));
         }
         Error::VersionNotReached { wanted, actual, .. } => {
             put("min_version", wanted);
@@ -132,7 +178,7 @@ fn describe(error: &Error, details: &mut ErrorDetails) -> HashMap<String, String
 }
 
 /// Adds the levels that speak against a request, and returns how many there are.
-fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
+fn unfit_levels(error: &Error, details: &mut ErrorDetails, listed_bytes: usize) -> usize {
     match error {
         Error::InsufficientStock(short) => {
             let said = |s: &Shortfall| {
@@ -142,7 +188,7 @@ fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
                 }
                 (s.key.to_string(), said)
             };
-            unmet(details, "STOCK", short, said);
+            unmet(details, listed_bytes, "STOCK", short, said);
             short.len()
         }
         Error::StockRemains(levels) => {
@@ -151,7 +197,7 @@ fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
                 let description = format!("on_hand {on_hand}, reserved {reserved}");
                 (level.key.to_string(), description)
             };
-            unmet(details, "STOCK", levels, said);
+            unmet(details, listed_bytes, "STOCK", levels, said);
             levels.len()
         }
         Error::BackordersRemain(beyond) => {
@@ -160,7 +206,7 @@ fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
                 let description = format!("available {available}, backorder_limit {limit}");
                 (it.key.to_string(), description)
             };
-            unmet(details, "STOCK", beyond, said);
+            unmet(details, listed_bytes, "STOCK", beyond, said);
             beyond.len()
         }
         Error::VersionMismatch(stale) => {
@@ -168,7 +214,7 @@ fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
                 let description = format!("expected {}, is {}", s.expected, s.actual);
                 (s.key.to_string(), description)
             };
-            unmet(details, "VERSION", stale, said);
+            unmet(details, listed_bytes, "VERSION", stale, said);
             stale.len()
         }
         _ => 0,
@@ -178,39 +224,114 @@ fn unfit_levels(error: &Error, details: &mut ErrorDetails) -> usize {
 /// Adds a violation for each of `items` that fits: what it is of, and what is wrong.
 fn unmet<T>(
     details: &mut ErrorDetails,
+    listed_bytes: usize,
     kind: &str,
     items: &[T],
     said: impl Fn(&T) -> (String, String),
 ) {
-    for item in fitting(items, |item| said(item).0.len() + 40) {
+    let bytes = |item: &T| {
+        let (subject, description) = said(item);
+        kind.len() + subject.len() + description.len()
+    };
+    for item in fitting(items, listed_bytes, bytes) {
         let (subject, description) = said(item);
         details.add_precondition_failure_violation(kind, subject, description);
     }
 }
 
-/// The first of `items` that fit into [`LISTED_BYTES_MAX`].
-fn fitting<T>(items: &[T], bytes: impl Fn(&T) -> usize) -> &[T] {
-    /// Tags and lengths around the texts of one item.
+/// The first of `items` that fit into `bytes_max`, each with `bytes` of text.
+fn fitting<T>(items: &[T], bytes_max: usize, bytes: impl Fn(&T) -> usize) -> &[T] {
+    /// Tags and lengths around the texts of one item, which has three at most.
     const FRAME_BYTES: usize = 12;
     let mut sum = 0;
     let count = items
         .iter()
         .take_while(|item| {
             sum += bytes(item) + FRAME_BYTES;
-            sum <= LISTED_BYTES_MAX
+            sum <= bytes_max
         })
         .count();
     &items[..count]
 }
 
-/// Logs what the operator must know, once: here the error leaves the program,
-/// and the span around it says for which request.
+/// Logs what the operator must know, once: here the error leaves the program, and the span
+/// around it says for which request, or what was asked for.
 fn log(error: &Error) {
     match error {
         Error::Internal(source) => tracing::error!(error = chain(source), "internal error"),
-        Error::StoreUnavailable(Some(source)) => {
-            tracing::error!(error = chain(source), "the database is unavailable");
-        }
+        Error::StoreUnavailable(Some(source)) => telemetry::store_unavailable("a call", source),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::domain::{LevelKey, Location, Sku, Version};
+
+    const MANY: i64 = 1_000_000_000;
+
+    fn many<T>(item: impl Fn(usize) -> T) -> Vec<T> {
+        (1..=999).map(item).collect()
+    }
+
+    /// Errors that list many levels, with names of so many characters.
+    fn wide(name_chars: usize) -> [Error; 6] {
+        let sku = |i| Sku::new(format!("{i:0name_chars$}")).expect("it is one");
+        let key = |i| LevelKey {
+            sku: sku(i),
+            location: Location::new(&format!("{i:0name_chars$}")).expect("it is one"),
+        };
+        [
+            Error::InvalidRequest(many(|i| Violation {
+                field: format!("lines[{i}].quantity"),
+                description: format!("must be 1 to 1000000, is {MANY}"),
+            })),
+            Error::SkuNotFound(many(sku)),
+            Error::InsufficientStock(many(|i| Shortfall {
+                key: key(i),
+                requested: MANY,
+                available: -MANY,
+                backorder_limit: MANY,
+            })),
+            Error::StockRemains(many(|i| StockLevel {
+                on_hand: MANY,
+                reserved: MANY,
+                ..StockLevel::none(key(i))
+            })),
+            Error::BackordersRemain(many(|i| Owed {
+                key: key(i),
+                available: -MANY,
+                backorder_limit: MANY,
+            })),
+            Error::VersionMismatch(many(|i| Mismatch {
+                key: key(i),
+                expected: Version::new(i64::MAX - 1),
+                actual: Version::new(i64::MAX),
+            })),
+        ]
+    }
+
+    #[test]
+    fn what_lists_too_much_fills_the_headers_that_clients_take_and_no_more() {
+        for name_chars in [3, 8, 64] {
+            for error in wide(name_chars) {
+                let reason = error.reason().as_str();
+                let mut headers = HeaderMap::new();
+                let added = Status::from(error).add_header(&mut headers);
+                added.expect("all of it is ASCII");
+                let lengths = headers
+                    .iter()
+                    .map(|(name, value)| name.as_str().len() + value.len());
+                let bytes: usize = lengths.map(|length| length + 32).sum();
+                let most = HEADERS_BYTES_MAX - OTHER_HEADERS_BYTES;
+                assert!(bytes <= most, "{reason} takes {bytes}");
+                // Unknown SKUs are a list in one text, with less around each than is counted.
+                let is_full = bytes > most * 2 / 3 || reason == "SKU_NOT_FOUND";
+                assert!(is_full, "{reason} takes but {bytes}");
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::convert::{self, Fields};
 use super::page::{Tokens, level_key, page_size};
+use super::status::about;
 use super::{Gate, adjustments, movements, products};
 use crate::domain::{LevelKey, ServedFrom, Sku};
 use crate::engine::Engine;
@@ -36,11 +37,14 @@ impl InventoryService for Inventory {
         let request = request.into_inner();
         let validate_only = request.validate_only;
         let products = convert::products(request)?;
+        let count = products.len();
+        let first = products.first().map(|product| product.sku.clone());
         let put = if validate_only {
-            self.engine.validate_products(&products).await?
+            self.engine.validate_products(&products).await
         } else {
-            self.engine.put_products(products).await?
+            self.engine.put_products(products).await
         };
+        let put = put.map_err(about("put_products", (count, first)))?;
         // A request has at most 1,000 products.
         Ok(Response::new(proto::PutProductsResponse {
             created: put.created as i32,
@@ -55,11 +59,12 @@ impl InventoryService for Inventory {
         self.gate.pass()?;
         let request = request.into_inner();
         let sku = products::deleted(&request)?;
-        if request.validate_only {
-            self.engine.validate_deletion(&sku).await?;
+        let deleted = if request.validate_only {
+            self.engine.validate_deletion(&sku).await
         } else {
-            self.engine.delete_product(&sku).await?;
-        }
+            self.engine.delete_product(&sku).await
+        };
+        deleted.map_err(about("delete_product", sku))?;
         Ok(Response::new(proto::DeleteProductResponse {}))
     }
 
@@ -68,7 +73,8 @@ impl InventoryService for Inventory {
         request: Request<proto::GetProductRequest>,
     ) -> Result<Response<proto::GetProductResponse>, Status> {
         self.gate.pass()?;
-        let answer = products::get(&self.store, request.get_ref()).await?;
+        let answer = products::get(&self.store, request.get_ref()).await;
+        let answer = answer.map_err(about("get_product", request.get_ref()))?;
         Ok(Response::new(answer))
     }
 
@@ -77,7 +83,8 @@ impl InventoryService for Inventory {
         request: Request<proto::ListProductsRequest>,
     ) -> Result<Response<proto::ListProductsResponse>, Status> {
         self.gate.pass()?;
-        let answer = products::list(&self.store, request.get_ref()).await?;
+        let answer = products::list(&self.store, request.get_ref()).await;
+        let answer = answer.map_err(about("list_products", request.get_ref()))?;
         Ok(Response::new(answer))
     }
 
@@ -147,7 +154,8 @@ impl InventoryService for Inventory {
     ) -> Result<Response<proto::GetStockResponse>, Status> {
         self.gate.pass()?;
         let key = convert::get_stock(request.get_ref())?;
-        let (levels, source) = self.reads.levels(&[key]).await?;
+        let read = self.reads.levels(&[key]).await;
+        let (levels, source) = read.map_err(about("get_stock", request.get_ref()))?;
         Ok(Response::new(proto::GetStockResponse {
             level: levels.first().map(Into::into),
             served_from: proto::ServedFrom::from(source).into(),
@@ -160,7 +168,9 @@ impl InventoryService for Inventory {
     ) -> Result<Response<proto::BatchGetStockResponse>, Status> {
         self.gate.pass()?;
         let keys = convert::batch_get_stock(request.get_ref())?;
-        let (levels, source) = self.reads.levels(&keys).await?;
+        let read = self.reads.levels(&keys).await;
+        let asked = (keys.len(), keys.first());
+        let (levels, source) = read.map_err(about("batch_get_stock", asked))?;
         Ok(Response::new(proto::BatchGetStockResponse {
             levels: levels.iter().map(Into::into).collect(),
             served_from: proto::ServedFrom::from(source).into(),
@@ -182,7 +192,7 @@ impl InventoryService for Inventory {
             let read = self.store.list_levels(after, &filter, page.size).await;
             read.map(|found| (found, ServedFrom::Primary))
         };
-        let (found, source) = found.map_err(Error::from)?;
+        let (found, source) = found.map_err(about("list_stock", request.get_ref()))?;
         let next = found.levels.last().filter(|_| found.more);
         Ok(Response::new(proto::ListStockResponse {
             levels: found.levels.iter().map(Into::into).collect(),
@@ -198,7 +208,8 @@ impl InventoryService for Inventory {
         request: Request<proto::ListMovementsRequest>,
     ) -> Result<Response<proto::ListMovementsResponse>, Status> {
         self.gate.pass()?;
-        let answer = movements::list(&self.store, request.get_ref()).await?;
+        let answer = movements::list(&self.store, request.get_ref()).await;
+        let answer = answer.map_err(about("list_movements", request.get_ref()))?;
         Ok(Response::new(answer))
     }
 }

@@ -19,8 +19,9 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
+use crate::accept::accept;
 use crate::telemetry::Counters;
 
 /// A few scrapers and probes, each with a connection for each request.
@@ -29,9 +30,6 @@ const CONNECTIONS_MAX: usize = 32;
 /// From the first byte of a request to the last of its answer. Prometheus gives
 /// up after 10 s by default.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long to wait when the system has no descriptors left for a connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Prometheus' text format:
 /// <https://prometheus.io/docs/instrumenting/exposition_formats/#basic-info>.
@@ -65,15 +63,9 @@ async fn serve_within(
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < connections_max => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(timeout(connection_timeout, answer(stream, router.clone())));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection on http.listen");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            stream = accept(&listener, "http.listen"), if connections.len() < connections_max => {
+                connections.spawn(timeout(connection_timeout, answer(stream, router.clone())));
+            }
         }
     }
 }

@@ -146,6 +146,9 @@ impl Context {
             () = self.relay() => {}
             () = lead.lost() => tracing::warn!("the relay has lost its lead"),
         }
+        // What is in the way of events is the next leader's to say.
+        self.counters.keys_stopped.set(0);
+        self.counters.topics_missing.set(0);
         drop(active);
         lead.leave().await;
     }

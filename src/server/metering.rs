@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::storage::Store;
+use crate::clock;
+use crate::error::chain;
+use crate::storage::{SchemaState, Store};
 use crate::telemetry::Counters;
 
-/// How often the use of connections is sampled.
+/// How often the use of connections is sampled, and a schema that is not there yet looked for.
 const POOLS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often all levels are read to see that none is impossible, at most: a million of them
@@ -21,7 +23,14 @@ const BOOKS_SHARE: u32 = 50;
 /// Keeps the metrics true that nobody counts: the use of connections, and whether
 /// there are levels that cannot be.
 pub(super) async fn look_after_forever(store: Store, counters: Arc<Counters>) {
-    let mut books_due = Instant::now();
+    // Beside each other: the books may take seconds.
+    tokio::join!(
+        sample_pools_forever(&store, &counters),
+        check_books_forever(&store, &counters)
+    );
+}
+
+async fn sample_pools_forever(store: &Store, counters: &Counters) {
     loop {
         let (writer, reader) = store.pools();
         for (gauges, usage) in [
@@ -32,17 +41,38 @@ pub(super) async fn look_after_forever(store: Store, counters: Arc<Counters>) {
             gauges.idle.set(usage.idle.into());
             gauges.waiting.set(usage.waiting.into());
         }
-        count_replicas(&store, &counters);
-        if Instant::now() >= books_due {
-            let began = Instant::now();
-            // A database that is away, or has no schema yet, is reported elsewhere.
-            if let Ok(faults) = store.find_level_faults().await {
+        count_replicas(store, counters);
+        sleep(POOLS_INTERVAL).await;
+    }
+}
+
+async fn check_books_forever(store: &Store, counters: &Counters) {
+    // A database that is away at the start, or has no schema yet, is told by `keep_ready`.
+    while !matches!(store.schema_state().await, Ok(SchemaState::Current)) {
+        sleep(POOLS_INTERVAL).await;
+    }
+    let mut failed = false;
+    loop {
+        let began = Instant::now();
+        match store.find_level_faults().await {
+            Ok(faults) => {
                 let count = |levels: i64| levels.unsigned_abs();
-                counters.set_books(count(faults.negative), count(faults.reserved_without_hold));
+                counters.books.set(
+                    count(faults.negative),
+                    count(faults.reserved_without_hold),
+                    clock::now(),
+                );
+                failed = false;
             }
-            books_due = Instant::now() + BOOKS_INTERVAL.max(began.elapsed() * BOOKS_SHARE);
+            // Said once, until a check succeeds: the gauges still say what the last one found,
+            // and when that was.
+            Err(error) => {
+                if !std::mem::replace(&mut failed, true) {
+                    tracing::warn!(error = chain(&error), "the books cannot be checked");
+                }
+            }
         }
-        tokio::time::sleep(POOLS_INTERVAL).await;
+        sleep(BOOKS_INTERVAL.max(began.elapsed() * BOOKS_SHARE)).await;
     }
 }
 

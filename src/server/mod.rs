@@ -13,15 +13,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::transport::server::TcpIncoming;
 
 use self::health::{Health, keep_ready};
-use self::transport::add_services;
+use self::transport::{add_services, incoming};
 pub use self::transport::{runtime, transport};
 use self::wiring::{start_beside, start_cache, start_engine, start_sweeper};
 use crate::config::Config;
@@ -143,9 +142,9 @@ async fn serve(
     let _sweeper = start_sweeper(config, &store, &engine, counters);
     let gate = Arc::new(Gate::default());
     let (reporter, health_service) = tonic_health::server::health_reporter();
-    let health = Health::new(reporter).await;
+    let health = Health::new(reporter, counters).await;
     let _observed = listeners.http.map(|listener| {
-        let observed = health.observed(counters);
+        let observed = health.observed();
         AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed)))
     });
 
@@ -164,8 +163,7 @@ async fn serve(
     let router = transport(&config.server).add_service(health_service);
     let reads = Reads::new(store.clone(), cache.clone(), config.cache.refuses_fast());
     let router = add_services(router, config, &engine, &store, reads, watching)?;
-    let incoming = TcpIncoming::from(listeners.grpc).with_nodelay(Some(true));
-    let draining = gate.draining.clone();
+    let (incoming, draining) = (incoming(listeners.grpc), gate.draining.clone());
     let serving = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
     let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
 
@@ -178,6 +176,7 @@ async fn serve(
     let ended = tokio::select! {
         () = shutdown => Ended::Asked,
         () = store.becomes_another() => Ended::AnotherStore,
+        () = engine.ended() => Ended::Failed(anyhow!("the engine's thread has ended")),
         failed = keep_ready(config, &store, &gate, &health, cache.as_ref()) => match failed {
             Ok(never) => match never {},
             Err(error) => Ended::Failed(error),

@@ -3,11 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use futures_util::stream::{self, Stream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Runtime};
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
+use crate::accept::accept;
 use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::grpc::{DeadlineLayer, Inventory, InventoryServer, Orders, Watching};
@@ -78,12 +81,23 @@ pub fn runtime(config: &ServerConfig) -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
+/// The connections that come to the port of gRPC.
+pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+    stream::unfold(listener, async |listener| {
+        let stream = accept(&listener, "server.listen").await;
+        let ready = stream.set_nodelay(true).map(|()| stream);
+        Some((ready, listener))
+    })
+}
+
 /// The transport settings and layers that every Stockroom server has. Also what
 /// the bench's echo server stands on, so that the two can be compared.
 pub fn transport(config: &ServerConfig) -> Server<Layers> {
     Server::builder()
         .http2_keepalive_interval(Some(config.keepalive_interval()))
         .http2_keepalive_timeout(Some(config.keepalive_timeout()))
+        // Without a grace: with one the connection would be cut, and no GOAWAY sent.
+        .max_connection_age(config.connection_age_max())
         .max_concurrent_streams(config.concurrent_streams_max)
         .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

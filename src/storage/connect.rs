@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use futures_util::future::BoxFuture;
 use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::pool::PoolConnectionMetadata;
 use sea_orm::sqlx::postgres::PgConnectOptions;
+use sea_orm::sqlx::query;
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, SqlxError};
 
@@ -25,10 +27,14 @@ const SQLITE_READERS_MAX: u32 = 4;
 /// How long SQLite waits for a lock. Only a reader that checkpoints can hold one.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How PostgreSQL plans our statements: once, and always as look-ups in an index,
-/// which every one of them has. Left alone it would keep a plan that it made
-/// while a table was empty, and scan the table from end to end when it is not.
-const SESSION: [(&str, &str); 8] = [
+/// What every session is set to.
+const SESSION: [(&str, &str); 9] = [
+    // A statement that has waited for a row must see it as it is now, and what is read after
+    // a lock must be what the lock waited for, whatever is the database's default.
+    ("default_transaction_isolation", "read committed"),
+    // How our statements are planned: once, and always as look-ups in an index,
+    // which every one of them has. Left alone PostgreSQL would keep a plan that it made
+    // while a table was empty, and scan the table from end to end when it is not.
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     // Would gather and sort all that a page of a list is the beginning of.
@@ -41,6 +47,12 @@ const SESSION: [(&str, &str); 8] = [
     // Migrations ask for tables "if not exists", and are told when they do.
     ("client_min_messages", "warning"),
 ];
+
+/// Where commits are not flushed before they are answered, they are for us: after a crash that
+/// takes some of them back, what is remembered of a level would be of no database. What
+/// waits for more than a flush, as for a standby, stays as it is.
+const FLUSH_COMMITS: &str = "\
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// What PostgreSQL's own timeouts get before a silent network is suspected.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -195,6 +207,8 @@ fn session(config: &StoreConfig) -> impl Fn(PgConnectOptions) -> PgConnectOption
 }
 
 async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
+    // Asked first, since SeaORM's error would show the password.
+    PgConnectOptions::from_str(&config.url).context("store.url is no usable PostgreSQL URL")?;
     let session = session(config);
     let mut options = ConnectOptions::new(config.url.clone());
     options
@@ -212,7 +226,11 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
         let asked = asked.clone();
         pool.after_connect(move |connection, _| {
             let asked = asked.clone();
-            Box::pin(async move { asked.ask(connection).await })
+            Box::pin(async move {
+                asked.ask(&mut *connection).await?;
+                let flush = query(FLUSH_COMMITS).persistent(false);
+                flush.execute(connection).await.map(|_| ())
+            })
         })
     });
     // A connection, its BEGIN and a statement may each take all of their time.

@@ -21,6 +21,7 @@ mod order_list;
 mod orders;
 mod outbox;
 mod pool;
+mod presence;
 mod products;
 mod replicas;
 mod rows;
@@ -28,6 +29,10 @@ mod schema;
 mod stock;
 
 pub use books::{Books, Imbalance, LevelFaults};
+/// What the guards say to PostgreSQL, for the bench's client that says the same with nothing
+/// before it.
+#[doc(hidden)]
+pub use commit::{COMMIT_BATCH, LOCK_LEVELS, TAKE};
 pub use commit::{Guard, Verdict, WriteTx};
 pub use error::StorageError;
 pub use hints::{HINT_BYTES_MAX, HintListener, HintSender, Hints};
@@ -40,6 +45,7 @@ pub use order_list::{OrderFilter, OrderPage, OrderPlace};
 pub use orders::OrderParts;
 pub use outbox::{Backlog, Outbox, OutboxRow, Room};
 pub use pool::PoolUsage;
+pub use presence::Presence;
 pub use products::ProductPage;
 pub use replicas::{Moment, ReplicaStatus};
 pub use schema::SchemaState;

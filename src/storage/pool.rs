@@ -101,7 +101,8 @@ impl Pool {
         Self::new(connection, None)
     }
 
-    /// A pool over a network. `patience` is longer than any work on it may take.
+    /// A pool over a network. `patience` is as long as a connection, its BEGIN and a statement
+    /// may take; more statements, which have milliseconds as a rule, have no more time together.
     pub(super) async fn renewable(
         options: ConnectOptions,
         patience: Duration,

@@ -100,15 +100,19 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn schema_state(&self) -> Result<SchemaState, StorageError> {
-        let read = async {
-            match Migrator::get_pending_migrations_read_only(&self.readers()).await {
-                Ok(pending) if pending.is_empty() => Ok(SchemaState::Current),
-                Ok(pending) => Ok(SchemaState::Behind(pending.len())),
-                Err(sea_orm::DbErr::Custom(unknown)) => Ok(SchemaState::Unknown(unknown)),
-                Err(other) => Err(other.into()),
-            }
-        };
-        self.readers.bounded(read).await
+        let readers = self.readers();
+        self.readers.bounded(Self::schema_state_on(&readers)).await
+    }
+
+    pub(super) async fn schema_state_on(
+        connection: &DatabaseConnection,
+    ) -> Result<SchemaState, StorageError> {
+        match Migrator::get_pending_migrations_read_only(connection).await {
+            Ok(pending) if pending.is_empty() => Ok(SchemaState::Current),
+            Ok(pending) => Ok(SchemaState::Behind(pending.len())),
+            Err(sea_orm::DbErr::Custom(unknown)) => Ok(SchemaState::Unknown(unknown)),
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// Does the missing steps and returns how many there were. Two that run at
@@ -178,12 +182,17 @@ impl Store {
     /// # Errors
     /// The database cannot be reached.
     pub async fn store_id(&self) -> Result<Uuid, StorageError> {
-        let read = async {
-            let row = store::Entity::find().one(&self.readers()).await?;
-            let row = row.ok_or_else(|| StorageError::corrupt("table store is empty"))?;
-            self.incarnation.meet_store(row.store_id);
-            Ok(row.store_id)
-        };
-        self.readers.bounded(read).await
+        let readers = self.readers();
+        self.readers.bounded(self.store_id_on(&readers)).await
+    }
+
+    pub(super) async fn store_id_on(
+        &self,
+        connection: &DatabaseConnection,
+    ) -> Result<Uuid, StorageError> {
+        let row = store::Entity::find().one(connection).await?;
+        let row = row.ok_or_else(|| StorageError::corrupt("table store is empty"))?;
+        self.incarnation.meet_store(row.store_id);
+        Ok(row.store_id)
     }
 }

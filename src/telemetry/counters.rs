@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::books::BookGauges;
 use super::groups::{
     Commits, DISTRIBUTIONS, HintCounters, Locks, Pools, Queue, RelayCounters, Watches,
 };
@@ -31,7 +32,11 @@ pub struct Counters {
     pub order_changes: Outcomes,
     /// Adjustments by outcome. `adjustments_committed` is `adjustments.accepted`.
     pub adjustments: Outcomes,
-    /// Transactions that committed. `orders_committed` over this is what batching gains.
+    /// 1 while requests are taken, as `/readyz` and gRPC health say.
+    pub ready: Gauge,
+    /// Commits of orders, their changes and adjustments; not those whose outcome was found out
+    /// later (`commit.settled`), nor those of products. `orders_committed` over this is what
+    /// batching gains.
     pub commits: Counter,
     /// Orders that were made; replays of a `request_id` are not counted.
     pub orders_committed: Counter,
@@ -64,8 +69,8 @@ pub struct Counters {
     pub cache: CacheCounters,
     /// Locks in Redis.
     pub redis_locks: RedisLocks,
-    stock_negative: Gauge,
-    reserved_mismatch: Gauge,
+    /// What the last check of the books found.
+    pub books: BookGauges,
     /// Those that were asked for, by name.
     replicas: Mutex<Vec<(String, Replica)>>,
     registry: Mutex<Registry>,
@@ -96,7 +101,16 @@ impl Default for Counters {
             orders,
             order_changes,
             adjustments,
-            commits: r.counter("stockroom_commits_total", &[], "Transactions that committed"),
+            ready: r.gauge(
+                "stockroom_ready",
+                &[],
+                "1 while requests are taken, 0 before that, while the database is away, and while the server drains",
+            ),
+            commits: r.counter(
+                "stockroom_commits_total",
+                &[],
+                "Commits of orders, their changes and adjustments; without those that had to be settled, and without PutProducts and DeleteProduct",
+            ),
             conflicts: r.counter(
                 "stockroom_conflicts_total",
                 &[],
@@ -122,16 +136,7 @@ impl Default for Counters {
             relay: RelayCounters::new(r),
             cache: CacheCounters::new(r),
             redis_locks: RedisLocks::new(r),
-            stock_negative: r.gauge(
-                "stockroom_stock_negative",
-                &[],
-                "Levels with less available than their backorder limit allows, or less than nothing reserved, when the books were last checked; always 0",
-            ),
-            reserved_mismatch: r.gauge(
-                "stockroom_reserved_mismatch",
-                &[],
-                "Levels whose reserved units are not those of open holds, when the books were last checked; always 0",
-            ),
+            books: BookGauges::new(r),
             replicas: Mutex::default(),
             registry: Mutex::new(registry),
         }
@@ -139,17 +144,6 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// What a check of the books found: levels that are negative, and levels
-    /// whose `reserved` is not the sum of what is on hold.
-    pub fn set_books(&self, stock_negative: u64, reserved_mismatch: u64) {
-        for (gauge, levels) in [
-            (&self.stock_negative, stock_negative),
-            (&self.reserved_mismatch, reserved_mismatch),
-        ] {
-            gauge.set(i64::try_from(levels).unwrap_or(i64::MAX));
-        }
-    }
-
     /// The metrics of a replica, which begin with the first call.
     pub fn replica(&self, name: &str) -> Replica {
         let mut replicas = lock(&self.replicas);
@@ -230,13 +224,18 @@ mod tests {
         let counters = Counters::default();
         counters.orders_committed.add(3);
         counters.orders.accepted.add(2);
-        counters.set_books(1, 2);
+        counters.books.set(
+            1,
+            2,
+            crate::domain::Timestamp::from_us(1_700_000_000_000_000),
+        );
         let _waits = counters.pools.writer.waiting.hold(1);
         let text = counters.render();
         for line in [
             "stockroom_orders_total{outcome=\"accepted\",reason=\"\"} 5",
             "stockroom_stock_negative 1",
             "stockroom_reserved_mismatch 2",
+            "stockroom_books_checked_timestamp_seconds 1700000000",
             "stockroom_pool_waiting{pool=\"writer\"} 1",
             "stockroom_pool_waiting{pool=\"reader\"} 0",
         ] {

@@ -289,7 +289,7 @@ impl Goodbyes {
 /// The relay and the outbox that it empties. Clones share them.
 #[derive(Debug, Clone)]
 pub struct RelayCounters {
-    /// Commits whose events are not in Kafka, or a few more.
+    /// Commits whose events are not in Kafka, as far as they are counted.
     pub outbox_rows: Gauge,
     /// Age of the oldest of them, in seconds.
     pub outbox_age_seconds: Gauge,
@@ -316,7 +316,7 @@ impl RelayCounters {
             outbox_rows: r.gauge(
                 "stockroom_outbox_rows",
                 &[],
-                "Commits whose events Kafka has not acknowledged, or a few more",
+                "Commits whose events Kafka has not acknowledged, counted up to 10,000",
             ),
             outbox_age_seconds: r.gauge(
                 "stockroom_outbox_age_seconds",

@@ -23,7 +23,9 @@ pub fn init(config: &LogConfig) -> anyhow::Result<()> {
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // It would be said on stderr, by a macro that panics where nobody reads that.
+        .log_internal_errors(false);
     let started = if pretty {
         // `NO_COLOR` is honoured: colours are only ever switched off here.
         let log = log.compact();

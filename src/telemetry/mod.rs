@@ -5,16 +5,19 @@
 //! two servers in one process count apart. Leaves the port that they are read at
 //! to `http`, and when to count to those who act.
 
+mod books;
 mod counters;
 mod groups;
 mod holds;
 mod instruments;
 mod log;
+mod outage;
 mod outcomes;
 mod redis_groups;
 mod registry;
 mod replicas;
 
+pub use books::BookGauges;
 pub use counters::{Counters, keep_up_forever};
 pub use groups::{
     Commits, Goodbyes, HintCounters, Locks, Pool, Pools, Queue, RelayCounters, Watches,
@@ -22,6 +25,7 @@ pub use groups::{
 pub use holds::HoldCounters;
 pub use instruments::{Counter, Gauge, Held, Histogram, Sampled};
 pub use log::init;
+pub(crate) use outage::store_unavailable;
 pub use outcomes::Outcomes;
 pub use redis_groups::{CacheCounters, RedisLink, RedisLocks};
 pub use replicas::Replica;

@@ -29,7 +29,7 @@ impl RedisLink {
             open: registry.gauge(
                 "stockroom_redis_breaker_open",
                 labels,
-                "1 while Redis is configured and not asked, because it cannot be reached or did not answer; otherwise 0",
+                "1 while Redis is configured and not asked, because it cannot be reached, did not answer or takes no writes; otherwise 0",
             ),
             failures: registry.counter(
                 "stockroom_redis_failures_total",

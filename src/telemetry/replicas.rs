@@ -1,4 +1,4 @@
-//! The metrics of read replicas, which a configuration may have any number of.
+//! The metrics of read replicas, of which a configuration may have up to sixteen.
 
 use super::instruments::{Counter, Gauge};
 use super::registry::Registry;

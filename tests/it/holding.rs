@@ -1,4 +1,4 @@
-//! A database whose writers of stock wait. PostgreSQL only.
+//! A database whose writers of stock wait, or whoever needs one table. PostgreSQL only.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,25 +10,35 @@ use crate::servers::postgres::bin;
 pub(crate) struct Hold {
     psql: Child,
     home: Arc<Home>,
+    table: &'static str,
 }
 
 impl Hold {
     pub(crate) async fn on(home: &Arc<Home>) -> Self {
-        let hold = Self::begin(home, "LOCK TABLE stock_level IN EXCLUSIVE MODE");
+        let lock = "LOCK TABLE stock_level IN EXCLUSIVE MODE";
+        let hold = Self::begin(home, "stock_level", lock);
         hold.locks("mode = 'ExclusiveLock' AND granted").await;
+        hold
+    }
+
+    /// Readers too, and of any one table.
+    pub(crate) async fn on_all_of(home: &Arc<Home>, table: &'static str) -> Self {
+        let lock = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        let hold = Self::begin(home, table, &lock);
+        hold.locks("mode = 'AccessExclusiveLock' AND granted").await;
         hold
     }
 
     /// Writers of some rows alone.
     pub(crate) async fn on_rows(home: &Arc<Home>, rows: &str) -> Self {
         let lock = format!("SELECT FROM {rows} FOR UPDATE");
-        let hold = Self::begin(home, &lock);
+        let hold = Self::begin(home, "stock_level", &lock);
         let free = format!("SELECT count(*) FROM ({lock} SKIP LOCKED) AS free");
         eventually("the rows are locked", async || home.sql(&free) == "0").await;
         hold
     }
 
-    fn begin(home: &Arc<Home>, lock: &str) -> Self {
+    fn begin(home: &Arc<Home>, table: &'static str, lock: &str) -> Self {
         let psql = Command::new(bin().join("psql"))
             .args(["-Xq", "-d", &home.url()])
             .args(["-c", &format!("BEGIN; {lock}")])
@@ -39,17 +49,19 @@ impl Hold {
             .spawn()
             .expect("psql comes with PostgreSQL's server");
         let home = Arc::clone(home);
-        Self { psql, home }
+        Self { psql, home, table }
     }
 
-    /// Waits until a writer waits.
+    /// Waits until somebody waits.
     pub(crate) async fn has_waiter(&self) {
         self.locks("NOT granted").await;
     }
 
     async fn locks(&self, which: &str) {
-        let locks = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'stock_level'::regclass";
-        let locks = format!("{locks} AND {which}");
+        let locks = format!(
+            "SELECT count(*) > 0 FROM pg_locks WHERE relation = '{}'::regclass AND {which}",
+            self.table
+        );
         eventually(which, async || self.home.sql(&locks) == "t").await;
     }
 }

@@ -24,6 +24,7 @@ on_each_store! {
     metrics_count_resumes_and_goodbyes_by_reason,
     readyz_says_no_while_draining,
     a_process_says_where_it_is_scraped,
+    metrics_say_when_the_books_were_checked,
 }
 
 /// `{outcome="…",reason="…"}`, as the exporter writes labels.
@@ -215,7 +216,8 @@ async fn readyz_says_no_while_draining(store: StoreKind) {
     .await;
     assert_eq!(get(server.http, "/livez").await.status, 200);
     // What a draining server did is of interest until its end.
-    Scrape::of(server.http).await;
+    let scrape = Scrape::of(server.http).await;
+    assert_eq!(scrape.value("stockroom_ready"), 0.0);
     drop(open);
 }
 
@@ -229,6 +231,18 @@ async fn a_process_says_where_it_is_scraped(store: StoreKind) {
     let address = address.expect("it listens before it serves");
     let answer = get(address.parse().unwrap(), "/readyz").await;
     assert_eq!(answer.status, 200);
+}
+
+async fn metrics_say_when_the_books_were_checked(store: StoreKind) {
+    /// Seconds: what counts in others is out of it.
+    const THIS_CENTURY: std::ops::Range<f64> = 1.7e9..4.1e9;
+    let server = Stockroom::start(store).await;
+    eventually("the books have been checked", async || {
+        let scrape = Scrape::of(server.http).await;
+        let checked = scrape.value("stockroom_books_checked_timestamp_seconds");
+        THIS_CENTURY.contains(&checked)
+    })
+    .await;
 }
 
 mod on_a_server {
@@ -254,6 +268,8 @@ mod on_a_server {
             get(server.http, "/readyz").await.status == 200
         })
         .await;
+        let scrape = Scrape::of(server.http).await;
+        assert_eq!(scrape.value("stockroom_ready"), 1.0);
         drop(migrating);
     }
 

@@ -3,17 +3,56 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use stockroom::client::proto::WatchStockRequest;
+use stockroom::client::proto::{ListProductsRequest, WatchStockRequest};
 use tonic::Code;
+use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::api::{level, order, product, refusal, stock};
 use crate::fixture::{Stockroom, StoreKind, eventually};
+use crate::holding::Hold;
 use crate::watching::everything;
 
 on_each_store! {
     a_full_queue_of_orders_is_overloaded,
     a_full_queue_of_lines_is_overloaded,
     one_watch_too_many_is_refused_until_another_ends,
+}
+
+mod of_reads {
+    on_postgres! { reads_that_have_every_connection_leave_the_server_ready }
+    use super::*;
+
+    async fn reads_that_have_every_connection_leave_the_server_ready(store: StoreKind) {
+        let server = Stockroom::with(store, |config| {
+            config.server.request_timeout_ms = 60_000;
+            config.store.pool_max = 1;
+            config.store.acquire_timeout_ms = 500;
+            config.store.statement_timeout_ms = 30_000;
+        })
+        .await;
+        let hold = Hold::on_all_of(&server.home, "product").await;
+        let mut inventory = server.inventory();
+        let list = tokio::spawn(async move {
+            inventory
+                .list_products(ListProductsRequest::default())
+                .await
+        });
+        hold.has_waiter().await;
+        let began = server.home.sql("SELECT clock_timestamp()");
+        let asked = format!(
+            "SELECT count(*) > 0 FROM pg_stat_activity
+             WHERE datname = current_database() AND application_name = 'stockroom health'
+               AND query_start > timestamptz '{began}' + interval '2 s'"
+        );
+        eventually("health has been asked for two seconds", async || {
+            assert_eq!(server.health().await, ServingStatus::Serving);
+            server.home.sql(&asked) == "t"
+        })
+        .await;
+        assert!(!list.is_finished(), "somebody else could have read");
+        drop(hold);
+        list.await.unwrap().unwrap();
+    }
 }
 
 mod contention {

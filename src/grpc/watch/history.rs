@@ -45,7 +45,7 @@ pub(super) enum Step {
 /// Why a stream cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    #[error("cannot read the ledger for a watch")]
+    #[error(transparent)]
     Store(#[from] StorageError),
     #[error("the ledger has a hole")]
     Ledger(#[from] Gap),

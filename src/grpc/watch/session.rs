@@ -25,7 +25,8 @@ use crate::error::{Error, chain};
 use crate::feed::{Changed, Update, Watch};
 use crate::proto::watch_stock_response::Event;
 use crate::proto::{GoodbyeReason, WatchGoodbye, WatchHeartbeat, WatchStarted, WatchSynced};
-use crate::telemetry::Held;
+use crate::storage::StorageError;
+use crate::telemetry::{self, Held};
 
 /// Levels of one message: about 100 KB.
 const MESSAGE_LEVELS_MAX: usize = 1_000;
@@ -166,9 +167,7 @@ impl Session {
                 self.send_snapshot(&levels, anew);
             }
             Poll::Ready(Some(Err(error))) => {
-                tracing::error!(error = chain(&error), "cannot read a watch's snapshot");
-                let why = Error::StoreUnavailable(None);
-                let goodbye = self.leave(GoodbyeReason::StoreUnavailable, why);
+                let goodbye = self.fail(&error.into());
                 self.ready.push_back(goodbye);
             }
             Poll::Ready(None) => {
@@ -239,11 +238,7 @@ impl Session {
                 wire::changes(&updates, reset)
             }
             Ok(Step::Synced) => synced(),
-            Err(error) => {
-                tracing::error!(error = chain(&error), "cannot go on with a watch");
-                let why = Error::StoreUnavailable(None);
-                self.leave(GoodbyeReason::StoreUnavailable, why)
-            }
+            Err(error) => self.fail(&error),
         }
     }
 
@@ -279,6 +274,21 @@ impl Session {
             }
             Beat::Draining => self.leave(GoodbyeReason::Draining, Error::Draining),
         }
+    }
+
+    /// What to say when the stream cannot go on. Thousands of streams meet an outage at once,
+    /// and a fault of the store each for itself.
+    fn fail(&mut self, error: &Broken) -> Bytes {
+        match error {
+            Broken::Store(StorageError::Unavailable(_) | StorageError::CommitUnknown(_)) => {
+                telemetry::store_unavailable("a watch", error);
+            }
+            Broken::Store(_) | Broken::Ledger(_) => {
+                tracing::error!(error = chain(error), "cannot go on with a watch");
+            }
+        }
+        let why = Error::StoreUnavailable(None);
+        self.leave(GoodbyeReason::StoreUnavailable, why)
     }
 
     /// The last message, after which only a status follows.

@@ -8,6 +8,7 @@ use stockroom::events::Topic;
 use super::told::{Told, shared_kafka};
 use crate::api::{order, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::proxy::{Line, behind_proxy};
 
 on_each_store! {
     a_missing_topic_is_waited_for,
@@ -69,16 +70,23 @@ async fn a_refused_event_stops_its_key_alone_until_it_is_taken(store: StoreKind)
         orders.insert(made.order.unwrap().order_id);
     }
     eventually("the key stops", async || relay.keys_stopped.get() == 1).await;
-    for i in 0..20 {
-        let made = server
-            .client
-            .create_order(order(&format!("o-{i}"), &[("sku", 1)]));
-        orders.insert(made.await.unwrap().order.unwrap().order_id);
+    let between = (0..20).map(|i| order(&format!("o-{i}"), &[("sku", 1)]));
+    for request in between.chain([large("another")]) {
+        let made = server.client.create_order(request).await.unwrap();
+        orders.insert(made.order.unwrap().order_id);
     }
+    // The two that wait are counted, and not what came and went between them.
     eventually("all others are told", async || {
-        relay.outbox_rows.get() == 1 && relay.keys_stopped.get() == 1
+        relay.outbox_rows.get() == 2 && relay.keys_stopped.get() == 2
     })
     .await;
+    take_all(&told).await;
+    told.check(&home, &orders).await;
+    eventually("no key is stopped", async || relay.keys_stopped.get() == 0).await;
+}
+
+/// Lets Kafka take orders of any size.
+async fn take_all(told: &Told) {
     let name = format!("{}{}", told.prefix, Topic::OrderCreated.name());
     let alter =
         AlterConfig::new(ResourceSpecifier::Topic(&name)).set("max.message.bytes", "1000000");
@@ -87,8 +95,39 @@ async fn a_refused_event_stops_its_key_alone_until_it_is_taken(store: StoreKind)
         .alter_configs([&alter], &AdminOptions::new())
         .await;
     altered.unwrap()[0].as_ref().unwrap();
-    told.check(&home, &orders).await;
-    eventually("no key is stopped", async || relay.keys_stopped.get() == 0).await;
+}
+
+mod of_two_instances {
+    on_postgres! { an_instance_that_relays_no_more_shows_no_stopped_key }
+    use super::*;
+
+    async fn an_instance_that_relays_no_more_shows_no_stopped_key(store: StoreKind) {
+        let Some(kafka) = shared_kafka() else { return };
+        let limit = [("max.message.bytes", LIMIT_BYTES)];
+        let told = Told::on_with(kafka, Topic::OrderCreated, &limit).await;
+        let (first, proxy) = behind_proxy(Home::new(store), |config| {
+            told.configure(config);
+            // Only what this test does lets it go on.
+            config.events.refused_retry_ms = 3_600_000;
+        })
+        .await;
+        stock(&first.client, "sku", 100_000).await;
+        let made = first.client.create_order(large("large")).await.unwrap();
+        let order = made.order.unwrap().order_id;
+        let stopped = |server: &Stockroom| server.counters.relay.keys_stopped.get();
+        eventually("the key stops", async || stopped(&first) == 1).await;
+        let second = Stockroom::on(first.home.clone(), |config| {
+            told.configure(config);
+            config.events.refused_retry_ms = 500;
+        })
+        .await;
+        proxy.set(Line::Down);
+        eventually("the other says so", async || stopped(&second) == 1).await;
+        eventually("and it alone", async || stopped(&first) == 0).await;
+        proxy.set(Line::Up);
+        take_all(&told).await;
+        told.check(&first.home, &[order].into()).await;
+    }
 }
 
 async fn a_topic_that_takes_no_batches_is_told_one_by_one(store: StoreKind) {

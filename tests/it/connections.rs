@@ -1,0 +1,113 @@
+//! The connections of callers: how long they live, and what becomes of more than fit.
+
+use std::process::Command;
+use std::time::Duration;
+
+use stockroom::client::Client;
+use stockroom::config::Config;
+use tokio::net::TcpStream;
+
+use crate::api::{level, order, stock};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::process::{Server, run};
+use crate::proxy::Proxy;
+use crate::watching::{Watcher, level_of, watch_of};
+
+on_each_store! {
+    callers_on_an_old_connection_come_to_another_instance_and_lose_nothing,
+    a_server_without_descriptors_says_so_and_waits,
+}
+
+async fn callers_on_an_old_connection_come_to_another_instance_and_lose_nothing(store: StoreKind) {
+    let young = |config: &mut Config| config.server.connection_age_max_ms = 1_000;
+    let first = Stockroom::with(store, young).await;
+    let second = Stockroom::with(store, young).await;
+    for server in [&first, &second] {
+        stock(&server.client, "a", 1_000_000).await;
+    }
+    let proxy = Proxy::before(first.addr).await;
+    let url = format!("http://{}", proxy.addr);
+    let caller = Client::connect(&url, 1).await.unwrap().retrying();
+    let mut watcher = Watcher::synced(&first, watch_of(vec![level_of("a")])).await;
+    // What is connected stays where it is.
+    proxy.lead_to(second.addr);
+    let mut orders = 0;
+    eventually("orders come to the other instance", async || {
+        orders += 1;
+        let request = order(&format!("o-{orders}"), &[("a", 1)]);
+        caller.create_order(&request).await.unwrap();
+        level(&second.client, "a").await.version > 1
+    })
+    .await;
+    assert!(orders > 1, "the first came to where it was connected to");
+    // A stream goes on, though its connection is as old.
+    let request = order("last", &[("a", 1)]);
+    let retrying = first.client.clone().retrying();
+    retrying.create_order(&request).await.unwrap();
+    let last = level(&first.client, "a").await.version;
+    watcher.until("a", last).await;
+}
+
+/// Processor time of a process so far, in ticks of 10 ms.
+fn ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    // utime and stime, the 14th and 15th of all (proc(5)).
+    [11, 12]
+        .map(|i| fields[i].parse::<u64>().unwrap())
+        .iter()
+        .sum()
+}
+
+async fn a_server_without_descriptors_says_so_and_waits(store: StoreKind) {
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    stock(&client, "a", 10).await;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid()));
+    let few = open.unwrap().count() + 4;
+    let limited = Command::new("prlimit")
+        .args([
+            "--pid",
+            &server.pid().to_string(),
+            &format!("--nofile={few}:"),
+        ])
+        .status();
+    assert!(limited.unwrap().success());
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut connections = Vec::new();
+    for _ in 0..40 {
+        connections.push(TcpStream::connect(address).await.unwrap());
+    }
+    let refused = || server.log().matches("server.listen").count();
+    eventually("it says so", async || refused() > 0).await;
+    let before = ticks(server.pid());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let spent = ticks(server.pid()) - before;
+    assert!(spent < 30, "{spent} of 100 ticks");
+    assert_eq!(refused(), 1, "once");
+    drop(connections);
+    let another = server.client().await.retrying();
+    another
+        .create_order(&order("o", &[("a", 1)]))
+        .await
+        .unwrap();
+}
+
+#[test]
+fn a_url_that_is_none_is_refused_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    for (url, code) in [
+        // What is special would have to be percent-encoded.
+        ("postgres://u:hun/ter2@127.0.0.1/d", 2),
+        ("postgres://127.0.0.1/d?user=u&password=hun@ter2", 2),
+        // Only who connects finds out.
+        ("postgres://u:hunter2@127.0.0.1:port/d", 1),
+    ] {
+        let migrate = run(folder.path(), &["migrate", "--store-url", url]);
+        let said = String::from_utf8(migrate.stderr).unwrap();
+        assert_eq!(migrate.status.code(), Some(code), "{said}");
+        assert!(said.contains("store.url"), "{said}");
+        assert!(!said.contains("hun") && !said.contains("ter2"), "{said}");
+    }
+}
