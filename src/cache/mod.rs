@@ -121,7 +121,7 @@ impl Cache {
         if !shared.link.is_connected() {
             return None;
         }
-        let Some(waiting) = shared.pending.look_up(&keys) else {
+        let Some(waiting) = shared.pending.look_up(&keys, Instant::now()) else {
             return shared.questions.ask(Question::of(keys)).await?;
         };
         if waiting.iter().all(Option::is_some) {

@@ -3,8 +3,8 @@
 //!
 //! The newest version of each; reads on this instance look here first, so that after its
 //! answer a commit is seen here whatever Redis is doing. A level stays until Redis took
-//! it. While Redis is away it stays as long as an entry lives: then nothing older can be
-//! left in Redis, and the level need not be written any more.
+//! it, or as long as an entry lives: then nothing older can be left in Redis, and the
+//! level need neither be written nor be shown any more.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +42,7 @@ struct State {
     /// Those to write, the longest waiting first. One that is being written is not here,
     /// unless it has changed meanwhile.
     due: VecDeque<LevelKey>,
-    /// Those that could not be written, and when that was last tried.
+    /// Those that could not be written, and when the first of them was tried.
     failed: Vec<LevelKey>,
     failed_at: Option<Instant>,
 }
@@ -98,25 +98,31 @@ impl Pending {
         }
     }
 
-    /// What is here of `keys`; none if nothing is.
-    pub(super) fn look_up(&self, keys: &[LevelKey]) -> Option<Found> {
+    /// What is here of `keys` and no older than an entry may be; none if nothing is.
+    pub(super) fn look_up(&self, keys: &[LevelKey], now: Instant) -> Option<Found> {
         let state = self.lock();
         if state.levels.is_empty() {
             return None;
         }
-        let waiting = keys.iter().map(|key| state.levels.get(key));
+        let waiting = keys.iter().map(|key| {
+            let waiting = state.levels.get(key);
+            waiting.filter(|it| self.is_of_use(it, now))
+        });
         let found: Found = waiting.map(|it| it.map(|it| it.level.clone())).collect();
         found.iter().any(Option::is_some).then_some(found)
     }
 
+    /// Whether something older can be left in Redis.
+    fn is_of_use(&self, waiting: &Waiting, now: Instant) -> bool {
+        now.saturating_duration_since(waiting.since) < self.ttl
+    }
+
     /// Takes some that are due, without those that nothing older can be left of.
-    fn take_due(&self) -> Vec<StockLevel> {
+    fn take_due(&self, now: Instant) -> Vec<StockLevel> {
         let mut state = self.lock();
         let state = &mut *state;
-        if state
-            .failed_at
-            .is_some_and(|at| at.elapsed() >= RETRY_PAUSE)
-        {
+        let retry = |at| now.saturating_duration_since(at) >= RETRY_PAUSE;
+        if state.failed_at.is_some_and(retry) {
             state.failed_at = None;
             state.due.extend(state.failed.drain(..));
         }
@@ -129,7 +135,7 @@ impl Pending {
                 continue;
             };
             waiting.is_due = false;
-            if waiting.since.elapsed() < self.ttl {
+            if self.is_of_use(waiting, now) {
                 levels.push(waiting.level.clone());
             } else {
                 state.levels.remove(&key);
@@ -150,7 +156,7 @@ impl Pending {
     }
 
     /// Of what was due, Redis has these, or later ones, and the others it has not.
-    fn tried(&self, written: &[StockLevel], failed: &[StockLevel]) {
+    fn tried(&self, written: &[StockLevel], failed: &[StockLevel], now: Instant) {
         let mut state = self.lock();
         let state = &mut *state;
         for level in written {
@@ -165,7 +171,8 @@ impl Pending {
             {
                 waiting.is_due = true;
                 state.failed.push(level.key.clone());
-                state.failed_at = Some(Instant::now());
+                // Not put off by those that fail later: there may always be some.
+                state.failed_at.get_or_insert(now);
             }
         }
         self.counters.waiting.set(state.levels.len() as i64);
@@ -186,12 +193,12 @@ pub(super) async fn write_forever(shared: Arc<Shared>) {
             pending.may_be_due().await;
             continue;
         };
-        let due = pending.take_due();
+        let due = pending.take_due(Instant::now());
         if due.is_empty() {
             pending.may_be_due().await;
         } else {
             let (written, failed) = write(&shared, prefix, due).await;
-            pending.tried(&written, &failed);
+            pending.tried(&written, &failed, Instant::now());
         }
     }
 }
@@ -240,4 +247,63 @@ async fn write(
         }
     }
     (written, failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Location, Sku, Version};
+    use crate::telemetry::Counters;
+
+    const TTL: Duration = Duration::from_secs(30);
+
+    fn level(sku: &str, version: i64) -> StockLevel {
+        let key = LevelKey {
+            sku: Sku::new(sku).unwrap(),
+            location: Location::new("").unwrap(),
+        };
+        StockLevel {
+            version: Version::new(version),
+            ..StockLevel::none(key)
+        }
+    }
+
+    fn pending() -> Pending {
+        Pending::new(1_000, TTL, Counters::default().cache)
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_however_often_others_fail() {
+        let pending = pending();
+        let began = Instant::now();
+        pending.add(&[level("first", 5)]);
+        let mut now = began;
+        for other in 0.. {
+            let due = pending.take_due(now);
+            if other > 0 && due.contains(&level("first", 5)) {
+                break;
+            }
+            pending.tried(&[], &due, now);
+            now += RETRY_PAUSE / 10;
+            pending.add(&[level(&format!("other-{other}"), 1)]);
+            let waited = now - began;
+            assert!(waited <= RETRY_PAUSE * 2, "after {waited:?}");
+        }
+    }
+
+    #[test]
+    fn a_level_that_redis_does_not_take_is_shown_as_long_as_an_entry_lives() {
+        let pending = pending();
+        let kept = level("a", 5);
+        let keys = [kept.key.clone()];
+        pending.add([&kept]);
+        let added = Instant::now();
+        let due = pending.take_due(added);
+        pending.tried(&[], &due, added);
+        let shown = pending.look_up(&keys, added + TTL / 2);
+        assert_eq!(shown, Some(vec![Some(kept)]));
+        assert_eq!(pending.look_up(&keys, added + TTL), None);
+        assert_eq!(pending.take_due(added + TTL), []);
+        assert_eq!(pending.counters.waiting.get(), 0);
+    }
 }

@@ -98,7 +98,8 @@ pub struct Movement {
     pub time: Timestamp,
     /// The order that caused it.
     pub order_id: Option<OrderId>,
-    /// The request that caused it where no order did; none for a changed threshold.
+    /// The request that caused it where no order did; none of what a product's change or
+    /// end made.
     pub request_id: Option<RequestId>,
     /// The caller's note; may be empty.
     pub note: String,

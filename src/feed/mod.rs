@@ -1,8 +1,9 @@
 //! The feed: fan-out of changed levels to watchers in this process.
 //!
 //! Keeps, for each watched level, the value with the highest version, whatever
-//! brought it: a local commit or the periodic re-read. So a source may repeat,
-//! reorder or fail, and watchers are late at worst, never wrong. A watcher that
+//! brought it: a local commit, a hint of another instance that makes it read the level,
+//! an event in Kafka, the snapshot of a watch, or the periodic re-read. So a source may
+//! repeat, reorder or fail, and watchers are late at worst, never wrong. A watcher that
 //! does not read costs a place in a list for each of its levels that changed,
 //! never a queue of values. Publishing costs a look-up a level, however many
 //! watch it: telling them is left to a task that keeps to a share of a core.
@@ -71,7 +72,7 @@ impl fmt::Debug for Feed {
 
 impl Feed {
     /// Tells watchers of levels, soon. A value whose version is not above the one
-    /// that is known is ignored. Returns how many levels were above it; one of
+    /// that is known is news to nobody. Returns how many levels were above it; one of
     /// which nothing was known yet is none of them.
     pub fn publish(&self, levels: &[StockLevel]) -> usize {
         self.offer(levels, State::slot_if_watched)

@@ -95,11 +95,18 @@ impl Slot {
 }
 
 impl SlotState {
-    /// Takes a value if it is newer than what is known.
+    /// Takes a value if it is newer than what is known. At version 0 the one that came last
+    /// is kept: a product's threshold and limit change what is shown there without a version.
+    /// Whoever is given it from now on is given that; who has version 0 is not told again.
     pub(super) fn offer(&mut self, level: &StockLevel) -> Offered {
         let known = self.latest.as_ref().map(|latest| latest.level.version);
         let newer = known.is_none_or(|known| known < level.version);
-        if newer {
+        let is_none_still = known == Some(Version::NONE) && level.version == Version::NONE;
+        let differs = || {
+            let latest = self.latest.as_ref();
+            latest.is_some_and(|latest| latest.level != *level)
+        };
+        if newer || (is_none_still && differs()) {
             self.latest = Some(Arc::new(Update::new(level.clone())));
         }
         Offered {
@@ -130,10 +137,12 @@ impl SlotState {
         !self.due
     }
 
+    /// Whether watches of low levels are told of it. As in lists, a level that has had no
+    /// movement is none of them.
     pub(super) fn is_low(&self) -> bool {
         self.latest
             .as_ref()
-            .is_some_and(|latest| latest.level.low_stock())
+            .is_some_and(|latest| latest.level.version > Version::NONE && latest.level.low_stock())
     }
 
     /// Adds a registration. It has not been told of anything.

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::future::poll_fn;
 
 use futures_util::FutureExt as _;
 use tokio_util::task::AbortOnDropHandle;
@@ -66,8 +67,15 @@ fn feed() -> (Feed, AbortOnDropHandle<()>) {
     (feed, AbortOnDropHandle::new(telling))
 }
 
+async fn changed(watch: &Watch) -> Changed {
+    poll_fn(|cx| watch.poll_changed(cx, 1_000)).await
+}
+
 async fn next(watch: &Watch) -> Vec<StockLevel> {
-    let updates = watch.changed(1_000).await;
+    given(&changed(watch).await.updates)
+}
+
+fn given(updates: &[Arc<Update>]) -> Vec<StockLevel> {
     updates.iter().map(|update| update.level.clone()).collect()
 }
 
@@ -83,7 +91,7 @@ async fn until_told(feed: &Feed) {
 }
 
 fn nothing_for(watch: &Watch) -> bool {
-    watch.changed(1_000).now_or_never().is_none()
+    changed(watch).now_or_never().is_none()
 }
 
 fn slots(feed: &Feed) -> usize {
@@ -128,7 +136,7 @@ async fn versions_that_are_folded_away_are_counted() {
     feed.publish(&[level("a", 2)]);
     feed.publish(&[level("a", 5)]);
     until_told(&feed).await;
-    let changed = std::future::poll_fn(|cx| watch.poll_changed(cx, 10)).await;
+    let changed = changed(&watch).await;
     assert_eq!((changed.updates.len(), changed.folded), (1, 3));
 }
 
@@ -141,7 +149,7 @@ async fn a_snapshot_and_what_came_meanwhile_give_each_version_once() {
     until_told(&feed).await;
     // The snapshot was read before the commit that was published meanwhile.
     let met = watch.meet(&[level("a", 2), level("b", 4)], false);
-    let newer: Vec<_> = met.newer.iter().map(|it| it.level.clone()).collect();
+    let newer = given(&met.newer);
     assert_eq!((newer, met.reset.len()), (vec![level("a", 3)], 0));
     assert!(nothing_for(&watch));
     feed.publish(&[level("a", 4)]);
@@ -157,10 +165,28 @@ async fn only_a_version_that_no_source_knows_is_reset() {
     feed.publish(&[level("a", 5)]);
     // A page that was read a moment too early.
     let met = watch.meet(&[level("a", 4), level("b", 4)], false);
-    let reset: Vec<_> = met.reset.iter().map(|it| it.level.clone()).collect();
+    let reset = given(&met.reset);
     assert_eq!((met.newer.len(), reset), (0, vec![level("b", 4)]));
     feed.publish(&[level("b", 5)]);
     assert_eq!(next(&watch).await, [level("b", 5)]);
+}
+
+#[tokio::test]
+async fn a_level_without_a_version_is_given_as_it_was_read_last() {
+    let (feed, _telling) = feed();
+    let before = level("a", 0);
+    let after = StockLevel {
+        backorder_limit: 50,
+        ..level("a", 0)
+    };
+    let first = feed.watch(&named(&["a"]));
+    let met = first.meet(std::slice::from_ref(&before), false);
+    assert_eq!(given(&met.newer), [before]);
+    let second = feed.watch(&named(&["a"]));
+    let met = second.meet(std::slice::from_ref(&after), false);
+    assert_eq!(given(&met.newer), [after]);
+    until_told(&feed).await;
+    assert!(nothing_for(&first), "there is no new version");
 }
 
 #[tokio::test]
@@ -238,9 +264,22 @@ async fn a_level_that_is_no_longer_low_overtakes_a_snapshot_that_says_so() {
     until_told(&feed).await;
     // Read when a was low still.
     let met = watch.meet(&[with_units("a", 2, 1), with_units("b", 1, 1)], false);
-    let newer: Vec<_> = met.newer.iter().map(|it| it.level.clone()).collect();
+    let newer = given(&met.newer);
     assert_eq!(newer, [with_units("b", 1, 1)]);
     assert!(nothing_for(&watch));
+}
+
+#[tokio::test]
+async fn a_level_without_a_version_is_no_low_one_though_somebody_names_it() {
+    let (feed, _telling) = feed();
+    let low = feed.watch(&low_ones());
+    let by_name = feed.watch(&named(&["a"]));
+    let met = by_name.meet(&[with_units("a", 0, 0)], false);
+    assert!(met.newer[0].level.low_stock());
+    until_told(&feed).await;
+    assert!(nothing_for(&low));
+    feed.publish(&[with_units("a", 1, 3)]);
+    assert_eq!(next(&low).await, [with_units("a", 1, 3)]);
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::poll_fn;
 use std::iter;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -107,15 +106,9 @@ impl Watch {
         met
     }
 
-    /// Waits for changes and takes at most `levels_max` of the levels that
-    /// changed, each with its newest value. Safe to drop while it waits.
-    pub async fn changed(&self, levels_max: usize) -> Vec<Arc<Update>> {
-        poll_fn(|cx| self.poll_changed(cx, levels_max))
-            .await
-            .updates
-    }
-
-    /// The same, and how many versions were folded away. One task may wait at a time.
+    /// Waits for changes and takes at most `levels_max` of the levels that changed, each
+    /// with its newest value, and says how many versions were folded away. One task may
+    /// wait at a time.
     pub fn poll_changed(&self, cx: &Context<'_>, levels_max: usize) -> Poll<Changed> {
         loop {
             let waiting = ready!(self.watcher.poll_waiting(cx));

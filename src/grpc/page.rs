@@ -43,7 +43,8 @@ pub(super) fn page_size(fields: &mut Fields, asked: i32) -> usize {
     }
 }
 
-/// Checks the range of time that was asked for.
+/// Checks the range of time that was asked for, cut to microseconds: nothing is told apart
+/// more finely.
 pub(super) fn times(
     fields: &mut Fields,
     start: Option<PbTimestamp>,

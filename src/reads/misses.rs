@@ -65,11 +65,13 @@ impl Misses {
     }
 
     /// Reads a level of which the cache has no version from `wanted` on. What somebody
-    /// else asked for may be below.
+    /// else asked for may be below. None as well where a read that had begun before does not
+    /// know the SKU: it may have been put meanwhile.
     pub(super) async fn read(&self, key: &LevelKey, wanted: Version) -> Answer {
         let (reply, answer) = oneshot::channel();
-        self.miss(key, Some(wanted), Some(reply));
-        answer.await.ok()?
+        let had_begun = self.miss(key, Some(wanted), Some(reply));
+        let answer = answer.await.ok()?;
+        answer.filter(|(loaded, _)| loaded.sku_known || !had_begun)
     }
 
     /// Has the cache filled with a level, as the primary has it.
@@ -77,12 +79,13 @@ impl Misses {
         self.miss(key, None, None);
     }
 
+    /// Says whether a read of the level is under way already.
     fn miss(
         &self,
         key: &LevelKey,
         wanted: Option<Version>,
         reply: Option<oneshot::Sender<Answer>>,
-    ) {
+    ) -> bool {
         let mut missed = self.shared.lock();
         if let Some(level) = missed.get_mut(key) {
             if !level.is_read {
@@ -90,7 +93,9 @@ impl Misses {
                 level.wanted = level.wanted.zip(wanted).map(|(a, b)| a.max(b));
             }
             level.waiting.extend(reply);
-        } else if missed.len() < MISSED_MAX {
+            return level.is_read;
+        }
+        if missed.len() < MISSED_MAX {
             let level = Missed {
                 wanted,
                 is_read: false,
@@ -100,6 +105,7 @@ impl Misses {
             drop(missed);
             self.shared.came.notify_one();
         }
+        false
     }
 }
 

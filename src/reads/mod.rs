@@ -107,7 +107,7 @@ impl Reads {
                 refuse_unknown(std::slice::from_ref(&loaded))?;
                 Ok((vec![loaded.level], source))
             }
-            // The read failed, or it was another caller's, who asked for less.
+            // The read failed, or it was another caller's, who asked for less or earlier.
             _ => self.stored(&[(key.clone(), wanted)]).await,
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! Owns the connection, the time that an answer may take, and the breaker. Promises
 //! that nobody waits for a Redis that is not there: without a connection a question
-//! fails at once, and none takes longer than `redis.timeout_ms`. One task connects, and
-//! again after the breaker opened; callers never do. Leaves to `cache` and `locks` what
-//! is asked, and to them to do without.
+//! fails at once, and none takes longer than `redis.timeout_ms`. One that takes no writes
+//! counts as not there: what lies in it only gets older. One task connects, and again
+//! after the breaker opened; callers never do. Leaves to `cache` and `locks` what is
+//! asked, and to them to do without.
 
 mod locks;
 
@@ -42,7 +43,7 @@ const CLUSTER_RETRIES: u32 = 2;
 /// something in another form gives it another number.
 const KEY_PREFIX: &str = "stockroom:1";
 
-/// What the breaker's probe asks for; nothing is kept there.
+/// What the breaker's probe writes, for a millisecond.
 const PROBE: &str = "stockroom:probe";
 
 /// Redis did not answer; whoever asked does without.
@@ -235,11 +236,16 @@ impl Connection {
         T::from_redis_value(answer).map_err(RedisError::from)
     }
 
-    fn ask<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+    async fn ask(&mut self, command: &Cmd) -> Result<Value, RedisError> {
         use redis::aio::ConnectionLike as _;
-        match self {
+        let asked = match self {
             Self::Server(connection) => connection.req_packed_command(command),
             Self::Cluster(connection) => connection.req_packed_command(command),
+        };
+        // What the server says to what it refuses comes as a value.
+        match asked.await? {
+            Value::ServerError(refusal) => Err(refusal.into()),
+            answer => Ok(answer),
         }
     }
 }
@@ -256,7 +262,7 @@ impl Shared {
     }
 
     /// Counts `questions` that were asked at once and not answered, as one failure; the
-    /// one too many, or a broken connection, opens the breaker.
+    /// one too many, or a server that is of no use, opens the breaker.
     fn failed(&self, generation: u64, questions: usize, error: Option<&RedisError>) {
         self.metrics.failures.add(questions as u64);
         let mut state = self.lock();
@@ -265,8 +271,7 @@ impl Shared {
         }
         state.failures += 1;
         // A cluster's client connects anew by itself, server by server.
-        let is_broken = matches!(self.target, Target::Server(_))
-            && error.is_some_and(|e| e.is_connection_dropped() || e.is_unrecoverable_error());
+        let is_broken = matches!(self.target, Target::Server(_)) && error.is_some_and(is_of_no_use);
         if is_broken || state.failures >= self.config.breaker_failures_max {
             state.connection = None;
             drop(state);
@@ -288,7 +293,7 @@ impl Shared {
         self.connected.send_replace(true);
     }
 
-    /// Connects and sees that questions are answered in time.
+    /// Connects and sees that questions are answered in time, and writes are taken.
     async fn connect(&self) -> Result<Connection, String> {
         let connecting: RedisFuture<'_, Connection> = match &self.target {
             Target::Server(client) => Box::pin(async {
@@ -308,7 +313,7 @@ impl Shared {
         // Another key each time: of a cluster, a part may be away.
         let probe = format!("{PROBE}:{}", Uuid::now_v7().simple());
         let mut command = Cmd::new();
-        command.arg("GET").arg(probe);
+        command.arg("SET").arg(probe).arg("").arg("PX").arg(1);
         let answer = within(self.config.timeout(), connection.ask(&command)).await?;
         answer.map_err(text)?;
         Ok(connection)
@@ -318,6 +323,13 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a server that is alone has to be left after an error: the connection is gone, or
+/// the server refuses what it is asked, be it full, loading, or a replica by now.
+fn is_of_no_use(error: &RedisError) -> bool {
+    let is_refusal = error.code().is_some();
+    error.is_connection_dropped() || error.is_unrecoverable_error() || is_refusal
 }
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, String> {

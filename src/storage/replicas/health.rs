@@ -7,6 +7,9 @@
 //! can tell how far replicas are behind, and nothing is committed that they would miss
 //! as far as this process can know: the last word on their lag stands, so that reads
 //! which take any source go on without it.
+//!
+//! A check is lighter than a read, and may take longer. So one that was left out is taken
+//! back only once a read on it was answered as soon as those of callers have to be.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,8 +22,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use uuid::Uuid;
 
 use super::super::{Connection, Store};
-use super::Replica;
 use super::lag::{Position, Track};
+use super::{Replica, Replicas};
 
 /// What a check may take before the server counts as silent. Longer than a read has: a
 /// new connection and a question.
@@ -97,9 +100,10 @@ impl Store {
             let shown: Vec<Position> = shown.collect();
             known.ask(&mut primary).await;
             let checking = replicas.all.iter().zip(&mut checks).zip(shown);
-            join_all(checking.map(|((replica, check), shown)| {
-                replica.check(check, shown, &known, replicas.lag_max)
-            }))
+            join_all(
+                checking
+                    .map(|((replica, check), shown)| replica.check(check, shown, &known, replicas)),
+            )
             .await;
         }
     }
@@ -133,10 +137,19 @@ impl Known {
 
 impl Replica {
     /// Judges it, which showed `shown` before the primary was asked.
-    async fn check(&self, check: &mut Checked, shown: Position, known: &Known, lag_max: Duration) {
-        match self.judge(check, shown, known, lag_max).await {
-            Ok(()) => self.take_back().await,
-            Err(unfit) => self.leave_out(&unfit.to_string()),
+    async fn check(
+        &self,
+        check: &mut Checked,
+        shown: Position,
+        known: &Known,
+        replicas: &Replicas,
+    ) {
+        match self.judge(check, shown, known, replicas.lag_max).await {
+            Ok(()) => self.take_back(replicas.timeout).await,
+            Err(unfit) => {
+                self.leave_out(&unfit.to_string());
+                self.pause().lift();
+            }
         }
     }
 

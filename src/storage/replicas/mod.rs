@@ -2,29 +2,34 @@
 //!
 //! Owns a pool for each replica, apart from the primary's, and what is known of its
 //! health. Promises that a replica is asked only while it is known to be one of this
-//! store, to answer, and to be behind by no more than is allowed; and that one which
-//! fails or keeps silent costs a read `store.replica_timeout_ms` at most. Decides nothing about versions: whoever reads
-//! says whether what came will do, and asks the primary if not.
+//! store, to answer, and to be behind by no more than is allowed; that one which fails or
+//! keeps silent costs a read `store.replica_timeout_ms` at most; and that one on which
+//! reads fail again and again does so ever more seldom. Decides nothing about versions:
+//! whoever reads says whether what came will do, and asks the primary if not.
 
 mod health;
 mod lag;
+mod pause;
 mod reads;
 
 use std::fmt;
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::{ConnectOptions, DatabaseConnection, DbErr};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::lag::Position;
+use self::pause::Pause;
 pub use self::reads::Moment;
-use super::StorageError;
 use super::pool::{Pool, PoolUsage};
+use super::stock::list_levels;
+use super::{LevelFilter, StorageError};
 use crate::config::StoreConfig;
 use crate::error::chain;
 
@@ -52,6 +57,8 @@ struct Replica {
     options: PgConnectOptions,
     /// Whether it may be asked. Not before it has been checked.
     serves: AtomicBool,
+    /// How long it is left out for the failures of reads.
+    pause: std::sync::Mutex<Pause>,
     /// At the last check, as a time in microseconds.
     lag_us: AtomicI64,
     /// How far it has replayed at least.
@@ -176,6 +183,7 @@ impl Replica {
             pool_max: config.replica_pool_max,
             options,
             serves: AtomicBool::new(false),
+            pause: std::sync::Mutex::default(),
             lag_us: AtomicI64::new(0),
             replayed: AtomicI64::new(0),
             is_late: AtomicBool::new(false),
@@ -198,8 +206,8 @@ impl Replica {
     }
 
     /// Does a read on it, in bounded time. A failure that is not the read's own leaves it
-    /// out until a check says otherwise, so that one that keeps silent is waited for by
-    /// those who asked it already and by nobody else.
+    /// out for a pause and until a check says otherwise, so that one that keeps silent is
+    /// waited for by those who asked it already and by nobody else.
     async fn read<T>(
         &self,
         read: impl AsyncFnOnce(DatabaseConnection) -> Result<T, StorageError>,
@@ -209,20 +217,22 @@ impl Replica {
             Ok(done) => Some(done),
             Err(error) => {
                 count(&self.counts.failed);
-                if !self.is_of_the_moment(&error) {
-                    self.leave_out(&chain(&error));
+                if !self.is_of_the_moment(&error) && self.leave_out(&chain(&error)) {
+                    self.pause().begin(Instant::now());
                 }
                 None
             }
         }
     }
 
-    /// Asks it no more until a check takes it back.
-    fn leave_out(&self, why: &str) {
-        if self.serves.swap(false, Ordering::Relaxed) {
+    /// Asks it no more until a check takes it back. Says whether it was asked before.
+    fn leave_out(&self, why: &str) -> bool {
+        let served = self.serves.swap(false, Ordering::Relaxed);
+        if served {
             count(&self.counts.left_out);
             tracing::warn!(replica = self.name, why, "a replica is left out");
         }
+        served
     }
 
     /// Whether it is as good after this as before: it cancelled a read that stood in the
@@ -242,12 +252,30 @@ impl Replica {
     }
 
     /// Lets it be asked again, on connections that are made anew: those that it had may
-    /// be lost in silence.
-    async fn take_back(&self) {
-        if !self.serves.load(Ordering::Relaxed) && self.pool.begin_anew().await.is_ok() {
+    /// be lost in silence. Not while it is paused, and not unless a read is answered in the
+    /// time that reads have.
+    async fn take_back(&self, patience: Duration) {
+        if self.serves.load(Ordering::Relaxed) || !self.pause().is_over(Instant::now()) {
+            return;
+        }
+        if self.pool.begin_anew().await.is_ok() && self.answers_reads(patience).await {
+            self.pause().end(Instant::now());
             self.serves.store(true, Ordering::Relaxed);
             tracing::info!(replica = self.name, "a replica takes reads");
         }
+    }
+
+    /// Whether a read such as callers make is answered in time.
+    async fn answers_reads(&self, patience: Duration) -> bool {
+        let connection = self.pool.connection();
+        let (all, levels) = (LevelFilter::default(), 1);
+        let read = list_levels(&connection, None, &all, levels);
+        matches!(timeout(patience, read).await, Ok(Ok(_)))
+    }
+
+    /// Every change is whole before anything can panic.
+    fn pause(&self) -> MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

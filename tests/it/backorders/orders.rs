@@ -3,12 +3,13 @@
 use stockroom::client::proto::get_order_request::Key;
 use stockroom::client::proto::{
     CountStockRequest, CreateOrderRequest, GetOrderRequest, ListOrdersRequest, Order, OrderState,
+    PutProductsRequest,
 };
 use tonic::Code;
 
-use super::{put_limited, stock_limited, units};
+use super::{limited, put_limited, stock_limited, units};
 use crate::api::{
-    batch_of, cancel, confirm, counted, hold_of, level, order, received, refusal, transfer,
+    Refusal, batch_of, cancel, confirm, counted, hold_of, level, order, received, refusal, transfer,
 };
 use crate::fixture::{Stockroom, StoreKind, eventually};
 use crate::holds::{hold, read};
@@ -20,6 +21,7 @@ on_each_store! {
     a_hold_on_backorder_is_confirmed_cancelled_or_expires,
     receipts_heal_a_backorder_and_nothing_but_orders_makes_one,
     a_count_says_what_is_there_less_what_is_owed,
+    a_refusal_of_many_lines_fits_into_the_headers_that_clients_take,
 }
 
 /// The units of each line that are on backorder.
@@ -146,7 +148,7 @@ async fn receipts_heal_a_backorder_and_nothing_but_orders_makes_one(store: Store
     let server = Stockroom::start(store).await;
     stock_limited(&server.client, "a", 2, 50).await;
     let mut inventory = server.inventory();
-    let short = |refused: crate::api::Refusal, said: &str| {
+    let short = |refused: Refusal, said: &str| {
         refused.is(Code::FailedPrecondition, "INSUFFICIENT_STOCK");
         assert_eq!(refused.unmet(), [("a@main", said)]);
     };
@@ -218,4 +220,40 @@ async fn a_count_says_what_is_there_less_what_is_owed(store: StoreKind) {
     };
     let found = server.client.count_stock(found).await.unwrap();
     assert_eq!(found.level.unwrap().available, -1);
+}
+
+async fn a_refusal_of_many_lines_fits_into_the_headers_that_clients_take(store: StoreKind) {
+    /// grpc-java's default, each header counted as RFC 9113, 6.5.2, has it.
+    const HEADERS_BYTES_MAX: usize = 8_192;
+    let server = Stockroom::start(store).await;
+    let skus: Vec<String> = (0..200).map(|i| format!("sku-{i:04}")).collect();
+    let products = PutProductsRequest {
+        products: skus.iter().map(|sku| limited(sku, 20_000)).collect(),
+        ..PutProductsRequest::default()
+    };
+    server.client.put_products(products).await.unwrap();
+    let opening = batch_of(
+        "opening",
+        skus.iter().map(|sku| received("", sku, 1_000_000)),
+    );
+    server.client.batch_adjust_stock(opening).await.unwrap();
+    let lines = skus.iter().flat_map(|sku| [(sku.as_str(), 1_000_000); 2]);
+    let wide = order("wide", &lines.collect::<Vec<_>>());
+    let refused = server.orders().create_order(wide).await.unwrap_err();
+    let mut headers = http::HeaderMap::new();
+    refused.add_header(&mut headers).unwrap();
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.len()));
+    // What is no part of a status.
+    let others = [(":status", 3), ("content-type", "application/grpc".len())];
+    let bytes: usize = headers
+        .chain(others)
+        .map(|(name, value)| name.len() + value + 32)
+        .sum();
+    assert!(bytes <= HEADERS_BYTES_MAX, "{bytes}");
+    let refused = Refusal::of(&refused);
+    refused.is(Code::FailedPrecondition, "INSUFFICIENT_STOCK");
+    assert_eq!(refused.metadata("total"), "200");
+    assert!(refused.unmet().len() > 40, "{}", refused.unmet().len());
 }

@@ -5,4 +5,5 @@ mod failover;
 mod fleet;
 mod health;
 mod reads;
+mod slow;
 mod watch;
