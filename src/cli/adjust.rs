@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::address::Address;
 use super::get;
-use super::level::{failed_write, parse_level, print};
+use super::level::{failed_write, parse_level, print, tell};
 use crate::client::proto::adjust_stock_request::Change;
 use crate::client::proto::{AdjustStockRequest, MovementKind, StockKey};
 use crate::config::Config;
@@ -114,7 +114,7 @@ pub(super) async fn run(args: AdjustArgs, config: Config) -> anyhow::Result<Exit
         Err(error) => return failed_write(error),
     };
     if answer.replayed {
-        eprintln!("-- this request had been answered before; the level is as it is now");
+        tell("-- this request had been answered before; the level is as it is now");
     }
     let level = answer.level.unwrap_or_default();
     print([get::header(), get::line(&level)])?;

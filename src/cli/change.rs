@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::level::{failed_write, print};
+use super::level::{failed_write, print, tell};
 use super::orders;
 use crate::client::ClientError;
 use crate::client::proto::Order;
@@ -33,7 +33,7 @@ pub(super) fn answered(
         Err(error) => return failed_write(error),
     };
     if replayed {
-        eprintln!("-- this request had been answered before; the order is as it is now");
+        tell("-- this request had been answered before; the order is as it is now");
     }
     print(orders::whole(&order.unwrap_or_default()))?;
     Ok(ExitCode::SUCCESS)

@@ -1,8 +1,8 @@
 //! `stockroom config`.
 
-use std::io::Write;
 use std::process::ExitCode;
 
+use super::level::print;
 use crate::config::{Loaded, markdown_table};
 
 /// Print the configuration in force and where each value comes from
@@ -38,6 +38,6 @@ pub(super) fn run(args: &ConfigArgs, loaded: &Loaded) -> anyhow::Result<ExitCode
     } else {
         loaded.to_toml()
     };
-    std::io::stdout().write_all(text.as_bytes())?;
+    print(text.lines().map(str::to_owned))?;
     Ok(ExitCode::SUCCESS)
 }

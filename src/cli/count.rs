@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::address::Address;
 use super::get;
-use super::level::{failed_write, parse_level, print};
+use super::level::{failed_write, parse_level, print, tell};
 use crate::client::proto::{CountStockRequest, StockKey};
 use crate::config::Config;
 
@@ -59,7 +59,7 @@ pub(super) async fn run(args: CountArgs, config: Config) -> anyhow::Result<ExitC
         Err(error) => return failed_write(error),
     };
     if answer.replayed {
-        eprintln!("-- this request had been answered before; the level is as it is now");
+        tell("-- this request had been answered before; the level is as it is now");
     }
     let level = answer.level.unwrap_or_default();
     print([get::header(), get::line(&level)])?;

@@ -8,11 +8,11 @@ mod flash_sale;
 mod summary;
 mod watchers;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::level::{print, tell};
 use super::replay::{self, Replay};
 use super::shutdown;
 use crate::client::Client;
@@ -67,15 +67,16 @@ pub(super) async fn run(args: DemoArgs, config: Config) -> anyhow::Result<ExitCo
     let act = tokio::select! {
         act = perform(&server, args.stock) => act,
         () = &mut shutdown => {
-            eprintln!("interrupted");
+            tell("interrupted");
             server.stop().await?;
             return Ok(ExitCode::FAILURE);
         }
     };
     let act = act?;
-    say(&act.to_string())?;
+    // Whoever pipes this somewhere may have closed the pipe; the exit code still counts.
+    print([act.to_string()])?;
     if !args.exit {
-        say(&act.invitation(&server.url()))?;
+        print([act.invitation(&server.url())])?;
         shutdown.await;
     }
     server.stop().await?;
@@ -86,23 +87,15 @@ pub(super) async fn run(args: DemoArgs, config: Config) -> anyhow::Result<ExitCo
     })
 }
 
-/// Whoever pipes this somewhere may have closed the pipe; the exit code still counts.
-fn say(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
 async fn perform(server: &Embedded, stock: f64) -> anyhow::Result<Act> {
     let started = std::time::Instant::now();
     let replay = Replay::from_csv(SAMPLE).context("the sample that came with the program")?;
-    eprintln!(
+    tell(format_args!(
         "Serving on {} from SQLite in {}\n{}",
         server.url(),
         server.directory().display(),
         replay::file_line(&replay)
-    );
+    ));
     let best_sellers = replay.best_sellers();
     let best_seller = *best_sellers.first().context("the sample has no goods")?;
 

@@ -4,11 +4,11 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::level::print;
+use super::level::{print, tell};
 use super::shutdown;
 use crate::client::proto::{MovementKind, Order, StockLevel};
 use crate::config::Config;
@@ -17,6 +17,10 @@ use crate::kafka::{Reader, Received, Start, Topics, make_topics};
 
 /// How often topics that are not there are looked for.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How often topics are looked at for partitions that have been added, and for those of them
+/// that were not there: somebody may have done that and wait for what is shown.
+const PARTITIONS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Show the events that Kafka is told
 ///
@@ -54,15 +58,32 @@ pub(super) async fn run(args: EventsArgs, config: Config) -> anyhow::Result<Exit
     let brokers = brokers.context("events.brokers is off: nobody is told anything")?;
     let topics = Topics::new(&config.events.topic_prefix);
     if let Some(partitions) = args.create_topics {
-        for name in make_topics(brokers, &topics, partitions).await? {
-            println!("{name}");
-        }
-        return Ok(ExitCode::SUCCESS);
+        return make(brokers, &topics, partitions).await;
     }
     let reader = Reader::new(brokers, topics)?;
     tokio::select! {
         done = print_forever(&reader, &args) => done?,
         () = shutdown => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Names the topics that were made, whatever became of others.
+async fn make(brokers: &str, topics: &Topics, partitions: i32) -> anyhow::Result<ExitCode> {
+    let mut is_refused = false;
+    for made in make_topics(brokers, topics, partitions).await? {
+        match made {
+            Ok(name) => {
+                print([name])?;
+            }
+            Err(why) => {
+                tell(why);
+                is_refused = true;
+            }
+        }
+    }
+    if is_refused {
+        bail!("not all topics are there");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -82,21 +103,30 @@ async fn print_forever(reader: &Reader, args: &EventsArgs) -> io::Result<()> {
             Err(error) => error.to_string(),
         };
         if said.as_ref() != Some(&problem) {
-            eprintln!("waiting: {problem}");
+            tell(format_args!("waiting: {problem}"));
             said = Some(problem);
         }
         sleep(AGAIN).await;
     }
-    eprintln!("listening");
+    tell("listening");
+    let mut partitions = interval(PARTITIONS_INTERVAL);
+    partitions.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let event = reader.next().await;
-        let line = if args.json {
-            in_json(&event).to_string()
-        } else {
-            in_words(&event)
-        };
-        if !print([line])? {
-            return Ok(());
+        tokio::select! {
+            event = reader.next() => {
+                let line = if args.json {
+                    in_json(&event).to_string()
+                } else {
+                    in_words(&event)
+                };
+                if !print([line])? {
+                    return Ok(());
+                }
+            }
+            // While no broker answers there is nothing to be read either.
+            _ = partitions.tick() => {
+                let _ = reader.assign(&Topic::ALL, start).await;
+            }
         }
     }
 }

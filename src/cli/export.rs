@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
-use super::level::parse_level;
+use super::level::{parse_level, tell};
 use super::shutdown;
 use crate::client::proto::StockKey;
 use crate::config::Config;
@@ -146,7 +146,7 @@ pub(super) async fn run(args: ExportArgs, config: Config) -> anyhow::Result<Exit
         }),
         None => {
             if let Some(how) = output.incomplete()? {
-                eprintln!("interrupted; {how}");
+                tell(format_args!("interrupted; {how}"));
             }
             Ok(ExitCode::from(shutdown::EXIT_INTERRUPTED))
         }

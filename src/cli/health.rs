@@ -7,6 +7,7 @@ use anyhow::Context;
 use tokio::time::timeout;
 
 use super::address::Address;
+use super::level::print;
 use crate::config::Config;
 
 /// A server that is well answers within milliseconds; containers are asked every few
@@ -44,10 +45,10 @@ pub(super) async fn run(args: HealthArgs, config: Config) -> anyhow::Result<Exit
     let serves = timeout(ANSWER_TIMEOUT, asked)
         .await
         .with_context(|| format!("{url} did not answer within {ANSWER_TIMEOUT:?}"))??;
-    if serves {
-        println!("serving");
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!("not serving");
-    Ok(ExitCode::FAILURE)
+    let (said, code) = match serves {
+        true => ("serving", ExitCode::SUCCESS),
+        false => ("not serving", ExitCode::FAILURE),
+    };
+    print([said.to_owned()])?;
+    Ok(code)
 }

@@ -21,11 +21,12 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::address::Address;
+use super::level::{print, tell};
 use super::shutdown;
 use super::table::grouped;
 use crate::config::Config;
 use crate::domain::RequestId;
-use send::End;
+use send::{Changed, End, Sent};
 use source::Source;
 
 /// Longest --import-id, in characters: a row's number comes behind it in a `request_id`.
@@ -47,7 +48,7 @@ const IMPORT_ID_CHARS_MAX: usize = 64;
 ///
 /// Nothing is written unless every row is good: the whole file is checked first, and each
 /// bad row is told with its line, its column and the bound. Then rows are written in
-/// pieces, 500 changes or 1,000 products a call. Of a piece that the store refuses, because
+/// pieces, 500 changes or 100 products a call. Of a piece that the store refuses, because
 /// less is in stock than a row takes away, the rows before that one are written, and it is
 /// told by its line. An import that ended too soon goes on when the same command is run
 /// again: what was written is found by its id, which follows from the bytes of the file, and
@@ -99,7 +100,7 @@ pub(super) async fn run(args: ImportArgs, config: Config) -> anyhow::Result<Exit
     let name = args.file.display().to_string();
     let source = Source::open(&args.file).with_context(|| format!("cannot open {name}"))?;
     let nothing_written = || {
-        eprintln!("interrupted; nothing was written");
+        tell("interrupted; nothing was written");
         Ok(ExitCode::from(shutdown::EXIT_INTERRUPTED))
     };
 
@@ -122,33 +123,53 @@ pub(super) async fn run(args: ImportArgs, config: Config) -> anyhow::Result<Exit
     let rows = grouped(checked.rows);
     let what = checked.what.name();
     if args.check {
-        println!("{name}: {rows} rows of {what}, all good; nothing was written");
+        print([format!(
+            "{name}: {rows} rows of {what}, all good; nothing was written"
+        )])?;
         return Ok(ExitCode::SUCCESS);
     }
     let import_id = args.import_id.unwrap_or_else(|| checked.digest.clone());
-    eprintln!("{name}: {rows} rows of {what}, import {import_id}");
+    tell(format_args!(
+        "{name}: {rows} rows of {what}, import {import_id}"
+    ));
     let sent = send::send(&client, source.again()?, &checked, &import_id, stop).await?;
+    ended(sent, &format!("{rows} rows of {what}"), &import_id)
+}
+
+/// Says how it ended, and how to go on where it did too soon.
+fn ended(sent: Sent, rows: &str, import_id: &str) -> anyhow::Result<ExitCode> {
     let (now, before) = (grouped(sent.written), grouped(sent.replayed));
+    let imported = format!("{now} rows were imported now and {before} before");
     match sent.end {
         End::Complete => {
-            println!("{rows} rows of {what}: {now} imported now, {before} before");
+            print([format!("{rows}: {now} imported now, {before} before")])?;
             if sent.written == 0 && sent.replayed > 0 {
-                eprintln!("to apply them once more, give a new --import-id");
+                tell("to apply them once more, give a new --import-id");
             }
             Ok(ExitCode::SUCCESS)
         }
         End::Interrupted => {
-            eprintln!("interrupted; {now} rows were imported now and {before} before");
-            eprintln!("the same command goes on");
+            tell(format_args!("interrupted; {imported}"));
+            tell("the same command goes on");
             Ok(ExitCode::from(shutdown::EXIT_INTERRUPTED))
         }
         End::Refused(bad) => {
-            eprintln!("{now} rows were imported now and {before} before");
-            eprintln!("correct the row where it stands and go on with --import-id {import_id}");
+            tell(imported);
+            tell(format_args!(
+                "correct the row where it stands and go on with --import-id {import_id}"
+            ));
             Err(anyhow::Error::new(bad).context("the import is not complete"))
         }
+        // By its bytes it is another import now, which would apply all rows once more.
+        End::Failed(error) if error.is::<Changed>() => {
+            tell(imported);
+            tell(format_args!(
+                "to apply none of them twice, go on with --import-id {import_id}"
+            ));
+            Err(error.context("the import is not complete"))
+        }
         End::Failed(error) => {
-            eprintln!("{now} rows were imported now and {before} before");
+            tell(imported);
             Err(error.context("the import is not complete; the same command goes on"))
         }
     }

@@ -1,6 +1,7 @@
 //! How levels are named on the command line, and how rows of text are printed.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -40,11 +41,18 @@ pub(super) fn print(lines: impl IntoIterator<Item = String>) -> io::Result<bool>
     }
 }
 
+/// Says something on standard error. That nobody reads it is no reason to end.
+pub(super) fn tell(line: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Ends a command that sent a write which failed: says how to learn what became of it,
 /// where the error does not tell.
 pub(super) fn failed_write(error: ClientError) -> anyhow::Result<ExitCode> {
     if let Some(request_id) = error.request_id.as_ref().filter(|_| !error.is_refusal()) {
-        eprintln!("it may have been done; the same again with --request-id {request_id} tells");
+        tell(format_args!(
+            "it may have been done; the same again with --request-id {request_id} tells"
+        ));
     }
     Err(error.into())
 }

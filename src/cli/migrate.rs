@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::level::print;
 use crate::config::Config;
 use crate::storage::{Access, Store};
 
@@ -46,13 +47,13 @@ pub(super) async fn run(args: MigrateArgs, config: Config) -> anyhow::Result<Exi
         false => None,
     };
     store.close().await;
-    match done {
-        0 => println!("the schema is up to date"),
-        1 => println!("the schema is up to date; 1 step was missing"),
-        _ => println!("the schema is up to date; {done} steps were missing"),
-    }
-    if let Some((old, new)) = renewed {
-        println!("the store is {new} now; it was {old}");
-    }
+    let missing = match done {
+        0 => String::new(),
+        1 => "; 1 step was missing".to_owned(),
+        _ => format!("; {done} steps were missing"),
+    };
+    let renewed = renewed.map(|(old, new)| format!("the store is {new} now; it was {old}"));
+    let done = format!("the schema is up to date{missing}");
+    print(std::iter::once(done).chain(renewed))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -24,6 +24,7 @@ mod orders;
 mod products;
 mod replay;
 mod serve;
+mod transfer;
 mod watch;
 
 // What several of them share.
@@ -37,7 +38,6 @@ mod progress;
 mod sheet;
 mod shutdown;
 mod table;
-mod transfer;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,6 +47,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Loaded;
 use crate::{server, telemetry};
+use level::tell;
 use options::ConfigOptions;
 
 /// An error in what the caller wrote: arguments (by clap) or configuration.
@@ -105,14 +106,14 @@ pub fn run() -> ExitCode {
     let loaded = match options.load(std::env::vars_os()) {
         Ok(loaded) => loaded,
         Err(errors) => {
-            eprintln!("error: {errors}");
+            tell(format_args!("error: {errors}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
     match execute(command, loaded) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", chain(&error));
+            tell(format_args!("error: {}", chain(&error)));
             ExitCode::FAILURE
         }
     }

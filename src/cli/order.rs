@@ -6,7 +6,7 @@ use prost_types::Duration;
 
 use super::address::Address;
 use super::duration::parse_duration;
-use super::level::{failed_write, parse_label, parse_level, print};
+use super::level::{failed_write, parse_label, parse_level, print, tell};
 use super::orders;
 use crate::client::proto::{CreateOrderRequest, OrderLineRequest};
 use crate::config::Config;
@@ -84,7 +84,7 @@ pub(super) async fn run(args: OrderArgs, config: Config) -> anyhow::Result<ExitC
         Err(error) => return failed_write(error),
     };
     if answer.replayed {
-        eprintln!("-- this request had been answered before: the order is not new");
+        tell("-- this request had been answered before: the order is not new");
     }
     print(orders::whole(&answer.order.unwrap_or_default()))?;
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::level::tell;
+
 /// Lines in a log are for looking back, so there are few of them.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -74,8 +76,8 @@ impl Progress {
                 let Ok(mut due) = due.try_lock() else { return };
                 if Instant::now() >= *due {
                     match self.total {
-                        Some(total) => eprintln!("  {}: {done} of {total}", self.label),
-                        None => eprintln!("  {}: {done}", self.label),
+                        Some(total) => tell(format_args!("  {}: {done} of {total}", self.label)),
+                        None => tell(format_args!("  {}: {done}", self.label)),
                     }
                     *due = Instant::now() + LINE_INTERVAL;
                 }
@@ -88,11 +90,11 @@ impl Progress {
         if let Look::Bar(bar) = &self.look {
             bar.finish_and_clear();
         }
-        eprintln!(
+        tell(format_args!(
             "  {:<14} {:>7} in {:.2} s",
             self.label,
             self.done.load(Ordering::Relaxed),
             self.started.elapsed().as_secs_f64()
-        );
+        ));
     }
 }

@@ -17,6 +17,7 @@ use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 
 use super::address::Address;
+use super::level::{print, tell};
 use crate::client::ClientError;
 use crate::config::Config;
 
@@ -78,7 +79,7 @@ pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<Exit
     let name = args.file.display();
     let file = File::open(&args.file).with_context(|| format!("cannot open {name}"))?;
     let replay = Replay::from_csv(file).with_context(|| format!("cannot replay {name}"))?;
-    eprintln!("{name}: {}", file_line(&replay));
+    tell(format_args!("{name}: {}", file_line(&replay)));
 
     let connections = args.clients.min(CONNECTIONS_MAX);
     let client = args.address.connect(&config, connections).await?;
@@ -95,6 +96,7 @@ pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<Exit
             error
         }
     })?;
-    print!("\n{}", tables(&summary));
+    let tables = tables(&summary);
+    print(std::iter::once("").chain(tables.lines()).map(str::to_owned))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::address::Address;
 use super::get;
-use super::level::{failed_write, print};
+use super::level::{failed_write, print, tell};
 use crate::client::proto::{TransferLine, TransferStockRequest};
 use crate::config::Config;
 
@@ -71,7 +71,7 @@ pub(super) async fn run(args: TransferArgs, config: Config) -> anyhow::Result<Ex
         Err(error) => return failed_write(error),
     };
     if answer.replayed {
-        eprintln!("-- this request had been answered before; the levels are as they are now");
+        tell("-- this request had been answered before; the levels are as they are now");
     }
     let levels = answer.levels.iter().map(get::line);
     print(std::iter::once(get::header()).chain(levels))?;

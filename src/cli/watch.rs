@@ -1,10 +1,10 @@
 //! `stockroom watch`: stock as it changes, in a terminal.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::level::parse_level;
+use super::level::{parse_level, print, tell};
 use super::shutdown;
 use crate::client::proto::{StockKey, StockLevel};
 use crate::client::{WatchEvent, WatchTargets};
@@ -87,10 +87,11 @@ pub(super) async fn run(args: WatchArgs, config: Config) -> anyhow::Result<ExitC
     let targets = args.targets();
     let client = args.address.connect(&config, 1).await?;
     let mut watch = client.watch(targets);
-    println!("{}", header());
     tokio::pin!(shutdown);
     let mut interrupted = false;
-    loop {
+    // Until whoever reads has seen enough: `stockroom watch | head`.
+    let mut is_read = print([header()])?;
+    while is_read {
         let event = tokio::select! {
             event = watch.next() => event?,
             () = &mut shutdown => return Ok(ExitCode::SUCCESS),
@@ -100,40 +101,36 @@ pub(super) async fn run(args: WatchArgs, config: Config) -> anyhow::Result<ExitC
         if std::mem::replace(&mut interrupted, again) && again {
             continue;
         }
-        match show(event) {
-            // Whoever reads has seen enough: `stockroom watch | head`.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(ExitCode::SUCCESS);
-            }
-            shown => shown?,
-        }
+        is_read = show(event)?;
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn show(event: WatchEvent) -> io::Result<()> {
+/// False when nobody reads any more.
+fn show(event: WatchEvent) -> io::Result<bool> {
     match event {
         WatchEvent::Changes { levels, reset } => {
-            let mut out = io::stdout().lock();
-            for level in &levels {
-                writeln!(out, "{}", line(level, reset))?;
-            }
-            out.flush()?;
+            return print(levels.iter().map(|level| line(level, reset)));
         }
-        WatchEvent::Started { store_id } => eprintln!("-- connected to store {store_id}"),
-        WatchEvent::Synced => eprintln!("-- up to date"),
+        WatchEvent::Started { store_id } => {
+            tell(format_args!("-- connected to store {store_id}"));
+        }
+        WatchEvent::Synced => tell("-- up to date"),
         WatchEvent::Heartbeat => {}
         WatchEvent::Goodbye {
             reason,
             reconnect_after,
         } => {
             let reason = reason.as_str_name().trim_start_matches("GOODBYE_REASON_");
-            eprintln!(
+            tell(format_args!(
                 "-- the server says goodbye ({reason}); reconnecting after {reconnect_after:.1?}"
-            );
+            ));
         }
-        WatchEvent::Interrupted { error, .. } => eprintln!("-- {error}; reconnecting"),
+        WatchEvent::Interrupted { error, .. } => {
+            tell(format_args!("-- {error}; reconnecting"));
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn header() -> String {

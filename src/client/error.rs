@@ -50,19 +50,37 @@ impl ClientError {
         }
     }
 
-    /// Whether the error says for certain that nothing was changed.
+    /// Whether the error says for certain that nothing was changed. One that ends the
+    /// attempts of a [`Retrying`](super::Retrying) says so of all of them.
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self.code,
+        match self.code {
+            // Without a reason it may be the connection's (HTTP/2's ENHANCE_YOUR_CALM), which
+            // can end a call that the server has carried out.
+            "RESOURCE_EXHAUSTED" => !self.reason.is_empty(),
             "INVALID_ARGUMENT"
-                | "NOT_FOUND"
-                | "FAILED_PRECONDITION"
-                | "ABORTED"
-                | "RESOURCE_EXHAUSTED"
-                | "PERMISSION_DENIED"
-                | "UNAUTHENTICATED"
-                | "UNIMPLEMENTED"
-        )
+            | "NOT_FOUND"
+            | "FAILED_PRECONDITION"
+            | "ABORTED"
+            | "OUT_OF_RANGE"
+            | "PERMISSION_DENIED"
+            | "UNAUTHENTICATED"
+            | "UNIMPLEMENTED" => true,
+            _ => false,
+        }
+    }
+
+    /// Whether a refusal is about one attempt and says nothing of those before it: the
+    /// server answers these before it looks for the `request_id`, and without a reason it
+    /// is not even the server's.
+    pub(super) fn is_of_the_attempt(&self) -> bool {
+        self.is_refusal() && (self.retryable() || self.reason.is_empty())
+    }
+
+    /// The same error, when attempts after it ended with `last`, which does not settle it.
+    pub(super) fn then(mut self, last: &Self) -> Self {
+        self.message = format!("{}; the last attempt: {last}", self.message);
+        self.retry_after = last.retry_after;
+        self
     }
 
     /// The reason, or the code when there is none: what to count errors by.
@@ -196,6 +214,18 @@ mod tests {
         details.set_error_info("TOO_MANY_WATCHES", "stockroom.v1", HashMap::new());
         let too_wide = Status::with_error_details(Code::ResourceExhausted, "wide", details);
         assert!(!ClientError::from(too_wide).retryable());
+    }
+
+    #[test]
+    fn what_the_connection_says_is_no_refusal() {
+        let calm = ClientError::from(Status::resource_exhausted("h2 protocol error"));
+        assert!(!calm.is_refusal() && calm.retryable());
+        let mut details = ErrorDetails::new();
+        details.set_error_info("OVERLOADED", "stockroom.v1", HashMap::new());
+        let full = Status::with_error_details(Code::ResourceExhausted, "full", details);
+        assert!(ClientError::from(full).is_refusal());
+        // The request never came in.
+        assert!(ClientError::from(Status::out_of_range("too large")).is_refusal());
     }
 
     #[test]

@@ -67,17 +67,20 @@
 //! ```
 
 mod error;
+mod event;
 pub mod history;
 mod retry;
 mod seen;
 mod targets;
+mod unheard;
 mod watch;
 
 pub use crate::proto;
 pub use error::ClientError;
+pub use event::WatchEvent;
 pub use retry::Retrying;
 pub use targets::WatchTargets;
-pub use watch::{Watch, WatchEvent};
+pub use watch::Watch;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -127,13 +130,13 @@ pub struct Client(Arc<Connections>);
 #[derive(Debug)]
 struct Connections {
     endpoint: Endpoint,
-    lanes: Box<[RwLock<Lane>]>,
+    lanes: Box<[RwLock<Arc<Lane>>]>,
     /// Counts calls, so that they take turns.
     next: AtomicUsize,
 }
 
 /// One HTTP/2 connection and the services on it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Lane {
     /// Its place among the lanes.
     place: usize,
@@ -165,8 +168,14 @@ macro_rules! calls {
             /// # Errors
             /// Those of the API, and those of the way to it. Sent once; see [`Client::retrying`].
             pub async fn $name(&self, request: $request) -> Result<$response, ClientError> {
+                self.lane().$name(request).await
+            }
+        )*}
+
+        impl Lane {$(
+            async fn $name(&self, request: $request) -> Result<$response, ClientError> {
                 // tonic wants its client `&mut` for one call at a time; a clone is a few counters.
-                let mut service = self.lane(|lane| lane.$service.clone());
+                let mut service = self.$service.clone();
                 Ok(service.$name(request).await?.into_inner())
             }
         )*}
@@ -222,9 +231,9 @@ impl Client {
         let endpoint = endpoint(addr)?;
         let channels = try_join_all((0..connections.max(1)).map(|_| endpoint.connect())).await?;
         let channels = channels.into_iter().enumerate();
-        let lanes = channels.map(|(place, channel)| RwLock::new(Lane::new(place, 0, channel)));
+        let lanes = channels.map(|(place, channel)| Arc::new(Lane::new(place, 0, channel)));
         Ok(Self(Arc::new(Connections {
-            lanes: lanes.collect(),
+            lanes: lanes.map(RwLock::new).collect(),
             endpoint,
             next: AtomicUsize::new(0),
         })))
@@ -245,27 +254,30 @@ impl Client {
     /// # Errors
     /// Those of the way to it.
     pub async fn serves(&self) -> Result<bool, ClientError> {
-        let mut health = self.lane(|lane| lane.health.clone());
+        let mut health = self.lane().health.clone();
         let answer = health.check(HealthCheckRequest::default()).await?;
         Ok(answer.get_ref().status() == ServingStatus::Serving)
     }
 
-    /// What `take` takes of the lane whose turn it is.
-    fn lane<T>(&self, take: impl FnOnce(&Lane) -> T) -> T {
+    /// The lane whose turn it is.
+    fn lane(&self) -> Arc<Lane> {
         let turn = self.0.next.fetch_add(1, Ordering::Relaxed);
         let lane = &self.0.lanes[turn % self.0.lanes.len()];
-        take(&lane.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&lane.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A watch found a lane silent: whoever comes next shall not wait for the
-    /// keepalive to find the same. Many watches may; the first one counts.
-    fn renew(&self, silent: &Lane) {
-        let lane = &self.0.lanes[silent.place];
+    /// Nobody shall begin anything on this lane's connection any more; returns what takes its
+    /// place. It was found silent, which the keepalive would find much later, or the server
+    /// asks for another one. What is under way on it goes on. Many may find the same; the
+    /// first one counts.
+    fn renew(&self, old: &Lane) -> Arc<Lane> {
+        let lane = &self.0.lanes[old.place];
         let mut lane = lane.write().unwrap_or_else(PoisonError::into_inner);
-        if lane.age == silent.age {
+        if lane.age == old.age {
             let channel = self.0.endpoint.connect_lazy();
-            *lane = Lane::new(silent.place, silent.age + 1, channel);
+            *lane = Arc::new(Lane::new(old.place, old.age + 1, channel));
         }
+        Arc::clone(&lane)
     }
 }
 

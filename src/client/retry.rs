@@ -1,8 +1,8 @@
 //! Calls that are repeated for as long as that can help.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -20,7 +20,7 @@ use super::proto::{
     ListStockRequest, ListStockResponse, PutProductsRequest, PutProductsResponse,
     TransferStockRequest, TransferStockResponse,
 };
-use super::{Client, ClientError};
+use super::{Client, ClientError, Lane};
 
 /// Most attempts of one call.
 const ATTEMPTS_MAX: usize = 12;
@@ -39,7 +39,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 ///
 /// Every attempt sends the same message, so the same `request_id`, which is made
 /// for those who give none. Between two it waits what the server asked for, if anything, plus an exponential backoff
-/// with full jitter, so that callers refused together do not return together.
+/// with full jitter, so that callers refused together do not return together. A connection
+/// on which no answer comes in time is not used again.
 #[derive(Clone, Debug)]
 pub struct Retrying {
     client: Client,
@@ -78,9 +79,12 @@ macro_rules! writes {
                 if request.request_id.is_empty() {
                     request.request_id = new_request_id();
                 }
-                repeat(&self.retries, || self.client.$name(request.clone()))
-                    .await
-                    .map_err(|error| error.of_request(&request.request_id))
+                self.repeat(|lane| {
+                    let request = request.clone();
+                    async move { lane.$name(request).await }
+                })
+                .await
+                .map_err(|error| error.of_request(&request.request_id))
             }
         )*}
     };
@@ -106,7 +110,11 @@ macro_rules! repeated {
             /// # Errors
             /// Those of the call, or the last of the attempts failed.
             pub async fn $name(&self, request: &$request) -> Result<$response, ClientError> {
-                repeat(&self.retries, || self.client.$name(request.clone())).await
+                self.repeat(|lane| {
+                    let request = request.clone();
+                    async move { lane.$name(request).await }
+                })
+                .await
             }
         )*}
     };
@@ -134,9 +142,9 @@ impl Retrying {
     ) -> Result<DeleteProductResponse, ClientError> {
         // Set while an attempt, or one before it, may have deleted it without saying so.
         let unsettled = AtomicBool::new(false);
-        repeat(&self.retries, async || {
+        self.repeat(async |lane| {
             let before = unsettled.swap(true, Ordering::Relaxed);
-            let answer = self.client.delete_product(request.clone()).await;
+            let answer = lane.delete_product(request.clone()).await;
             match answer {
                 Err(error)
                     if before && !request.validate_only && error.reason == "SKU_NOT_FOUND" =>
@@ -152,6 +160,30 @@ impl Retrying {
         })
         .await
     }
+
+    /// Attempts, each on the connection whose turn it is. One that does not answer may have
+    /// fallen silent: what takes its place is tried next, since others may have as well.
+    async fn repeat<T, Attempt>(
+        &self,
+        call: impl Fn(Arc<Lane>) -> Attempt,
+    ) -> Result<T, ClientError>
+    where
+        Attempt: Future<Output = Result<T, ClientError>>,
+    {
+        let renewed = Mutex::new(None);
+        // Nobody panics while holding it.
+        let next = || renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempt = async || {
+            let lane = next().take().unwrap_or_else(|| self.client.lane());
+            let answer = timeout(ATTEMPT_TIMEOUT, call(Arc::clone(&lane))).await;
+            answer.unwrap_or_else(|_| {
+                *next() = Some(self.client.renew(&lane));
+                let silence = format!("no answer within {ATTEMPT_TIMEOUT:?}");
+                Err(ClientError::local(Code::DeadlineExceeded, silence))
+            })
+        };
+        repeat(&self.retries, attempt).await
+    }
 }
 
 /// A key for a request whose caller has none: begins with the time, so that
@@ -161,7 +193,8 @@ fn new_request_id() -> String {
 }
 
 /// Attempts until one succeeds, fails for good, or the bounds are met. Counts
-/// the attempts after the first in `retries`.
+/// the attempts after the first in `retries`. Whether something may have been changed, the
+/// error tells of all attempts, and not of the last one alone.
 async fn repeat<T, Attempt>(
     retries: &AtomicU64,
     attempt: impl Fn() -> Attempt,
@@ -171,24 +204,27 @@ where
 {
     let deadline = Instant::now() + TOTAL;
     let mut waits = backoff(BACKOFF_MAX).take(ATTEMPTS_MAX - 1);
+    // The first error that leaves open whether the attempt was carried out.
+    let mut open: Option<ClientError> = None;
     loop {
-        let error = match timeout(ATTEMPT_TIMEOUT, attempt()).await {
-            Ok(Ok(response)) => return Ok(response),
-            Ok(Err(error)) => error,
-            Err(_) => {
-                let silence = format!("no answer within {ATTEMPT_TIMEOUT:?}");
-                ClientError::local(Code::DeadlineExceeded, silence)
-            }
+        let error = match attempt().await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
         };
-        if !error.retryable() {
-            return Err(error);
-        }
-        let Some(wait) = waits.next() else {
-            return Err(error);
+        let next = if error.retryable() {
+            waits.next()
+        } else {
+            None
         };
-        let wait = error.retry_after.unwrap_or_default() + jitter(wait);
-        if Instant::now() + wait > deadline {
-            return Err(error);
+        let next = next.map(|wait| error.retry_after.unwrap_or_default() + jitter(wait));
+        let Some(wait) = next.filter(|wait| Instant::now() + *wait <= deadline) else {
+            return Err(match open {
+                Some(open) if error.is_of_the_attempt() => open.then(&error),
+                _ => error,
+            });
+        };
+        if !error.is_refusal() {
+            open.get_or_insert(error);
         }
         sleep(wait).await;
         retries.fetch_add(1, Ordering::Relaxed);
@@ -237,6 +273,43 @@ mod tests {
         assert_eq!(attempts, 3);
         assert!(result.is_ok());
         assert!(begun.elapsed() >= asked * 2);
+    }
+
+    /// What is told when the attempts end with the last of these errors.
+    async fn told_after(errors: &[ClientError]) -> ClientError {
+        let (retries, attempts) = (AtomicU64::new(0), AtomicU64::new(0));
+        let result: Result<(), ClientError> = repeat(&retries, async || {
+            let attempt = attempts.fetch_add(1, Ordering::Relaxed) as usize;
+            Err(errors[attempt].clone())
+        })
+        .await;
+        assert_eq!(retries.into_inner() + 1, errors.len() as u64);
+        result.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn what_may_have_been_done_is_no_refusal_whatever_comes_after() {
+        let open = ClientError::local(Code::DeadlineExceeded, "no answer");
+        // A longer wait than there is time for: it is overloaded until the attempts end.
+        let (full, full_to_the_end) = (
+            error("OVERLOADED", Duration::ZERO),
+            error("OVERLOADED", TOTAL),
+        );
+        let told = told_after(&[open.clone(), full.clone(), full_to_the_end.clone()]).await;
+        assert!(!told.is_refusal() && told.retryable(), "{told}");
+        assert_eq!(told.retry_after, Some(TOTAL));
+        let both = "DEADLINE_EXCEEDED: no answer; the last attempt: OVERLOADED: ";
+        assert_eq!(told.to_string(), both);
+        // A proxy that turns the last one away knows nothing of the first.
+        let turned_away = ClientError::local(Code::Unauthenticated, "");
+        let told = told_after(&[open.clone(), turned_away]).await;
+        assert!(!told.is_refusal(), "{told}");
+        // The server has looked for the request and says what has become of it.
+        let settled = error("INSUFFICIENT_STOCK", Duration::ZERO);
+        let told = told_after(&[open, settled]).await;
+        assert!(told.is_refusal(), "{told}");
+        let told = told_after(&[full, full_to_the_end]).await;
+        assert!(told.is_refusal(), "{told}");
     }
 
     #[tokio::test]

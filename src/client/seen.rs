@@ -32,7 +32,7 @@ pub(super) struct Seen {
     bytes_max: usize,
     /// How many levels the last resume named …
     named: usize,
-    /// … and whether it left out others, which are sent again.
+    /// … and whether it left out others, which are sent again, or are gone.
     left_out: bool,
     /// Levels that came although they were no news.
     repeats: u64,
@@ -43,6 +43,8 @@ pub(super) struct Seen {
 struct Last {
     version: i64,
     low_stock: bool,
+    /// Whether the last resume left it out and nothing was heard of it since.
+    is_unheard: bool,
 }
 
 impl Seen {
@@ -92,6 +94,7 @@ impl Seen {
         let now = Last {
             version: level.version,
             low_stock: level.low_stock,
+            is_unheard: false,
         };
         match location.get_mut(&level.sku) {
             Some(last) if reset || level.version > last.version => {
@@ -101,8 +104,10 @@ impl Seen {
                 let is_wanted = was_low || now.low_stock || reset;
                 is_wanted || !is_selected_while_low(&self.selection, &level.sku, &level.location)
             }
-            Some(_) => {
-                // What a resume left out, the server cannot know.
+            Some(last) => {
+                // What a resume left out, the server cannot know: nor that it has fallen,
+                // which it says of what is named.
+                last.is_unheard &= level.version < last.version;
                 if !self.left_out {
                     self.repeats += 1;
                 }
@@ -115,25 +120,52 @@ impl Seen {
         }
     }
 
-    /// What to tell the server when the watch resumes. Levels beyond its bounds
-    /// are left out: they are sent again, and dropped here.
+    /// What to tell the server when the watch resumes. Levels beyond its bounds are left out:
+    /// they are sent again, and dropped here. Those that are not are [`unheard`](Self::unheard).
     pub(super) fn levels(&mut self) -> Vec<SeenLevel> {
-        let (mut levels, mut bytes, mut left_out) = (Vec::new(), 0, false);
-        for level in self.nameable() {
-            bytes += field_bytes(&level);
-            if levels.len() == SEEN_MAX || bytes > self.bytes_max {
-                left_out = true;
-                break;
+        let (mut levels, mut bytes) = (Vec::new(), 0);
+        self.left_out = false;
+        for (location, skus) in &mut self.versions {
+            for (sku, last) in skus {
+                last.is_unheard = false;
+                // What is watched only while it is low and is not would be watched for good.
+                if !last.low_stock && is_selected_while_low(&self.selection, sku, location) {
+                    continue;
+                }
+                if !self.left_out {
+                    let level = last.seen(sku, location);
+                    bytes += field_bytes(&level);
+                    if levels.len() < SEEN_MAX && bytes <= self.bytes_max {
+                        levels.push(level);
+                        continue;
+                    }
+                }
+                (self.left_out, last.is_unheard) = (true, true);
             }
-            levels.push(level);
         }
-        (self.named, self.left_out) = (levels.len(), left_out);
+        self.named = levels.len();
         levels
     }
 
-    /// Names no level from now on, if that is less than the last resume named and
-    /// loses nothing while the store goes on; says whether it is so. After a store has lost
-    /// commits without getting a new id, `reset` comes for what was named alone.
+    /// What the last resume left out and the stream has not sent, or with a version below
+    /// the last. For when it is synced: then they are gone, no longer low, or have fallen
+    /// with the store. Once for each resume.
+    pub(super) fn unheard(&mut self) -> Vec<SeenLevel> {
+        let mut unheard = Vec::new();
+        if self.left_out {
+            for (location, skus) in &mut self.versions {
+                for (sku, last) in skus {
+                    if std::mem::take(&mut last.is_unheard) {
+                        unheard.push(last.seen(sku, location));
+                    }
+                }
+            }
+        }
+        unheard
+    }
+
+    /// Names no level from now on, if that is less than the last resume named; says
+    /// whether it is so.
     pub(super) fn name_none(&mut self) -> bool {
         // That a level is no longer low is told to those alone who name it.
         if self.named == 0 || self.selection.low() {
@@ -142,21 +174,15 @@ impl Seen {
         self.bytes_max = 0;
         true
     }
+}
 
-    /// All that was seen but what is watched only while it is low and is not:
-    /// named, it would be watched for good.
-    fn nameable(&self) -> impl Iterator<Item = SeenLevel> {
-        self.versions.iter().flat_map(move |(location, skus)| {
-            skus.iter().filter_map(move |(sku, last)| {
-                let is_named =
-                    last.low_stock || !is_selected_while_low(&self.selection, sku, location);
-                is_named.then(|| SeenLevel {
-                    sku: sku.clone(),
-                    location: location.clone(),
-                    version: last.version,
-                })
-            })
-        })
+impl Last {
+    fn seen(&self, sku: &str, location: &str) -> SeenLevel {
+        SeenLevel {
+            sku: sku.to_owned(),
+            location: location.to_owned(),
+            version: self.version,
+        }
     }
 }
 
@@ -280,6 +306,30 @@ mod tests {
         assert_eq!(versions(&seen.news(sent, false)), [4]);
         assert_eq!(seen.repeats(), 0);
         assert!(!seen.name_none(), "it cannot name less than none");
+    }
+
+    #[test]
+    fn what_was_left_out_and_is_not_sent_is_unheard_once() {
+        let mut seen = Seen::new(&WatchTargets::all());
+        seen.started("store".into());
+        let there = ["same", "sold", "fallen", "gone"].map(|sku| level(sku, 5));
+        seen.news(there.into(), false);
+        assert_eq!(seen.levels().len(), 4);
+        assert!(seen.unheard().is_empty(), "all were named");
+        assert!(seen.name_none());
+        assert!(seen.levels().is_empty());
+        let sent = vec![level("same", 5), level("sold", 6), level("fallen", 4)];
+        assert_eq!(versions(&seen.news(sent, false)), [6]);
+        let mut unheard = seen.unheard();
+        unheard.sort_by(|a, b| a.sku.cmp(&b.sku));
+        let named = unheard
+            .iter()
+            .map(|level| (level.sku.as_str(), level.version));
+        assert_eq!(named.collect::<Vec<_>>(), [("fallen", 5), ("gone", 5)]);
+        assert!(seen.unheard().is_empty());
+        // The next resume leaves them out again.
+        assert!(seen.levels().is_empty());
+        assert_eq!(seen.unheard().len(), 4);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! the last versions seen. A stream that is silent for twice the heartbeat
 //! counts as ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, vec};
 
@@ -18,10 +19,11 @@ use tonic::{Code, Streaming};
 
 use super::history::{Audit, StreamEnd};
 use super::proto::watch_stock_response::Event;
-use super::proto::{GoodbyeReason, StockLevel, WatchStarted, WatchStockResponse};
+use super::proto::{GoodbyeReason, StockLevel, WatchStarted, WatchStockResponse, WatchSynced};
 use super::retry::backoff;
 use super::seen::Seen;
-use super::{Client, ClientError, Lane, WatchTargets};
+use super::unheard::Unheard;
+use super::{Client, ClientError, Lane, WatchEvent, WatchTargets};
 
 /// Longest wait between two attempts to reach the server.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -31,42 +33,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Below this a busy machine would look like a dead one.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
-
-/// What a watch tells.
-#[derive(Debug, Clone)]
-pub enum WatchEvent {
-    /// A stream began, the first one or after an interruption.
-    Started {
-        /// The store that the versions belong to.
-        store_id: String,
-    },
-    /// Levels that are newer than what was told before; at least one.
-    Changes {
-        /// The levels.
-        levels: Vec<StockLevel>,
-        /// The store fell back: forget what you know of these levels. The only
-        /// time a version may fall.
-        reset: bool,
-    },
-    /// Everything that happened before the stream began has been told.
-    Synced,
-    /// Nothing happened for a while.
-    Heartbeat,
-    /// The server ends the stream; the watch goes on by itself.
-    Goodbye {
-        /// Why.
-        reason: GoodbyeReason,
-        /// When the watch connects again.
-        reconnect_after: Duration,
-    },
-    /// The stream broke or could not begin; the watch goes on by itself.
-    Interrupted {
-        /// Why.
-        error: ClientError,
-        /// When the watch connects again.
-        reconnect_after: Duration,
-    },
-}
 
 /// A watch on stock levels; see [`Client::watch`].
 ///
@@ -81,7 +47,11 @@ pub struct Watch {
     seen: Seen,
     link: Link,
     /// What the stream is on; none before the first one.
-    lane: Option<Lane>,
+    lane: Option<Arc<Lane>>,
+    /// What the next one shall be on, unless on any.
+    renewed: Option<Arc<Lane>>,
+    /// What the stream did not send and is asked for before it is read on.
+    unheard: Option<Unheard>,
     /// When to begin the next stream, unless at once.
     resume_at: Option<Instant>,
     /// The longest silence that is not an end.
@@ -126,6 +96,8 @@ impl Watch {
             targets,
             link: Link::Down,
             lane: None,
+            renewed: None,
+            unheard: None,
             resume_at: None,
             silence_max: START_TIMEOUT,
             heard_at: Instant::now(),
@@ -199,7 +171,11 @@ impl Watch {
             });
         }
         loop {
-            let error = match self.receive().await {
+            let received = match self.unheard {
+                Some(_) => self.learn().await,
+                None => self.receive().await,
+            };
+            let error = match received {
                 Ok(message) => match self.take(message) {
                     Some(event) => return Ok(event),
                     None => continue,
@@ -249,9 +225,7 @@ impl Watch {
             Ok(received) => received,
             Err(_) => {
                 self.ended(StreamEnd::Reader);
-                if let Some(lane) = &self.lane {
-                    self.client.renew(lane);
-                }
+                self.leave_lane();
                 let silence = format!("nothing heard for {:?}", self.silence_max);
                 Err(ClientError::local(Code::Unavailable, silence))
             }
@@ -271,13 +245,41 @@ impl Watch {
         if let Some(audit) = &mut self.audit {
             audit.0.began(audit.1.elapsed(), &request);
         }
-        let lane = self.client.lane(Clone::clone);
+        let lane = self.renewed.take();
+        let lane = lane.unwrap_or_else(|| self.client.lane());
         let mut inventory = lane.inventory.clone();
         self.lane = Some(lane);
         let opening = async move { Ok(inventory.watch_stock(request).await?.into_inner()) };
         self.link = Link::Opening(opening.boxed());
         self.silence_max = START_TIMEOUT;
         self.heard_at = Instant::now();
+    }
+
+    /// The next of what the stream did not send, and in the end that it is synced.
+    async fn learn(&mut self) -> Result<WatchStockResponse, ClientError> {
+        let next = match &mut self.unheard {
+            Some(unheard) => unheard.next().await,
+            None => None,
+        };
+        if let Some(audit) = &mut self.audit {
+            audit.0.reads_again(audit.1.elapsed());
+            if let Some(Ok(changes)) = &next {
+                audit.0.learned(changes);
+            }
+        }
+        let event = match next {
+            Some(Ok(changes)) => Event::Changes(changes),
+            Some(Err(error)) => {
+                // Begun anew, all of it is asked for again. It is not the stream that failed.
+                self.ended(StreamEnd::Reader);
+                return Err(error);
+            }
+            None => {
+                self.unheard = None;
+                Event::Synced(WatchSynced::default())
+            }
+        };
+        Ok(WatchStockResponse { event: Some(event) })
     }
 
     async fn message(&mut self) -> Result<WatchStockResponse, ClientError> {
@@ -304,9 +306,15 @@ impl Watch {
         is_too_large && !self.targets.wants_every_change() && self.seen.name_none()
     }
 
+    /// The next stream shall be on another connection.
+    fn leave_lane(&mut self) {
+        let lane = self.lane.as_ref();
+        self.renewed = lane.map(|lane| self.client.renew(lane));
+    }
+
     /// There is no stream any more.
     fn ended(&mut self, end: StreamEnd) {
-        self.link = Link::Down;
+        (self.link, self.unheard) = (Link::Down, None);
         if let Some(audit) = &mut self.audit {
             audit.0.ended(audit.1.elapsed(), end);
         }
@@ -333,6 +341,12 @@ impl Watch {
                 }
             }
             Event::Synced(_) => {
+                let unheard = self.seen.unheard();
+                if let Some(lane) = self.lane.as_ref().filter(|_| !unheard.is_empty()) {
+                    let store_id = self.seen.store_id();
+                    self.unheard = Some(Unheard::ask(&lane.inventory, store_id, &unheard));
+                    return None;
+                }
                 self.backoff = backoff(BACKOFF_MAX);
                 WatchEvent::Synced
             }
@@ -340,6 +354,10 @@ impl Watch {
             Event::Goodbye(goodbye) => {
                 let reconnect_after = goodbye.reconnect_after.map_or(Duration::ZERO, duration);
                 self.resume_at = Some(Instant::now() + reconnect_after);
+                // On this connection the next stream would come to the same instance.
+                if goodbye.reason() == GoodbyeReason::Age {
+                    self.leave_lane();
+                }
                 // Only the status follows, and it says no more than this did.
                 self.ended(StreamEnd::Reader);
                 WatchEvent::Goodbye {

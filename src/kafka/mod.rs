@@ -12,7 +12,7 @@ mod publisher;
 mod reader;
 mod topics;
 
-pub use make::make_topics;
+pub use make::{TopicRefused, make_topics};
 pub use publisher::{Fate, Pace, Publisher, Receipt};
 pub use reader::{Reader, Received, Start};
 pub use topics::{Topics, Unreachable};

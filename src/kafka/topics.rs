@@ -1,7 +1,5 @@
 //! The topics: their names, and whether they are there.
 
-use std::time::Duration;
-
 use rdkafka::client::{Client, ClientContext};
 
 use super::client::ANSWER_TIMEOUT;
@@ -43,15 +41,7 @@ pub(super) fn partitions<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
 ) -> Result<i32, Unreachable> {
-    partitions_within(client, topic, ANSWER_TIMEOUT)
-}
-
-pub(super) fn partitions_within<C: ClientContext>(
-    client: &Client<C>,
-    topic: &str,
-    timeout: Duration,
-) -> Result<i32, Unreachable> {
-    let metadata = client.fetch_metadata(Some(topic), timeout);
+    let metadata = client.fetch_metadata(Some(topic), ANSWER_TIMEOUT);
     let metadata = metadata.map_err(|error| Unreachable(error.to_string()))?;
     let found = metadata.topics().iter().find(|it| it.name() == topic);
     let partitions = found

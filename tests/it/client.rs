@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
-use stockroom::client::proto::{CreateOrderRequest, StockKey};
+use stockroom::client::proto::{
+    CreateOrderRequest, DeleteProductRequest, GoodbyeReason, StockKey, StockLevel,
+};
 use stockroom::client::{Client, Watch, WatchEvent, WatchTargets};
+use stockroom::config::Config;
 
-use crate::api::{order, received, stock};
+use crate::api::{counted, order, received, stock};
 use crate::fixture::{DEADLINE, Stockroom, StoreKind};
 use crate::proxy::{Line, Proxy};
 use crate::recorder::ledger;
@@ -15,10 +18,13 @@ use crate::recorder::ledger;
 on_each_store! {
     orders_without_a_request_id_are_made_once_whatever_happens_on_the_way,
     a_caller_is_told_the_request_id_that_was_made_for_it,
+    a_call_on_a_connection_that_fell_silent_is_made_on_another_one,
     a_stream_of_levels_goes_on_through_lost_connections_and_a_restart,
     a_watch_notices_silence_and_goes_on_at_once_over_another_connection,
     a_watch_forgets_what_it_saw_of_another_store,
     a_watch_that_is_let_go_and_asked_again_still_opens,
+    a_watch_that_grew_old_goes_on_over_another_connection,
+    a_watch_that_cannot_name_all_it_saw_learns_what_is_gone,
 }
 
 async fn through(proxy: &Proxy) -> Client {
@@ -83,6 +89,25 @@ async fn a_caller_is_told_the_request_id_that_was_made_for_it(store: StoreKind) 
     let adjusted = retrying.adjust_stock(&received("", "a", 5)).await.unwrap();
     let made = adjusted.movement.unwrap().request_id;
     assert!(uuid::Uuid::try_parse(&made).is_ok(), "{made}");
+}
+
+async fn a_call_on_a_connection_that_fell_silent_is_made_on_another_one(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    stock(&server.client, "a", 100).await;
+    let proxy = Proxy::before(server.addr).await;
+    let retrying = through(&proxy).await.retrying();
+    let request = anonymous(&[("a", 1)]);
+    retrying.create_order(&request).await.unwrap();
+    // What is connected is never heard again; what connects now is.
+    proxy.set(Line::Silent);
+    proxy.set(Line::Up);
+    let begun = Instant::now();
+    retrying.create_order(&request).await.unwrap();
+    // Ten seconds for the attempt; the client's own keepalive would take half a minute.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(20), "it took {took:?}");
+    assert_eq!(retrying.retries(), 1);
+    assert_eq!(server.home.books().orders, 2);
 }
 
 /// Reads the stream of levels until this version, and fails if one does not rise.
@@ -201,4 +226,82 @@ async fn a_watch_that_is_let_go_and_asked_again_still_opens(store: StoreKind) {
         assert!(begun.elapsed() < DEADLINE, "the stream never opens");
     };
     assert_eq!(level.version, 1);
+}
+
+/// The id of the store that the next stream is on, and what ended the last one.
+async fn next_store(watch: &mut Watch) -> (String, Option<GoodbyeReason>) {
+    let reading = async {
+        let mut goodbye = None;
+        loop {
+            match watch.next().await.unwrap() {
+                WatchEvent::Started { store_id } => break (store_id, goodbye),
+                WatchEvent::Goodbye { reason, .. } => goodbye = Some(reason),
+                _ => {}
+            }
+        }
+    };
+    let read = tokio::time::timeout(DEADLINE, reading).await;
+    read.expect("a stream begins")
+}
+
+async fn a_watch_that_grew_old_goes_on_over_another_connection(store: StoreKind) {
+    let old = Stockroom::with(store, |config| config.watch.age_max_ms = 1_000).await;
+    let new = Stockroom::start(store).await;
+    let proxy = Proxy::before(old.addr).await;
+    let mut watch = through(&proxy).await.watch(WatchTargets::all());
+    let (before, _) = next_store(&mut watch).await;
+    // The connection stays; another one comes to the other instance.
+    proxy.lead_to(new.addr);
+    let (after, goodbye) = next_store(&mut watch).await;
+    assert_eq!(goodbye, Some(GoodbyeReason::Age));
+    assert_ne!(after, before);
+}
+
+/// The levels that are told until the watch is synced.
+async fn until_synced(watch: &mut Watch) -> Vec<StockLevel> {
+    let reading = async {
+        let mut told = Vec::new();
+        loop {
+            match watch.next().await.unwrap() {
+                WatchEvent::Changes { levels, .. } => told.extend(levels),
+                WatchEvent::Synced => break told,
+                _ => {}
+            }
+        }
+    };
+    let read = tokio::time::timeout(DEADLINE, reading).await;
+    read.expect("the watch is synced")
+}
+
+async fn a_watch_that_cannot_name_all_it_saw_learns_what_is_gone(store: StoreKind) {
+    let configure = |config: &mut Config| config.watch.targets_max = 2;
+    let server = Stockroom::with(store, configure).await;
+    for sku in ["a", "b", "gone"] {
+        stock(&server.client, sku, 10).await;
+    }
+    let proxy = Proxy::before(server.addr).await;
+    let mut watch = through(&proxy).await.watch(WatchTargets::all()).audited();
+    assert_eq!(until_synced(&mut watch).await.len(), 3);
+    proxy.set(Line::Down);
+    let none = counted("none", "gone", 0);
+    server.client.adjust_stock(none).await.unwrap();
+    let deletion = DeleteProductRequest {
+        sku: "gone".to_owned(),
+        ..DeleteProductRequest::default()
+    };
+    server.client.delete_product(deletion).await.unwrap();
+    sell(&server, 2).await;
+    proxy.set(Line::Up);
+    // To name three levels is refused, so the next stream begins with none.
+    let told = until_synced(&mut watch).await;
+    let told = told
+        .iter()
+        .map(|level| (&*level.sku, level.version, level.on_hand));
+    assert_eq!(told.collect::<Vec<_>>(), [("a", 2, 9), ("gone", 3, 0)]);
+    assert_eq!(watch.repeats(), 0);
+    let truth = ledger(&server.home).await;
+    assert!(watch.audit().unwrap().caught_up(&truth));
+    let (audit, now) = watch.into_audit().unwrap();
+    let report = audit.finish(now, &truth);
+    assert_eq!((report.violations, report.refused), (0, 1), "{report:#?}");
 }

@@ -3,7 +3,8 @@
 //! A file is written page by page. Beside it, until it is complete, lies a file that says
 //! how many bytes of it are whole and where the next page begins: an export that goes on
 //! cuts the file there and writes from there, so that no row is torn, missing or twice.
-//! The bytes are on disk before the place is, so that this holds when the machine dies.
+//! The bytes are on disk before the place is, and the place is before it counts, so that
+//! this holds when the machine dies.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Seek as _, Write};
@@ -14,17 +15,21 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Selection;
+use crate::cli::level::tell;
 use crate::cli::progress::Progress;
 
 /// How often the place is written down: what is lost with a process that is killed is
 /// read again, and more often would cost more than that.
 const PLACE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the next page begins.
+/// Where the next page begins, if there is one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
-    /// The token of a list's page; empty for the first one.
+    /// The token of a list's page; empty for the first one, and after the last.
     pub(super) page_token: String,
+    /// Whether the list's last page has been written.
+    #[serde(default)]
+    pub(super) done: bool,
     /// Of movements: the level of that page that is under way, and its last version written.
     pub(super) level: Option<(String, String, i64)>,
 }
@@ -60,6 +65,17 @@ enum Sink {
         path: PathBuf,
         selection: Selection,
     },
+}
+
+impl Place {
+    /// After a page of a list that came with the token of the next one.
+    pub(super) fn after_page(next_page_token: &str) -> Self {
+        Self {
+            page_token: next_page_token.to_owned(),
+            done: next_page_token.is_empty(),
+            level: None,
+        }
+    }
 }
 
 impl Output {
@@ -120,7 +136,7 @@ impl Output {
         file.set_len(state.bytes)?;
         file.seek(io::SeekFrom::End(0))?;
         if state.rows > 0 {
-            eprintln!("going on after {} rows of {name}", state.rows);
+            tell(format_args!("going on after {} rows of {name}", state.rows));
         }
         let State {
             selection,
@@ -246,13 +262,38 @@ impl State {
         Ok(Some(state))
     }
 
-    /// In one step, so that there is never half of it.
+    /// In one step, so that there is never half of it, whenever the machine dies.
     fn write(&self, path: &Path) -> io::Result<()> {
         let path = state_path(path);
         let mut draft = path.clone().into_os_string();
         draft.push(".new");
-        let text = serde_json::to_vec(self)?;
-        fs::write(&draft, text)?;
-        fs::rename(draft, path)
+        let mut file = File::create(&draft)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        fs::rename(draft, &path)?;
+        // Its name, too, before the export has one: alone that would be complete. Some
+        // systems sync no folder, and keep names by themselves.
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or(Path::new(".")));
+        let _ = folder.and_then(|folder| folder.sync_all());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_after_the_last_page_is_not_that_of_the_first() {
+        let after_the_last = Place::after_page("");
+        assert_eq!(after_the_last.page_token, Place::default().page_token);
+        let read = |place: &Place| -> Place {
+            let text = serde_json::to_vec(place).unwrap();
+            serde_json::from_slice(&text).unwrap()
+        };
+        assert!(read(&after_the_last).done);
+        assert!(!read(&Place::after_page("next")).done);
+        assert!(!read(&Place::default()).done);
     }
 }

@@ -37,6 +37,7 @@ pub(super) async fn write(
         output.write(&header, 0, begin.clone())?;
     }
     match (selection.what, &selection.level) {
+        _ if begin.done => Ok(()),
         (What::Products, _) => products(client, selection, begin, output).await,
         (What::Levels, _) => levels(client, selection, begin, output).await,
         (What::Movements, None) => ledger(client, selection, begin, output).await,
@@ -68,10 +69,7 @@ async fn products(
     loop {
         let page = client.list_products(&request).await?;
         request.page_token = page.next_page_token;
-        let next = Place {
-            page_token: request.page_token.clone(),
-            level: None,
-        };
+        let next = Place::after_page(&request.page_token);
         let text = rows(page.products.iter().map(product))?;
         output.write(&text, page.products.len(), next)?;
         if request.page_token.is_empty() {
@@ -99,10 +97,7 @@ async fn levels(
     loop {
         let page = client.list_stock(&list(selection, page_token)).await?;
         page_token = page.next_page_token;
-        let next = Place {
-            page_token: page_token.clone(),
-            level: None,
-        };
+        let next = Place::after_page(&page_token);
         let text = rows(page.levels.iter().map(level))?;
         output.write(&text, page.levels.len(), next)?;
         if page_token.is_empty() {
@@ -141,10 +136,7 @@ async fn ledger(
 ) -> anyhow::Result<()> {
     // A level that is new meanwhile moves those behind it to later pages, so that what was
     // written already can turn up on any of them.
-    let Place {
-        mut page_token,
-        level: done,
-    } = begin;
+    let (mut page_token, done) = (begin.page_token, begin.level);
     loop {
         let page = client
             .list_stock(&list(selection, page_token.clone()))
@@ -190,6 +182,7 @@ async fn history(
     while let Some(last) = page.movements.last().map(|last| last.version) {
         let next = Place {
             page_token: page_token.to_owned(),
+            done: false,
             level: Some((key.sku.clone(), key.location.clone(), last)),
         };
         let text = rows(page.movements.iter().map(movement))?;

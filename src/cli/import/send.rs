@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{anyhow, bail};
 use futures_util::{StreamExt as _, stream};
 
 use super::bad::BadRows;
@@ -20,8 +19,10 @@ use crate::client::Retrying;
 /// number an import that was begun with this one would write rows again.
 const PIECE_ROWS: usize = 500;
 
-/// Rows of a piece of products: as many as PutProducts takes, which needs no ids.
-const PIECE_PRODUCTS: usize = 1_000;
+/// Rows of a piece of products, which needs no ids. Each product changes with all of its
+/// levels in one transaction: at hundreds of locations as many as PutProducts takes would run
+/// into `store.statement_timeout_ms`, and keep orders waiting until then.
+const PIECE_PRODUCTS: usize = 100;
 
 /// Pieces under way at a time, where their order does not matter: enough that the server
 /// need not wait for the next one.
@@ -44,6 +45,11 @@ pub(super) enum End {
     Refused(BadRows),
     Failed(anyhow::Error),
 }
+
+/// The file is not what it was when it was checked, and why that is known.
+#[derive(Debug, thiserror::Error)]
+#[error("the file has changed since it was checked{0}")]
+pub(super) struct Changed(String);
 
 /// Some rows that follow each other.
 pub(super) struct Piece {
@@ -76,7 +82,6 @@ impl Pieces {
     }
 
     fn piece(&mut self) -> anyhow::Result<Option<Piece>> {
-        const CHANGED: &str = "the file has changed since it was checked";
         let first = self.rows + 1;
         let rows_max = match self.table.columns.what {
             What::Products => PIECE_PRODUCTS,
@@ -85,18 +90,18 @@ impl Pieces {
         let mut rows = Vec::with_capacity(rows_max);
         while rows.len() < rows_max {
             let read = self.table.next();
-            let Some(read) = read.map_err(|problem| anyhow!("{CHANGED}: {}", problem.why))? else {
+            let Some(read) = read.map_err(|problem| Changed(format!(": {}", problem.why)))? else {
                 self.ended = true;
                 if self
                     .digest
                     .as_ref()
                     .is_some_and(|digest| *digest != self.table.digest())
                 {
-                    bail!(CHANGED);
+                    return Err(Changed(String::new()).into());
                 }
                 break;
             };
-            rows.push((read.line, read.row.map_err(|_| anyhow!(CHANGED))?));
+            rows.push((read.line, read.row.map_err(|_| Changed(String::new()))?));
         }
         self.rows += rows.len() as u64;
         Ok((!rows.is_empty()).then_some(Piece { rows, first }))
@@ -169,7 +174,10 @@ pub(super) async fn send(
             }
             Some(Err(error)) => {
                 stopping.store(true, Ordering::Relaxed);
-                failure.get_or_insert(error);
+                // What it takes to go on after that, it takes whatever else went wrong.
+                if failure.is_none() || error.is::<Changed>() {
+                    failure = Some(error);
+                }
             }
         }
     }

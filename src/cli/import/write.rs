@@ -91,7 +91,7 @@ async fn put(client: &Retrying, products: Vec<(u64, Product)>) -> anyhow::Result
     let rows = products.len();
     match client.put_products(&request(products.clone())).await {
         Ok(_) => outcome.count(rows, false),
-        Err(error) if rows > 1 && is_of_the_piece(&error) => {
+        Err(error) if rows > 1 && is_refusal(&error) => {
             for (line, product) in lines.into_iter().zip(products) {
                 match client.put_products(&request(vec![product])).await {
                     Ok(_) => outcome.count(1, false),
@@ -130,7 +130,7 @@ async fn whole(client: &Retrying, changes: &[Numbered]) -> anyhow::Result<Option
             outcome.count(changes.len(), answer.replayed);
             Ok(Some(outcome))
         }
-        Err(error) if is_of_the_piece(&error) => Ok(None),
+        Err(error) if is_refusal(&error) => Ok(None),
         Err(error) => Err(gave_up(*line, error)),
     }
 }
@@ -181,13 +181,8 @@ fn adjustment(change: &AdjustStockRequest) -> StockAdjustment {
     }
 }
 
-/// Whether a smaller piece may be taken: the store refuses this one, or it is larger than
-/// the server's `server.message_bytes_max`.
-fn is_of_the_piece(error: &ClientError) -> bool {
-    is_refusal(error) || error.code == "OUT_OF_RANGE"
-}
-
-/// Whether the store has said that it will not, now and later.
+/// Whether the store has said that it will not, now and later. A smaller piece it may take,
+/// also where this one is larger than its `server.message_bytes_max`.
 fn is_refusal(error: &ClientError) -> bool {
     error.is_refusal() && !error.retryable()
 }

@@ -140,6 +140,22 @@ impl Holdings {
         }
     }
 
+    /// A value that was not sent on the stream, whose versions it says nothing about.
+    pub(super) fn learn(&mut self, level: &StockLevel, reset: bool) {
+        let skus = self.levels.entry(level.location.clone()).or_default();
+        let held = skus.entry(level.sku.clone()).or_default();
+        let value = value_of(level);
+        if reset {
+            held.kept.clear();
+        } else if held.last.is_some_and(|last| last.version >= value.version) {
+            return;
+        }
+        (held.last, held.low_stock) = (Some(value), level.low_stock);
+        if self.keeps_values {
+            held.kept.push(value);
+        }
+    }
+
     /// The snapshot is said to be complete.
     pub(super) fn synced(&self, report: &mut Report) {
         for (sku, location) in self.selection.named() {

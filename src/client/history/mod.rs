@@ -47,7 +47,7 @@ use std::time::Duration;
 use self::held::Holdings;
 use self::stream::Stream;
 use super::proto::watch_stock_response::Event;
-use super::proto::{SeenLevel, WatchStockRequest, WatchStockResponse};
+use super::proto::{SeenLevel, WatchChanges, WatchStockRequest, WatchStockResponse};
 use super::{ClientError, WatchTargets};
 
 /// How much longer than the heartbeat interval a silence may be before it counts:
@@ -146,6 +146,13 @@ impl Audit {
             }
             Event::Synced(_) => self.holdings.synced(&mut self.report),
             Event::Heartbeat(_) | Event::Goodbye(_) => {}
+        }
+    }
+
+    /// Levels came that were asked for beside the stream.
+    pub(super) fn learned(&mut self, changes: &WatchChanges) {
+        for level in &changes.levels {
+            self.holdings.learn(level, changes.reset);
         }
     }
 

@@ -60,6 +60,12 @@ fn counts(printed: &str) -> (u64, u64) {
     (number("imported"), number("before"))
 }
 
+/// The id by which an import that is not complete says that it is gone on with.
+fn import_id(told: &str) -> String {
+    let id = told.split("--import-id ").nth(1).unwrap();
+    id.split_whitespace().next().unwrap().to_owned()
+}
+
 /// The file's cells in these columns, row by row.
 fn columns(text: &str, columns: &[usize]) -> Vec<String> {
     let mut reader = csv::ReaderBuilder::new();

@@ -1,20 +1,34 @@
 //! Those who listen: other instances for their watchers, and people at a terminal.
 
-use std::io::{BufRead as _, BufReader};
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use rdkafka::admin::{AdminOptions, NewPartitions};
 use stockroom::events::Topic;
 
 use super::told::{Told, shared_kafka};
 use crate::api::{order, stock};
-use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually};
-use crate::process::{run, stdout, stockroom};
+use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually, run_on};
+use crate::process::{Running, run, stdout, stockroom};
 use crate::watching::{Watcher, everything, watch_of};
 
 on_each_store! {
     events_are_shown_decoded_and_as_json,
     showing_events_ends_well_when_whoever_reads_has_seen_enough,
+    partitions_that_are_added_are_shown_too,
+}
+
+mod topics {
+    use super::*;
+
+    #[test]
+    fn those_that_are_made_are_named_though_another_one_is_refused() {
+        run_on(StoreKind::Sqlite, |_| those_that_are_made_are_named());
+    }
 }
 
 mod instances {
@@ -138,4 +152,98 @@ fn lines(folder: &std::path::Path, arguments: &[String], count: usize) -> Vec<St
     child.kill().unwrap();
     child.wait().unwrap();
     lines
+}
+
+/// The lines of a pipe as they come, so that they can be waited for with a deadline.
+fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        // Read to its end, whoever has seen enough: the process shall not wait.
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+/// Raises a topic to so many partitions.
+async fn raise(told: &Told, topic: Topic, partitions: usize) {
+    let name = format!("{}{}", told.prefix, topic.name());
+    let admin = told.admin();
+    let more = NewPartitions::new(&name, partitions);
+    let added = admin.create_partitions([&more], &AdminOptions::new());
+    assert_eq!(added.await.unwrap(), [Ok(name.clone())]);
+    eventually("the partitions are there", async || {
+        let metadata = admin.inner().fetch_metadata(Some(&name), DEADLINE).unwrap();
+        metadata.topics()[0].partitions().len() == partitions
+    })
+    .await;
+}
+
+async fn partitions_that_are_added_are_shown_too(store: StoreKind) {
+    const PARTITIONS: usize = 3;
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::without_topics(kafka);
+    let folder = tempfile::tempdir().unwrap();
+    let options = told.options();
+    let with_options = |flags: &[&'static str]| -> Vec<&str> {
+        let options = options.iter().map(String::as_str);
+        ["events"]
+            .into_iter()
+            .chain(options)
+            .chain(flags.iter().copied())
+            .collect()
+    };
+    stdout(&run(
+        folder.path(),
+        &with_options(&["--create-topics", "1"]),
+    ));
+    let mut command = stockroom(folder.path(), &with_options(&["--json"]));
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut showing = Running(command.spawn().unwrap());
+    let said = lines_of(showing.0.stderr.take().unwrap());
+    while said.recv_timeout(DEADLINE).unwrap() != "listening" {}
+    let shown = lines_of(showing.0.stdout.take().unwrap());
+    raise(&told, Topic::StockUpdated, PARTITIONS).await;
+
+    // Begun after that, it tells all of them.
+    let server = Stockroom::with(store, |c| told.configure(c)).await;
+    let mut left: BTreeSet<String> = (0..20).map(|number| format!("sku-{number}")).collect();
+    for sku in &left {
+        stock(&server.client, sku, 10).await;
+    }
+    let mut partitions = BTreeSet::new();
+    while !left.is_empty() {
+        let event = shown.recv_timeout(DEADLINE);
+        let event = event.unwrap_or_else(|_| panic!("{left:?} are not shown"));
+        let event: serde_json::Value = serde_json::from_str(&event).unwrap();
+        left.remove(event["key"].as_str().unwrap());
+        partitions.insert(event["partition"].as_u64().unwrap());
+    }
+    assert_eq!(partitions.len(), PARTITIONS);
+}
+
+async fn those_that_are_made_are_named() {
+    let Some(kafka) = shared_kafka() else { return };
+    let told = Told::without_topics(kafka);
+    // Kafka has no two topics whose names differ in `.` and `_` alone.
+    let other = Told {
+        kafka: Arc::clone(&told.kafka),
+        prefix: told.prefix.replace('.', "_"),
+    };
+    other.make(Topic::OrderCreated, &[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let options = told.options();
+    let options = options.iter().map(String::as_str);
+    let make = ["events", "--create-topics", "1"].into_iter();
+    let arguments: Vec<&str> = make.chain(options).collect();
+    let output = run(folder.path(), &arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let refused = format!("{}{}", told.prefix, Topic::OrderCreated.name());
+    let why = format!("kafka does not make the topic {refused}: ");
+    assert!(said.contains(&why), "{said}");
+    let named = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(named.lines().count(), Topic::ALL.len() - 1, "{named}");
+    assert!(named.lines().all(|name| name != refused), "{named}");
 }

@@ -1,6 +1,7 @@
 //! Imports and exports that do not come to their end, and go on.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Folder, columns, counts, refused, said};
+use super::{Folder, columns, counts, import_id, refused, said};
 use crate::api::{level, put, received, stock};
 use crate::fixture::{DEADLINE, Home, StoreKind, eventually};
 use crate::process::{Server, stdout, stockroom};
@@ -19,8 +20,10 @@ on_each_store! {
     an_import_outlives_a_server_that_is_killed,
     a_row_that_is_refused_is_corrected_and_gone_on_with,
     an_interrupted_import_says_how_to_go_on,
+    an_import_whose_file_changes_meanwhile_is_gone_on_with_by_its_id,
     an_export_that_is_killed_goes_on_after_its_last_whole_row,
     a_level_that_is_new_meanwhile_makes_no_row_of_an_export_come_twice,
+    an_export_that_was_killed_after_its_last_page_writes_no_row_again,
 }
 
 /// A process that imports or exports, to be killed.
@@ -124,11 +127,10 @@ async fn a_row_that_is_refused_is_corrected_and_gone_on_with(store: StoreKind) {
         told.contains("line 4: ") && told.contains("INSUFFICIENT_STOCK"),
         "{told}"
     );
-    let id = told.split("--import-id ").nth(1).unwrap();
-    let id = id.split_whitespace().next().unwrap();
+    let id = import_id(&told);
     assert_eq!(level(&client, "a").await.on_hand, 2);
     let corrected = folder.write("a.csv", rows(-2));
-    let printed = stdout(&server.run(&["import", &corrected, "--import-id", id]));
+    let printed = stdout(&server.run(&["import", &corrected, "--import-id", &id]));
     assert_eq!(counts(&printed), (1, 2));
     let a = level(&client, "a").await;
     assert_eq!((a.on_hand, a.version), (0, 3));
@@ -146,6 +148,31 @@ async fn an_interrupted_import_says_how_to_go_on(store: StoreKind) {
     assert_eq!(output.status.code(), Some(130), "{told}");
     assert!(told.contains("the same command goes on"), "{told}");
     stdout(&server.run(&["import", &file]));
+    check_counted_once(&server);
+}
+
+async fn an_import_whose_file_changes_meanwhile_is_gone_on_with_by_its_id(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let file = many_levels(&server, &folder, IMPORTED).await;
+    // Slow enough that most of the file is still to be read when it changes.
+    let address = server.url.strip_prefix("http://").unwrap();
+    let proxy = Proxy::before(address.parse().unwrap()).await;
+    proxy.set(Line::delayed(Duration::from_millis(300)));
+    let importing = start(&format!("http://{}", proxy.addr), &["import", &file]);
+    some_are_counted(&server).await;
+    // An empty line is no row, and makes another file of it.
+    let mut changing = OpenOptions::new().append(true).open(&file).unwrap();
+    changing.write_all(b"\n").unwrap();
+    let output = importing.wait_with_output().unwrap();
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the file has changed since"), "{told}");
+    assert!(!told.contains("the same command"), "{told}");
+    let again = ["import", &file, "--import-id", &import_id(&told)];
+    let printed = stdout(&server.run(&again));
+    let (now, before) = counts(&printed);
+    assert_eq!(now + before, IMPORTED as u64, "{printed}");
     check_counted_once(&server);
 }
 
@@ -237,4 +264,26 @@ async fn a_level_that_is_new_meanwhile_makes_no_row_of_an_export_come_twice(stor
     let told = said(&resumed);
     assert!(told.contains("going on after 1000 rows"), "{told}");
     assert_eq!(fs::read_to_string(&output).unwrap(), whole);
+}
+
+async fn an_export_that_was_killed_after_its_last_page_writes_no_row_again(store: StoreKind) {
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    stock(&server.client().await, "a", 5).await;
+    for what in ["products", "levels"] {
+        let whole = stdout(&server.run(&["export", what]));
+        // The token of the first page, which is that after the last one, too.
+        let state = serde_json::json!({
+            "selection": { "what": what, "sku_prefix": "", "level": null, "after": 0 },
+            "place": { "page_token": "", "done": true, "level": null },
+            "bytes": whole.len(),
+            "rows": 1,
+        });
+        let output = folder.write("whole.csv", &whole);
+        let beside = folder.write("whole.csv.resume", state.to_string());
+        let arguments = ["export", what, "--output", &output, "--resume"];
+        stdout(&server.run(&arguments));
+        assert_eq!(fs::read_to_string(&output).unwrap(), whole);
+        assert!(!Path::new(&beside).exists());
+    }
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 use nix::sys::signal::Signal;
 
 use super::interrupted::{signal, start};
-use super::{Folder, counts, refused, said};
+use super::{Folder, counts, import_id, refused, said};
 use crate::api::{level, put, received};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 use crate::process::{Server, run, stdout};
@@ -56,12 +56,6 @@ fn adjustments(rows: usize, but_for: usize, delta: i64) -> String {
         text += &format!("a,{delta},correction\n");
     }
     text
-}
-
-/// What an import that was refused says about going on.
-fn import_id(told: &str) -> String {
-    let id = told.split("--import-id ").nth(1).unwrap();
-    id.split_whitespace().next().unwrap().to_owned()
 }
 
 async fn a_piece_that_is_refused_is_written_up_to_the_row_that_is_to_blame(store: StoreKind) {
