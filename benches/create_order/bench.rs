@@ -30,7 +30,8 @@ const CONNECTIONS: usize = 8;
 /// wait in a queue, which shall be gone before latencies count.
 const OPEN_WARMUP_LEAST: Duration = Duration::from_secs(2);
 
-/// Baskets of one transaction of the bare client.
+/// Baskets of one transaction of the bare client: what is asked for. The server's batches
+/// are several times larger, and its ratio to this floor is the better for it.
 const BARE_BASKETS: usize = 64;
 
 /// What was measured.
@@ -62,6 +63,10 @@ impl fmt::Display for Measured {
             Some(audit) if !audit.problems.is_empty() => f.write_str(", THE BOOKS DO NOT BALANCE"),
             Some(audit) => write!(f, ", {:.1} a commit", audit.orders_per_commit),
             None => Ok(()),
+        }?;
+        match self.load.not_sent {
+            0 => Ok(()),
+            not_sent => write!(f, ", {not_sent} NOT SENT"),
         }
     }
 }
@@ -121,7 +126,12 @@ impl Bench {
     /// Something does not start, does not end, or does not answer. Books that
     /// do not balance are part of the result.
     pub(crate) fn measure(&mut self, setup: Setup, known: &Results) -> anyhow::Result<Measured> {
-        let measured = match (setup.target, setup.course) {
+        let measured = self.measure_one(setup, known);
+        measured.with_context(|| setup.to_string())
+    }
+
+    fn measure_one(&mut self, setup: Setup, known: &Results) -> anyhow::Result<Measured> {
+        match (setup.target, setup.course) {
             (Target::Echo, _) => self.echo(setup),
             (
                 Target::Bare {
@@ -131,7 +141,7 @@ impl Bench {
                 },
                 _,
             ) => {
-                let batch_orders = batch_orders(setup.shape, guard, batching, known);
+                let batch_orders = batch_orders(setup.shape, guard, batching, known)?;
                 self.bare(setup.shape, guard, batch_orders, connections)
             }
             (Target::Store(served), Course::Closed | Course::Holds | Course::Confirms) => {
@@ -146,15 +156,14 @@ impl Bench {
             (Target::Store(served), Course::Overload) => self.overload(served),
             (Target::Store(served), Course::Events) => self.events(setup, served),
             (Target::Store(served), Course::Beside(crowd)) => self.beside(served, crowd),
-        };
-        measured.with_context(|| setup.to_string())
+        }
     }
 
     fn echo(&self, setup: Setup) -> anyhow::Result<Measured> {
         let server = Server::own(&self.runtime, self.folder.path(), "--serve-echo")?;
         let meter = Meter::start(vec![server.pid()], None)?;
         let load = self.load(&[&server.url], &self.orders(setup, None, 1))?;
-        let cpu = meter.read(&load)?;
+        let cpu = meter.read([&load])?;
         server.stop()?;
         Ok(Measured {
             load,
@@ -183,7 +192,7 @@ impl Bench {
         };
         let meter = Meter::start(Vec::new(), database.postmaster()?)?;
         let load = bare::run(self.folder.path(), &spec)?;
-        let cpu = meter.read(&load)?;
+        let cpu = meter.read([&load])?;
         let audit = database.audit(opening_units, Totals::of([&load]));
         let audit = Some(self.runtime.block_on(audit)?);
         Ok(Measured {
@@ -204,7 +213,7 @@ impl Bench {
         let orders = self.orders(setup, rate, served.instances);
         let meter = Meter::of(&trial)?;
         let load = self.load(&trial.urls(), &orders)?;
-        let cpu = meter.read(&load)?;
+        let cpu = meter.read([&load])?;
         let totals = match setup.course {
             Course::Holds => Totals::of_holds(&load),
             _ => Totals::of([&load]),
@@ -287,14 +296,23 @@ impl Bench {
 }
 
 /// Batches as large as the server's own on average, so that both do the same work.
-fn batch_orders(shape: Shape, guard: Guard, batching: bool, known: &Results) -> usize {
+///
+/// # Errors
+/// They have not been measured.
+fn batch_orders(
+    shape: Shape,
+    guard: Guard,
+    batching: bool,
+    known: &Results,
+) -> anyhow::Result<usize> {
     if !batching {
-        return 1;
+        return Ok(1);
     }
     if shape == Shape::Baskets {
-        return BARE_BASKETS;
+        return Ok(BARE_BASKETS);
     }
     let served = Setup::batched(shape, StoreKind::Postgres, guard);
     let orders = known.orders_per_commit(served);
-    orders.map_or(1, |orders| (orders.round() as usize).max(1))
+    let orders = orders.context("the server's batches have not been measured")?;
+    Ok((orders.round() as usize).max(1))
 }

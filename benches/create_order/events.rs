@@ -35,17 +35,15 @@ const JVM: [&str; 4] = [
 const DRAIN_MAX: Duration = Duration::from_secs(120);
 
 impl Bench {
-    /// Measures `hot` with events on.
+    /// Measures `hot` with events on; Kafka is there.
     pub(crate) fn events(&mut self, setup: Setup, served: Served) -> anyhow::Result<Measured> {
-        ensure!(
-            kafka::is_installed(),
-            "STOCKROOM_TEST_KAFKA_LIBS is not set: scripts/setup-test-tools.sh installs Kafka"
-        );
         let broker = self.broker.get_or_insert_with(|| Kafka::start_in(&JVM));
         let (brokers, pid, prefix) = (broker.brokers(), broker.pid(), kafka::prefix());
         let topics = Topics::new(&prefix);
-        self.runtime
+        let made = self
+            .runtime
             .block_on(make_topics(&brokers, &topics, PARTITIONS))?;
+        made.into_iter().collect::<Result<Vec<String>, _>>()?;
         let (database, opening_units) = self.copy(served.store)?;
         let url = database.url();
         let settings = [
@@ -61,7 +59,7 @@ impl Bench {
         let load = self.load(&trial.urls(), &orders)?;
         let used = cpu::used(pid)?.saturating_sub(before);
         let took = began.elapsed();
-        let cpu = meter.read(&load)?;
+        let cpu = meter.read([&load])?;
         let (left, drained) = drain(&url)?;
 
         let audit = Some(trial.end(&self.runtime, Totals::of([&load]))?);

@@ -17,18 +17,20 @@
 //! setup     the things that can be measured, as values
 //! bench     one measurement from start to end
 //! overload  … of twice the peak, with `proxy`, a database that is slow to reach
+//! silence   … how long somebody who watches waits then
 //! fairness  … of a few beside many
 //! events    … with Kafka told of each order
 //! meter     processor time of servers and database (`cpu`)
 //! echo      the server with nothing behind it
 //! bare      the database client with nothing before it
-//! results   from measurements to medians
+//! results   from measurements to medians; variants: which of several counts
 //! rows      ratios, and target/bench/create_order.json
 //! verdicts  what was promised, held against what was measured
 //! report    the tables that people read
 //! charts    target/bench/create_order_*.svg
 //!
-//! in ../support, shared with the other bench:
+//! in ../support, shared with the other benches:
+//! run       what ends a run early, and what failed in it
 //! trial     servers on a database of their own
 //! stock     databases with stock in them (`stores`), and their books
 //! processes servers as child processes
@@ -39,7 +41,7 @@
 //! ```
 //!
 //! Prints its progress to stderr and its tables to stdout. Exits 1 when a book
-//! does not balance.
+//! does not balance, or a measurement failed, and writes what there is.
 
 mod bare;
 mod bench;
@@ -74,11 +76,14 @@ mod proxy;
 mod report;
 mod results;
 mod rows;
+#[path = "../support/run.rs"]
+mod run;
 mod schedule;
 #[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
 mod setup;
+mod silence;
 #[path = "../support/stock.rs"]
 mod stock;
 #[path = "../support/stores.rs"]
@@ -87,6 +92,7 @@ mod stores;
 mod tables;
 #[path = "../support/trial.rs"]
 mod trial;
+mod variants;
 mod verdicts;
 
 use std::path::PathBuf;
@@ -100,7 +106,9 @@ use effort::Effort;
 use machine::Machine;
 use report::Report;
 use results::Results;
+use run::Run;
 use schedule::{Case, Selection};
+use servers::kafka;
 use setup::Guard;
 use stores::StoreKind;
 
@@ -170,10 +178,22 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let effort = usual_effort(arguments.quick).or(arguments.repeats, arguments.seconds)?;
     let began = Instant::now();
+    let mut run = Run::begin()?;
     let machine = Machine::look()?;
     eprintln!("{machine}");
+    let selection = Selection {
+        case: arguments.case,
+        store: arguments.store,
+        strategy: arguments.strategy,
+        quick: arguments.quick,
+        has_kafka: kafka::is_installed(),
+    };
+    let left_out = selection.left_out()?;
+    if let Some(left_out) = left_out {
+        eprintln!("{left_out}");
+    }
     let mut bench = Bench::new(effort.warmup, effort.measured)?;
-    let results = measure(&mut bench, &arguments, &effort)?;
+    let results = measure(&mut bench, &selection, &effort, &mut run)?;
 
     let rows = rows::rows(&results);
     let verdicts = verdicts::verdicts(&rows);
@@ -181,6 +201,7 @@ fn main() -> anyhow::Result<ExitCode> {
         machine: &machine,
         postgres: bench.postgres_settings(),
         effort: &effort,
+        left_out,
         rows: &rows,
         verdicts: &verdicts,
     };
@@ -192,22 +213,27 @@ fn main() -> anyhow::Result<ExitCode> {
         paper.write_markdown(&path)?;
         written.push(path);
     }
-    Ok(paper::end(&written, began, &results.problems()))
+    let problems = [results.problems().as_slice(), run.failures()].concat();
+    Ok(paper::end(&written, began, &problems))
 }
 
 /// Measures everything that is asked for, repeat after repeat.
-fn measure(bench: &mut Bench, arguments: &Arguments, effort: &Effort) -> anyhow::Result<Results> {
-    let selection = Selection {
-        case: arguments.case,
-        store: arguments.store,
-        strategy: arguments.strategy,
-        quick: arguments.quick,
-    };
+fn measure(
+    bench: &mut Bench,
+    selection: &Selection,
+    effort: &Effort,
+    run: &mut Run,
+) -> anyhow::Result<Results> {
     let mut results = Results::default();
     for repeat in 1..=effort.repeats {
         let schedule = selection.repeat(&results);
         for (place, setup) in schedule.iter().enumerate() {
-            let measured = bench.measure(*setup, &results)?;
+            if run.is_given_up() {
+                return Ok(results);
+            }
+            let Some(measured) = run.take(bench.measure(*setup, &results))? else {
+                continue;
+            };
             let (place, of) = (place + 1, schedule.len());
             eprintln!("[{repeat}: {place:>3}/{of}] {setup}: {measured}");
             results.add(*setup, measured);

@@ -8,7 +8,7 @@ use crate::cpu;
 use crate::load::Load;
 use crate::trial::Trial;
 
-/// Processor time of one order, in microseconds.
+/// Processor time of one order, in microseconds; of several loads at a time, on average.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Cpu {
     /// All servers together.
@@ -17,7 +17,7 @@ pub(crate) struct Cpu {
     /// All of PostgreSQL's processes.
     #[serde(rename = "cpu_database_us")]
     pub(crate) database_us: f64,
-    /// The load generator, or the bare client.
+    /// The load generators, or the bare client.
     #[serde(rename = "cpu_generator_us")]
     pub(crate) generator_us: f64,
 }
@@ -52,18 +52,27 @@ impl Meter {
         Ok(meter)
     }
 
-    /// What each order of `load` took, warm-up included.
+    /// What each order of `loads` took, warm-up included: of all that ran meanwhile, since
+    /// what was used was used for all of them.
     ///
     /// # Errors
     /// One of the processes is gone.
-    pub(crate) fn read(&self, load: &Load) -> anyhow::Result<Cpu> {
+    pub(crate) fn read<'a>(
+        &self,
+        loads: impl IntoIterator<Item = &'a Load>,
+    ) -> anyhow::Result<Cpu> {
         let (servers, database) = self.now()?;
-        let orders = load.accepted_total.max(1) as f64;
+        let (mut orders, mut generators) = (0, Duration::ZERO);
+        for load in loads {
+            orders += load.accepted_total;
+            generators += load.cpu;
+        }
+        let orders = orders.max(1) as f64;
         let each = |used: Duration| used.as_secs_f64() * 1e6 / orders;
         Ok(Cpu {
             server_us: each(servers.saturating_sub(self.before.0)),
             database_us: each(database.saturating_sub(self.before.1)),
-            generator_us: each(load.cpu),
+            generator_us: each(generators),
         })
     }
 

@@ -9,12 +9,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use stockroom::client::proto::{GetStockRequest, StockKey};
 use stockroom::client::{Client, WatchEvent, WatchTargets};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::{Bench, Measured};
@@ -23,6 +23,7 @@ use crate::load::Orders;
 use crate::meter::Meter;
 use crate::proxy::Proxy;
 use crate::setup::{IN_FLIGHT, Served};
+use crate::silence::Silence;
 use crate::stores::Totals;
 use crate::trial::Trial;
 
@@ -87,7 +88,7 @@ impl Bench {
         orders.measured = orders.measured.max(FLOOD_LEAST);
         let meter = Meter::of(&trial)?;
         let (flood, seen) = self.watched(&trial, &urls, &orders)?;
-        let cpu = meter.read(&flood)?;
+        let cpu = meter.read([&flood])?;
 
         let audit = Some(trial.end(&self.runtime, Totals::of([&peak, &flood]))?);
         let mut measured = Measured {
@@ -117,16 +118,19 @@ impl Bench {
         let (load, memory) = thread::scope(|scope| {
             let looking = scope.spawn(|| memory(pid, orders.warmup, &ended));
             let load = self.load(urls, orders);
+            // Nobody orders any more: what is not heard from here on is no silence.
+            over.cancel();
             ended.store(true, Ordering::Relaxed);
             (load, looking.join())
         });
-        over.cancel();
+        // Without it the others have nothing to tell, or only what came of its failure.
+        let load = load?;
         let seen = Seen {
             reads: self.runtime.block_on(reading)?.context("GetStock")?,
             changes: self.runtime.block_on(watching)?.context("WatchStock")?,
             memory: memory.map_err(|_| anyhow::anyhow!("the look at memory panicked"))??,
         };
-        Ok((load?, seen))
+        Ok((load, seen))
     }
 }
 
@@ -187,26 +191,21 @@ async fn watch(url: String, over: CancellationToken) -> anyhow::Result<Answers> 
         ..StockKey::default()
     };
     let mut watch = client.watch(WatchTargets::levels([level]));
-    let mut answers = Answers::default();
-    let mut last = None;
+    let mut silence = Silence::begin(Instant::now());
+    let mut failures = 0;
     while let Some(event) = over.run_until_cancelled(watch.next()).await {
         match event? {
-            // The first two are the snapshot and the beginning of the flood.
-            WatchEvent::Changes { .. } => {
-                let now = Instant::now();
-                answers.count += 1;
-                if answers.count > 2
-                    && let Some(last) = last
-                {
-                    answers.worst = answers.worst.max(now - last);
-                }
-                last = Some(now);
-            }
-            WatchEvent::Goodbye { .. } | WatchEvent::Interrupted { .. } => answers.failures += 1,
-            WatchEvent::Started { .. } | WatchEvent::Synced | WatchEvent::Heartbeat => {}
+            WatchEvent::Changes { .. } => silence.change(Instant::now()),
+            WatchEvent::Synced => silence.synced(Instant::now()),
+            WatchEvent::Goodbye { .. } | WatchEvent::Interrupted { .. } => failures += 1,
+            WatchEvent::Started { .. } | WatchEvent::Heartbeat => {}
         }
     }
-    Ok(answers)
+    Ok(Answers {
+        count: silence.changes,
+        failures,
+        worst: silence.longest_until(Instant::now()),
+    })
 }
 
 /// Memory of the first third after `warmup` and of the last one, on average.

@@ -35,6 +35,8 @@ pub(crate) struct Report<'a> {
     /// How PostgreSQL keeps its promise; none when it was not measured.
     pub(crate) postgres: Option<&'a str>,
     pub(crate) effort: &'a Effort,
+    /// What had to be done without, in words.
+    pub(crate) left_out: Option<&'a str>,
     pub(crate) rows: &'a [Row],
     pub(crate) verdicts: &'a [Verdict],
 }
@@ -68,10 +70,13 @@ impl Report<'_> {
         ];
         lines.extend(self.machine.to_string().lines().map(str::to_owned));
         lines.extend(self.postgres.map(str::to_owned));
+        lines.extend(self.left_out.map(str::to_owned));
         lines.extend([
             format!("{}; closed loop on 8 connections unless a load is offered", self.effort),
-            "echo: the same messages with nothing behind them; bare: the same statements with nothing before them; \
-             limit: 1 / (1/echo + 1/bare)"
+            "hot_at_10, 25, 75 and 90 percent: a single measurement each".to_owned(),
+            "echo: the same messages with nothing behind them; bare: the same statements with nothing before them, \
+             in batches as large as the server's, of baskets in batches of 64; \
+             limit: 1 / (1/echo + 1/bare), the one after the other"
                 .to_owned(),
             "unbatched: the best of the pools and calls in flight that were tried, of which the rows show that one"
                 .to_owned(),

@@ -3,6 +3,7 @@
 use crate::bench::Measured;
 use crate::numbers::median;
 use crate::setup::{Setup, Target};
+use crate::variants;
 
 /// All measurements, by what was measured.
 #[derive(Debug, Default)]
@@ -36,26 +37,26 @@ impl Results {
         Some(median(audits.map(|audit| audit.orders_per_commit)))
     }
 
-    /// The variant of `setup` that makes the most orders a second, and how many.
+    /// The variant of `setup` that counts, and how many orders a second it makes.
     pub(crate) fn best(&self, setup: Setup) -> Option<(Setup, f64)> {
         let variants = self
             .all()
             .filter(|(known, _)| known.family() == setup.family());
-        variants
-            .map(|(known, repeats)| {
-                let accepted = median(repeats.iter().map(|m| m.load.accepted_per_s));
-                (known, accepted)
-            })
-            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+        variants::best(variants.map(|(known, repeats)| {
+            let accepted = repeats.iter().map(|m| m.load.accepted_per_s);
+            (known, accepted.collect())
+        }))
     }
 
-    /// What does not balance, and after which measurement.
+    /// What does not balance or was not sent, and in which measurement.
     pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         for (setup, repeats) in self.all() {
-            let audits = repeats.iter().filter_map(|m| m.audit.as_ref());
-            let found = audits.flat_map(|audit| &audit.problems);
-            problems.extend(found.map(|problem| format!("{setup}: {problem}")));
+            for measured in repeats {
+                let audit = measured.audit.iter().flat_map(|audit| &audit.problems);
+                let found = audit.cloned().chain(measured.load.problem());
+                problems.extend(found.map(|problem| format!("{setup}: {problem}")));
+            }
         }
         problems
     }

@@ -58,6 +58,8 @@ pub(crate) struct Row {
     pub(crate) refused_p99_ms: Option<f64>,
     /// Those that did not say when to come back.
     pub(crate) refused_for_good_per_s: f64,
+    /// Orders of an open loop that were due and not sent, in all repeats together.
+    pub(crate) not_sent: u64,
     /// `accepted_per_s` over that of the echo with the same messages.
     pub(crate) ratio_to_echo: Option<f64>,
     /// `accepted_per_s` over that of the best unbatched row of the case, store and
@@ -65,9 +67,10 @@ pub(crate) struct Row {
     pub(crate) ratio_to_unbatched: Option<f64>,
     /// `accepted_per_s` over that of PostgreSQL told to do the same with nothing before it.
     pub(crate) ratio_to_bare: Option<f64>,
-    /// `accepted_per_s` over 1 / (1/echo + 1/bare), what two cores could do at most.
+    /// `accepted_per_s` over 1 / (1/echo + 1/bare), the rate of doing the one after the other.
     pub(crate) ratio_to_limit: Option<f64>,
-    /// Whether it is the best of the connections and calls in flight that were tried.
+    /// Whether it is the best of the connections and calls in flight that were tried: of those
+    /// that were measured most often.
     pub(crate) best: bool,
     /// Latency that half of the acknowledged orders stayed within.
     pub(crate) p50_ms: f64,
@@ -147,6 +150,7 @@ fn row(results: &Results, setup: Setup, repeats: &[Measured]) -> Row {
         refused_per_s: rounded(median(of_each(|m| m.load.refused_per_s)), 1),
         refused_p99_ms: (!refused.is_empty()).then(|| rounded(median(refused.into_iter()), 3)),
         refused_for_good_per_s: rounded(median(of_each(|m| m.load.refused_for_good_per_s)), 1),
+        not_sent: repeats.iter().map(|m| m.load.not_sent).sum(),
         best: results.best(setup).is_some_and(|(best, _)| best == setup),
         p50_ms: rounded(median(of_each(|m| m.load.p50_ms)), 3),
         p99_ms: rounded(median(of_each(|m| m.load.p99_ms)), 3),
@@ -201,6 +205,7 @@ fn named(setup: Setup) -> (Row, bool) {
         refused_per_s: 0.0,
         refused_p99_ms: None,
         refused_for_good_per_s: 0.0,
+        not_sent: 0,
         ratio_to_echo: None,
         ratio_to_unbatched: None,
         ratio_to_bare: None,
@@ -216,8 +221,9 @@ fn named(setup: Setup) -> (Row, bool) {
     (row, is_full_load)
 }
 
-/// What the two cores could do at most if one did nothing but the echo and the other
-/// nothing but the database's work, and each order needed both.
+/// The rate of orders that are echoed first and then written by PostgreSQL alone, one thing
+/// after the other. No ceiling: `bare` on one connection leaves cores idle, and whoever does
+/// both at a time may use them.
 pub(crate) fn limit(echo: f64, bare: f64) -> f64 {
     1.0 / (1.0 / echo + 1.0 / bare)
 }

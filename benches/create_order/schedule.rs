@@ -1,6 +1,7 @@
 //! What is measured in which order: repeat after repeat, never all repeats of one
 //! thing in a row, a floor right beside what is held against it.
 
+use anyhow::ensure;
 use clap::ValueEnum;
 
 use crate::results::Results;
@@ -53,6 +54,8 @@ pub(crate) struct Selection {
     pub(crate) strategy: Option<Guard>,
     /// Less of everything.
     pub(crate) quick: bool,
+    /// Whether there is a Kafka to be started.
+    pub(crate) has_kafka: bool,
 }
 
 impl Selection {
@@ -86,8 +89,7 @@ impl Selection {
         if self.has(Case::Overload, StoreKind::Postgres) {
             schedule.push(Setup::overload());
         }
-        let asked_for = self.case == Some(Case::Events);
-        if self.has(Case::Events, StoreKind::Postgres) && (asked_for || !self.quick) {
+        if self.wants_events() && self.has_kafka {
             let off = Setup::batched(Shape::Hot, StoreKind::Postgres, Guard::Optimistic);
             schedule.extend(missing(&schedule, [off]));
             schedule.push(Setup::events());
@@ -105,6 +107,28 @@ impl Selection {
             schedule.extend([Crowd::Nobody, Crowd::Hot, Crowd::Wide].map(Setup::beside));
         }
         schedule
+    }
+
+    /// What a run of everything has to do without, in words.
+    ///
+    /// # Errors
+    /// It was asked for by name.
+    pub(crate) fn left_out(&self) -> anyhow::Result<Option<&'static str>> {
+        if !self.wants_events() || self.has_kafka {
+            return Ok(None);
+        }
+        ensure!(
+            self.case.is_none(),
+            "STOCKROOM_TEST_KAFKA_LIBS is not set: scripts/setup-test-tools.sh installs Kafka"
+        );
+        Ok(Some(
+            "LEFT OUT: events; scripts/setup-test-tools.sh did not find Kafka, or was told to skip it",
+        ))
+    }
+
+    fn wants_events(&self) -> bool {
+        let asked_for = self.case == Some(Case::Events);
+        self.has(Case::Events, StoreKind::Postgres) && (asked_for || !self.quick)
     }
 
     fn has(&self, case: Case, store: StoreKind) -> bool {

@@ -3,6 +3,7 @@
 //! The books balance. Orders have random request ids, as callers' have; one in ten is of
 //! one product, `load-00000`, and the rest are of all others. Five hundred share a commit.
 
+use crate::run::Run;
 use crate::stores::sql;
 
 /// Products that have been ordered, those of `stockroom load`.
@@ -67,10 +68,11 @@ pub(crate) fn time_of(order: u64) -> prost_types::Timestamp {
 /// Makes so many orders in a database that has stock of [`SKUS`] products.
 ///
 /// # Errors
-/// The database failed.
-pub(crate) fn fill(url: &str, orders: u64) -> anyhow::Result<()> {
+/// The database failed, or the run is to end.
+pub(crate) fn fill(url: &str, orders: u64, run: &Run) -> anyhow::Result<()> {
     let mut from = 0;
     while from < orders {
+        run.check()?;
         let until = orders.min(from + CHUNK);
         let text = ORDERS
             .replace("{begin}", &BEGIN_MS.to_string())

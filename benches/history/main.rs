@@ -2,13 +2,16 @@
 //! million orders in the tables and with none.
 //!
 //! Fills a private PostgreSQL (15 GB of disk for ten million orders, and some ten minutes),
-//! starts the release binary on it, and asks for pages as a caller does. Then orders
-//! are sent to a server on it and to one on an empty store, in turn.
+//! starts the release binary on it, and asks for pages as a caller does, from the bench's
+//! own process. Then orders are sent to a server on it and to one on a store with none, in
+//! turn. The latter is a fresh copy each time, whose books are checked after it; those of
+//! millions of orders are not.
 //!
 //! ```text
-//! main   arguments, medians, tables, target/bench/history.json
-//! fill   the history, by SQL
-//! pages  the lists
+//! main    arguments, medians, tables, target/bench/history.json
+//! fill    the history, by SQL
+//! orders  orders with it and without
+//! pages   the lists; slower: which of two pages counts
 //! ```
 
 #[expect(dead_code, reason = "this bench asks the load alone")]
@@ -27,6 +30,7 @@ mod machine;
 #[expect(dead_code, reason = "this bench needs only medians of its own")]
 #[path = "../support/numbers.rs"]
 mod numbers;
+mod orders;
 mod pages;
 #[path = "../support/paper.rs"]
 mod paper;
@@ -35,13 +39,14 @@ mod paper;
 mod processes;
 #[path = "../support/promises.rs"]
 mod promises;
+#[expect(dead_code, reason = "this bench is over when a measurement fails")]
+#[path = "../support/run.rs"]
+mod run;
 #[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
-#[expect(
-    dead_code,
-    reason = "this bench has one kind of store, and no books of millions"
-)]
+mod slower;
+#[expect(dead_code, reason = "this bench has one kind of store")]
 #[path = "../support/stores.rs"]
 mod stores;
 #[path = "../support/tables.rs"]
@@ -60,12 +65,13 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use effort::Effort;
-use load::{GRACE, Orders};
 use machine::Machine;
-use numbers::{median, rounded};
+use numbers::rounded;
+use orders::OrdersRow;
 use paper::Paper;
 use processes::Server;
 use promises::{Verdict, promises};
+use run::Run;
 use stores::{Database, StoreKind, sql};
 use tables::{grouped, new_table, short};
 
@@ -94,9 +100,6 @@ struct Arguments {
     bench: bool,
 }
 
-/// Calls in flight, as in the bench of orders.
-const IN_FLIGHT: usize = 1_024;
-
 /// What a page may take.
 const PAGE_MS_MAX: f64 = 10.0;
 
@@ -112,17 +115,6 @@ struct PageRow {
     p99_ms: f64,
 }
 
-/// Orders of one shape.
-#[derive(Debug, Serialize)]
-struct OrdersRow {
-    case: &'static str,
-    /// With no history.
-    empty_per_s: f64,
-    /// With all of it.
-    full_per_s: f64,
-    ratio_to_empty: f64,
-}
-
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let effort = Effort {
@@ -132,18 +124,19 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let effort = effort.or(arguments.repeats, arguments.seconds)?;
     let began = Instant::now();
+    let run = Run::begin()?;
     let machine = Machine::look()?;
     eprintln!("{machine}");
     let (runtime, folder) = (Runtime::new()?, tempfile::tempdir()?);
-    let empty = stocked(&runtime, &folder)?;
-    let full = empty.copy()?;
-    fill::fill(&full.url(), arguments.orders)?;
+    let none = stocked(&runtime, &folder)?;
+    let full = none.copy()?;
+    fill::fill(&full.url(), arguments.orders, &run)?;
     let size = sql(
         &full.url(),
         "SELECT pg_size_pretty(pg_database_size(current_database()))",
     )?;
     let pages = measure_pages(&runtime, &folder, &full, arguments.orders)?;
-    let orders = measure_orders(&runtime, &folder, [&empty, &full], &effort)?;
+    let (orders, problems) = orders::measure(&runtime, &folder, [&none, &full], &effort, &run)?;
     let verdicts = verdicts(&pages, &orders);
     let history = format!(
         "{} orders in the tables, {size}",
@@ -166,7 +159,7 @@ fn main() -> anyhow::Result<ExitCode> {
         paper.write_markdown(&path)?;
         written.push(path);
     }
-    Ok(paper::end(&written, began, &[]))
+    Ok(paper::end(&written, began, &problems))
 }
 
 /// A database with stock of every product, and a level of ten movements.
@@ -229,56 +222,6 @@ fn measure_pages(
     })?;
     server.stop()?;
     Ok(rows)
-}
-
-fn measure_orders(
-    runtime: &Runtime,
-    folder: &TempDir,
-    stores: [&Database; 2],
-    effort: &Effort,
-) -> anyhow::Result<Vec<OrdersRow>> {
-    let cases = [("hot", 1), ("spread", fill::SKUS)];
-    let mut measured = vec![[Vec::new(), Vec::new()]; cases.len()];
-    for repeat in 1..=effort.repeats {
-        for ((case, skus), measured) in cases.iter().zip(&mut measured) {
-            for (store, measured) in stores.iter().zip(measured) {
-                // What was written so far shall not be flushed while it is measured.
-                sql(&store.url(), "CHECKPOINT")?;
-                let server = Server::stockroom(runtime, folder.path(), &store.url(), &[])?;
-                let orders = Orders {
-                    skus: *skus,
-                    lines: 1,
-                    lines_file: None,
-                    in_flight: IN_FLIGHT,
-                    more: &[],
-                    rate: None,
-                    connections: 8,
-                    warmup: effort.warmup,
-                    measured: effort.measured,
-                };
-                let limit = effort.warmup + effort.measured + GRACE;
-                let arguments = orders.arguments();
-                let load = load::run(&[&server.url], folder.path(), &arguments, limit)?;
-                server.stop()?;
-                eprintln!("[{repeat}] {case}: {:.0}/s", load.accepted_per_s);
-                measured.push(load.accepted_per_s);
-            }
-        }
-    }
-    let rows = cases
-        .iter()
-        .zip(measured)
-        .map(|(&(case, _), [empty, full])| {
-            let ratios = full.iter().zip(&empty).map(|(full, empty)| full / empty);
-            let ratio_to_empty = rounded(median(ratios), 3);
-            OrdersRow {
-                case,
-                empty_per_s: rounded(median(empty.iter().copied()), 0),
-                full_per_s: rounded(median(full.iter().copied()), 0),
-                ratio_to_empty,
-            }
-        });
-    Ok(rows.collect())
 }
 
 fn verdicts(pages: &[PageRow], orders: &[OrdersRow]) -> Vec<Verdict> {

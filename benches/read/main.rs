@@ -3,18 +3,22 @@
 //!
 //! Starts a private PostgreSQL with two streaming replicas and a private Redis, which are
 //! there in every case, the release binary with and without them, and the same callers
-//! for all and for the echo, in turn. On one machine all servers share its cores, so
+//! for all and for the echo, in turn. The callers are this process, which so is none of
+//! those whose processor time is told. Nothing is sold, so there are no books to check.
+//! Where there is no Redis, what needs it is left out, aloud. On one machine all servers share its cores, so
 //! replicas add few reads a second or none here: what is measured of them is the work
 //! that they take off the primary.
 //!
 //! ```text
 //! main     arguments, the cases, medians, tables, target/bench/read.json
+//! cases    what is measured
 //! shop     the servers, and who uses how much
 //! callers  who calls
 //! echo     the server with nothing behind it
 //! ```
 
 mod callers;
+mod cases;
 #[expect(dead_code, reason = "this bench has no use for memory")]
 #[path = "../support/cpu.rs"]
 mod cpu;
@@ -34,6 +38,8 @@ mod paper;
 mod processes;
 #[path = "../support/promises.rs"]
 mod promises;
+#[path = "../support/run.rs"]
+mod run;
 #[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
@@ -45,17 +51,20 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use clap::Parser as _;
 use comfy_table::Table;
 use serde::Serialize;
 
-use callers::{Call, FEW, MANY};
+use cases::{Case, REPLICAS, chosen};
 use effort::Effort;
 use machine::Machine;
 use numbers::{median, rounded};
 use paper::Paper;
 use promises::{Verdict, promises};
-use shop::{Measured, Shop, Who};
+use run::Run;
+use servers::redis;
+use shop::{Measured, Shop};
 use tables::{new_table, short};
 
 /// As in the program: callers and the echo run in this executable.
@@ -88,54 +97,6 @@ struct Arguments {
     #[arg(long, hide = true)]
     serve_echo: bool,
 }
-
-/// Replicas of the largest case. More would only divide two cores further.
-const REPLICAS: usize = 2;
-
-/// A name, who is called, what, by how many, and the case that it is held against.
-type Case = (&'static str, Who, Call, usize, &'static str);
-
-const CASES: [Case; 9] = [
-    ("echo_read", Who::Echo, Call::Any, MANY, "echo_read"),
-    ("read_cached", Who::Cached, Call::Any, MANY, "echo_read"),
-    (
-        "read_primary",
-        Who::Plain(0),
-        Call::Primary,
-        MANY,
-        "echo_read",
-    ),
-    (
-        "echo_refusal",
-        Who::Echo,
-        Call::SoldOut,
-        MANY,
-        "echo_refusal",
-    ),
-    (
-        "refusal_cached",
-        Who::Cached,
-        Call::SoldOut,
-        MANY,
-        "echo_refusal",
-    ),
-    (
-        "refusal_engine",
-        Who::Plain(0),
-        Call::SoldOut,
-        MANY,
-        "echo_refusal",
-    ),
-    ("replicas_0", Who::Plain(0), Call::Any, FEW, "replicas_0"),
-    ("replicas_1", Who::Plain(1), Call::Any, FEW, "replicas_0"),
-    (
-        "replicas_2",
-        Who::Plain(REPLICAS),
-        Call::Any,
-        FEW,
-        "replicas_0",
-    ),
-];
 
 /// What is written of one case.
 #[derive(Debug, Serialize)]
@@ -174,21 +135,18 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let effort = effort.or(arguments.repeats, arguments.seconds)?;
     let began = Instant::now();
+    let mut run = Run::begin()?;
     let machine = Machine::look()?;
     eprintln!("{machine}");
-    let cases = chosen(&arguments.case)?;
-    let shop = Shop::open(REPLICAS)?;
-    let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); cases.len()];
-    for repeat in 1..=effort.repeats {
-        for (&(name, who, what, callers, _), measured) in cases.iter().zip(&mut measured) {
-            let one = shop.measure(who, what, callers, &effort)?;
-            eprintln!("[{repeat}] {name}: {:.0}/s", one.calls_per_s);
-            measured.push(one);
-        }
+    let (cases, left_out) = chosen(&arguments.case, redis::program().is_some())?;
+    if let Some(left_out) = left_out {
+        eprintln!("{left_out}");
     }
+    let measured = measure(&cases, &effort, &mut run)?;
     let rows = rows(&cases, &measured);
     let verdicts = verdicts(&rows);
-    let preface = vec![machine.to_string(), effort.to_string()];
+    let mut preface = vec![machine.to_string(), effort.to_string()];
+    preface.extend(left_out.map(str::to_owned));
     let tables = [
         (
             "Calls, 1,024 in flight (replicas: 64) on 8 connections",
@@ -204,36 +162,50 @@ fn main() -> anyhow::Result<ExitCode> {
         paper.write_markdown(&path)?;
         written.push(path);
     }
-    let astray = rows.iter().filter(|row| {
-        row.case.starts_with("replicas") && row.case != "replicas_0" && row.share_of_replicas < 0.99
-    });
-    let problems: Vec<String> = astray
-        .map(|row| {
-            format!(
-                "{}: {} of the reads came from them",
-                row.case, row.share_of_replicas
-            )
-        })
-        .collect();
+    let problems = [astray(&rows).as_slice(), run.failures()].concat();
     Ok(paper::end(&written, began, &problems))
 }
 
-fn chosen(prefix: &str) -> anyhow::Result<Vec<Case>> {
-    let wanted: Vec<Case> = CASES
-        .into_iter()
-        .filter(|it| it.0.starts_with(prefix))
-        .collect();
-    anyhow::ensure!(!wanted.is_empty(), "there is no case {prefix}");
-    let needed = |case: &&Case| wanted.iter().any(|it| it.0 == case.0 || it.4 == case.0);
-    Ok(CASES.iter().filter(needed).copied().collect())
+/// Measures all cases, repeat after repeat: what came of each.
+fn measure(cases: &[Case], effort: &Effort, run: &mut Run) -> anyhow::Result<Vec<Vec<Measured>>> {
+    let shop = Shop::open(REPLICAS)?;
+    let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); cases.len()];
+    for repeat in 1..=effort.repeats {
+        for (&(name, who, what, callers, _), measured) in cases.iter().zip(&mut measured) {
+            if run.is_given_up() {
+                break;
+            }
+            let one = shop.measure(who, what, callers, effort);
+            let Some(one) = run.take(one.with_context(|| name))? else {
+                continue;
+            };
+            eprintln!("[{repeat}] {name}: {:.0}/s", one.calls_per_s);
+            measured.push(one);
+        }
+    }
+    Ok(measured)
 }
 
+/// Reads that did not come from where they should have.
+fn astray(rows: &[Row]) -> Vec<String> {
+    let astray = rows.iter().filter(|row| {
+        row.case.starts_with("replicas") && row.case != "replicas_0" && row.share_of_replicas < 0.99
+    });
+    let told = astray.map(|row| {
+        let (case, share) = (row.case, row.share_of_replicas);
+        format!("{case}: {share} of the reads came from them")
+    });
+    told.collect()
+}
+
+/// Of the cases that were measured, with their floors.
 fn rows(cases: &[Case], measured: &[Vec<Measured>]) -> Vec<Row> {
-    let of = |name: &str, value: fn(&Measured) -> f64| {
+    let measurements = |name: &str| {
         let place = cases.iter().position(|case| case.0 == name);
-        let measured = &measured[place.expect("a floor comes with its cases")];
-        median(measured.iter().map(value))
+        &measured[place.expect("a floor comes with its cases")]
     };
+    let of = |name: &str, value: fn(&Measured) -> f64| median(measurements(name).iter().map(value));
+    let is_measured = |name: &str| !measurements(name).is_empty();
     let row = |&(case, .., floor): &Case| Row {
         case,
         calls_per_s: rounded(of(case, |it| it.calls_per_s), 0),
@@ -248,7 +220,9 @@ fn rows(cases: &[Case], measured: &[Vec<Measured>]) -> Vec<Row> {
         replicas_us: rounded(of(case, |it| it.replicas_us), 2),
         redis_us: rounded(of(case, |it| it.redis_us), 2),
     };
-    cases.iter().map(row).collect()
+    let all = cases.iter();
+    let measured = all.filter(|(case, .., floor)| is_measured(case) && is_measured(floor));
+    measured.map(row).collect()
 }
 
 fn verdicts(rows: &[Row]) -> Vec<Verdict> {

@@ -1,5 +1,5 @@
-//! The servers: PostgreSQL with replicas, Redis, Stockroom with and without them, and the
-//! echo; and who of them uses how much processor time.
+//! The servers: PostgreSQL with replicas, Redis if there is one, Stockroom with and without
+//! them, and the echo; and who of them uses how much processor time.
 
 use std::fs;
 use std::path::Path;
@@ -61,7 +61,8 @@ pub(crate) struct Shop {
     database: Database,
     replicas: Vec<Arc<postgres::Server>>,
     _primary: Arc<postgres::Server>,
-    redis: redis::Server,
+    /// None where it is not installed.
+    redis: Option<redis::Server>,
     skus: Vec<String>,
 }
 
@@ -78,7 +79,7 @@ impl Shop {
             database: primary.database(),
             replicas: (0..replicas).map(|_| primary.replica()).collect(),
             _primary: Arc::clone(&primary),
-            redis: redis::Server::start(),
+            redis: redis::program().map(|_| redis::Server::start()),
             skus: Vec::new(),
         };
         let server = shop.serve(Who::Plain(0))?;
@@ -159,7 +160,8 @@ impl Shop {
             settings.push(("STOCKROOM_STORE_REPLICAS", urls.join(",")));
         }
         if who == Who::Cached {
-            settings.push(("STOCKROOM_REDIS_URLS", self.redis.url()));
+            let redis = self.redis.as_ref().context("there is no Redis")?;
+            settings.push(("STOCKROOM_REDIS_URLS", redis.url()));
             settings.push(("STOCKROOM_CACHE_FAST_REFUSAL", "true".to_owned()));
             // No entry ends while it is measured.
             settings.push(("STOCKROOM_CACHE_TTL_MS", "3600000".to_owned()));
@@ -173,11 +175,15 @@ impl Shop {
         let of_database = |url: &str| cpu::used_by_family(postmaster(url)?);
         let replicas = self.replicas.iter();
         let replicas = replicas.map(|it| of_database(&self.database.url_on(it)));
+        let redis = match &self.redis {
+            Some(redis) => cpu::used(redis.pid().as_raw().try_into()?)?,
+            None => Duration::ZERO,
+        };
         Ok([
             cpu::used(server.pid())?,
             of_database(&self.database.url)?,
             replicas.sum::<anyhow::Result<_>>()?,
-            cpu::used(self.redis.pid().as_raw().try_into()?)?,
+            redis,
         ])
     }
 }

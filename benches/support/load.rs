@@ -15,8 +15,8 @@ use serde::Deserialize;
 use crate::cpu;
 use crate::processes::{STOCKROOM, command};
 
-/// What a load may take beyond its own time: its calls under way have
-/// deadlines of 10 s.
+/// What a load may take beyond its own time: an open loop sends for 10 s more what fell
+/// due before, and the server gives a call 10 s.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// What `stockroom load --json` prints; its own source explains the fields.
@@ -27,6 +27,7 @@ pub(crate) struct Load {
     pub(crate) refused_per_s: f64,
     pub(crate) refused_p99_ms: Option<f64>,
     pub(crate) refused_for_good_per_s: f64,
+    pub(crate) not_sent: u64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     pub(crate) accepted_total: i64,
@@ -34,6 +35,14 @@ pub(crate) struct Load {
     /// Processor time of the generator, from its start to its end.
     #[serde(skip)]
     pub(crate) cpu: Duration,
+}
+
+impl Load {
+    /// Why its numbers are not those of the load that was asked for.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let not_sent = self.not_sent;
+        (not_sent > 0).then(|| format!("{not_sent} orders that were due were not sent"))
+    }
 }
 
 /// Runs `stockroom load` with `arguments` against the servers at `urls`; it may take

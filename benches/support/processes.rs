@@ -1,7 +1,8 @@
 //! Servers as child processes.
 //!
 //! Promises that every child is ended by its own id and waited for, on failure
-//! too, and that nothing of the caller's environment or folder configures one.
+//! too, that it ends with this process, however that ends, and that nothing of the
+//! caller's environment or folder configures one.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
@@ -36,15 +37,20 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Lines of one server's log that are passed on; a sick one repeats itself.
 const LOG_LINES_MAX: usize = 20;
 
-/// `stockroom`, or another program, that knows nothing of where it was started from.
+/// `stockroom`, or another program, that knows nothing of where it was started from. To be
+/// spawned by a thread that outlives it: the kernel ends it with the thread that did.
 pub(crate) fn command(program: impl AsRef<Path>, folder: &Path) -> Command {
-    let mut command = Command::new(program.as_ref());
+    let mut command = Command::new("setpriv");
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("STOCKROOM_") {
             command.env_remove(name);
         }
     }
-    command.current_dir(folder).stdin(Stdio::null());
+    command
+        .args(["--pdeathsig", "TERM"])
+        .arg(program.as_ref())
+        .current_dir(folder)
+        .stdin(Stdio::null());
     command
 }
 

@@ -30,6 +30,8 @@ mod processes;
 #[expect(dead_code, reason = "more is better of all that is measured here")]
 #[path = "../support/promises.rs"]
 mod promises;
+#[path = "../support/run.rs"]
+mod run;
 #[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
@@ -48,7 +50,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Parser as _;
 use serde::Serialize;
 use stockroom::storage::{Access, Store};
@@ -61,6 +63,7 @@ use numbers::{median, rounded};
 use paper::Paper;
 use processes::Server;
 use promises::{Verdict, promises};
+use run::Run;
 use stock::Stocks;
 use stores::{Database, StoreKind, Totals};
 use tables::{grouped, new_table, short};
@@ -123,41 +126,44 @@ struct Row {
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let began = Instant::now();
+    let mut run = Run::begin()?;
     let machine = Machine::look()?;
     eprintln!("{machine}");
-    let (runtime, folder) = (Runtime::new()?, tempfile::tempdir()?);
-    let (mut stocks, mut rows, mut problems) = (Stocks::default(), Vec::new(), Vec::new());
+    let mut bench = Bench {
+        runtime: Runtime::new()?,
+        folder: tempfile::tempdir()?,
+        stocks: Stocks::default(),
+        holds: arguments.holds,
+    };
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
     for store in [StoreKind::Postgres, StoreKind::Sqlite] {
         if arguments.store.is_some_and(|only| only != store) {
             continue;
         }
         for (shape, skus) in CASES {
             let case = format!("{shape}_{}", store.name());
-            let (mut rates, mut holds, problems_before) = (Vec::new(), Vec::new(), problems.len());
+            let mut repeats = Vec::new();
             for repeat in 1..=arguments.repeats {
-                let (database, units) = stocks.copy(&runtime, folder.path(), store)?;
-                let made = fill(&runtime, &folder, &database, skus, arguments.holds)?;
-                let took = sweep(&runtime, &folder, &database)?;
-                let rate = made.accepted_total as f64 / took.as_secs_f64();
-                eprintln!(
-                    "[{repeat}] {case}: {} holds, {rate:.0}/s",
-                    made.accepted_total
-                );
-                let told = Totals::of_holds(&made);
-                problems.extend(runtime.block_on(wrong(&database, units, told))?);
-                rates.push(rate);
-                holds.push(made.accepted_total as f64);
+                if run.is_given_up() {
+                    break;
+                }
+                let one = bench.measure(store, skus);
+                if let Some(one) = run.take(one.with_context(|| case.clone()))? {
+                    let (holds, rate) = (one.holds, one.ended_per_s);
+                    eprintln!("[{repeat}] {case}: {holds} holds, {rate:.0}/s");
+                    repeats.push(one);
+                }
             }
-            rows.push(Row {
-                case,
-                holds: rounded(median(holds.into_iter()), 0),
-                ended_per_s: rounded(median(rates.into_iter()), 0),
-                books_ok: problems.len() == problems_before,
-            });
+            let found = repeats
+                .iter()
+                .flat_map(|one| one.wrong.iter().chain(&one.not_sent));
+            problems.extend(found.map(|problem| format!("{case}: {problem}")));
+            rows.extend(row(case, &repeats));
         }
     }
+    problems.extend_from_slice(run.failures());
     let verdicts: Vec<Verdict> = rows.iter().map(verdict).collect();
-    let settings = stocks.postgres_settings().map(str::to_owned);
+    let settings = bench.stocks.postgres_settings().map(str::to_owned);
     let effort = format!("median of {}", arguments.repeats);
     let preface = [Some(machine.to_string()), settings, Some(effort)];
     let tables = [
@@ -175,55 +181,91 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(paper::end(&written, began, &problems))
 }
 
-/// Makes orders on hold, until all of the holds are over.
-fn fill(
-    runtime: &Runtime,
-    folder: &TempDir,
-    database: &Database,
-    skus: usize,
+/// What measurements share.
+struct Bench {
+    runtime: Runtime,
+    folder: TempDir,
+    stocks: Stocks,
+    /// Holds to end, about.
     holds: u32,
-) -> anyhow::Result<load::Load> {
-    // It looks once when it starts, and again in an hour.
-    let never = [("STOCKROOM_HOLDS_SWEEP_INTERVAL_MS", "3600000".to_owned())];
-    let server = Server::stockroom(runtime, folder.path(), &database.url(), &never)?;
-    let measured = Duration::from_secs_f64(f64::from(holds) / f64::from(FILL_PER_S));
-    let orders = Orders {
-        skus,
-        lines: 1,
-        lines_file: None,
-        in_flight: IN_FLIGHT,
-        more: &["--hold=1"],
-        rate: Some(FILL_PER_S),
-        connections: 8,
-        warmup: Duration::ZERO,
-        measured,
-    };
-    let limit = measured + GRACE;
-    let made = load::run(&[&server.url], folder.path(), &orders.arguments(), limit)?;
-    std::thread::sleep(HOLD);
-    server.stop()?;
-    database.settle()?;
-    Ok(made)
 }
 
-/// How long a server takes to end all of them.
-fn sweep(runtime: &Runtime, folder: &TempDir, database: &Database) -> anyhow::Result<Duration> {
-    let store = runtime.block_on(Store::open(&database.config(), Access::Read))?;
-    let server = Server::stockroom(runtime, folder.path(), &database.url(), &[])?;
-    let began = server.listening_at;
-    let took = runtime.block_on(async {
-        while !store.overdue_holds(1).await?.is_empty() {
-            ensure!(
-                began.elapsed() < SWEEP_LIMIT,
-                "the sweeper does not get done"
-            );
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-        Ok(began.elapsed())
-    })?;
-    runtime.block_on(store.close());
-    server.stop()?;
-    Ok(took)
+/// One measurement.
+struct Swept {
+    holds: i64,
+    ended_per_s: f64,
+    /// What does not balance.
+    wrong: Vec<String>,
+    /// Whether there are fewer holds than there should be.
+    not_sent: Option<String>,
+}
+
+impl Bench {
+    fn measure(&mut self, store: StoreKind, skus: usize) -> anyhow::Result<Swept> {
+        let folder = self.folder.path();
+        let (database, units) = self.stocks.copy(&self.runtime, folder, store)?;
+        let made = self.fill(&database, skus)?;
+        let took = self.sweep(&database)?;
+        let told = Totals::of_holds(&made);
+        Ok(Swept {
+            holds: made.accepted_total,
+            ended_per_s: made.accepted_total as f64 / took.as_secs_f64(),
+            wrong: self.runtime.block_on(wrong(&database, units, told))?,
+            not_sent: made.problem(),
+        })
+    }
+
+    /// Makes orders on hold, until all of the holds are over.
+    fn fill(&self, database: &Database, skus: usize) -> anyhow::Result<load::Load> {
+        // It looks once when it starts, and again in an hour.
+        let never = [("STOCKROOM_HOLDS_SWEEP_INTERVAL_MS", "3600000".to_owned())];
+        let server = self.serve(database, &never)?;
+        let measured = Duration::from_secs_f64(f64::from(self.holds) / f64::from(FILL_PER_S));
+        let orders = Orders {
+            skus,
+            lines: 1,
+            lines_file: None,
+            in_flight: IN_FLIGHT,
+            more: &["--hold=1"],
+            rate: Some(FILL_PER_S),
+            connections: 8,
+            warmup: Duration::ZERO,
+            measured,
+        };
+        let (limit, folder) = (measured + GRACE, self.folder.path());
+        let made = load::run(&[&server.url], folder, &orders.arguments(), limit)?;
+        std::thread::sleep(HOLD);
+        server.stop()?;
+        database.settle()?;
+        Ok(made)
+    }
+
+    /// How long a server takes to end all of them.
+    fn sweep(&self, database: &Database) -> anyhow::Result<Duration> {
+        let config = database.config();
+        let store = Store::open(&config, Access::Read);
+        let store = self.runtime.block_on(store)?;
+        let server = self.serve(database, &[])?;
+        let began = server.listening_at;
+        let took = self.runtime.block_on(async {
+            while !store.overdue_holds(1).await?.is_empty() {
+                ensure!(
+                    began.elapsed() < SWEEP_LIMIT,
+                    "the sweeper does not get done"
+                );
+                tokio::time::sleep(POLL_INTERVAL).await;
+            }
+            Ok(began.elapsed())
+        })?;
+        self.runtime.block_on(store.close());
+        server.stop()?;
+        Ok(took)
+    }
+
+    fn serve(&self, database: &Database, settings: &[(&str, String)]) -> anyhow::Result<Server> {
+        let folder = self.folder.path();
+        Server::stockroom(&self.runtime, folder, &database.url(), settings)
+    }
 }
 
 /// What does not balance, and what is still reserved.
@@ -234,6 +276,16 @@ async fn wrong(database: &Database, units: i64, told: Totals) -> anyhow::Result<
         problems.push(format!("{reserved} units are still reserved"));
     }
     Ok(problems)
+}
+
+/// None of a case that was never measured.
+fn row(case: String, repeats: &[Swept]) -> Option<Row> {
+    (!repeats.is_empty()).then(|| Row {
+        case,
+        holds: rounded(median(repeats.iter().map(|one| one.holds as f64)), 0),
+        ended_per_s: rounded(median(repeats.iter().map(|one| one.ended_per_s)), 0),
+        books_ok: repeats.iter().all(|one| one.wrong.is_empty()),
+    })
 }
 
 fn verdict(row: &Row) -> Verdict {

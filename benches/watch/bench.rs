@@ -62,6 +62,11 @@ impl Measured {
         ]);
     }
 
+    /// What the orders of an open loop say of themselves.
+    pub(crate) fn ordered(&mut self, load: &Load) {
+        self.problems.extend(load.problem());
+    }
+
     /// What the reader found in the end. Streams that end and come back keep every
     /// promise, but what was measured is not what it seems to be.
     pub(crate) fn finished(&mut self, finished: Finished) {

@@ -49,6 +49,7 @@ impl Bench {
             self.watched_load(&url, &orders, &mut reader, &servers, &mut measured)?;
         measured.lag(window.age);
         measured.set("orders_per_s", load.accepted_per_s);
+        measured.ordered(&load);
         measured.finished(self.finish(reader, trial.database(), 1)?);
         measured.audit = Some(trial.end(&self.runtime, Totals::of([&load]))?);
         Ok(measured)

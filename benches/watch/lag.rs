@@ -54,6 +54,7 @@ impl Bench {
             window.age
         });
         measured.set("orders_per_s", load.accepted_per_s);
+        measured.ordered(&load);
         measured.finished(finished);
         measured.audit = Some(trial.end(&self.runtime, Totals::of([&load]))?);
         Ok(measured)

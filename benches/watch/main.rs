@@ -25,11 +25,12 @@
 //! report    the tables that people read
 //! charts    target/bench/watch_*.svg
 //!
-//! in ../support, shared with the other bench: see there
+//! in ../support, shared with the other benches: create_order/main.rs lists them
 //! ```
 //!
 //! Prints its progress to stderr and its tables to stdout. Exits 1 when a promise about
-//! what comes was broken or a book does not balance.
+//! what comes was broken, a book does not balance, or a measurement failed, and writes what
+//! there is.
 
 mod bare;
 mod bench;
@@ -66,6 +67,8 @@ mod reader;
 mod readers;
 mod report;
 mod rows;
+#[path = "../support/run.rs"]
+mod run;
 #[expect(dead_code, reason = "no bench stops its server")]
 #[path = "../../tests/servers/mod.rs"]
 mod servers;
@@ -96,6 +99,7 @@ use effort::Effort;
 use machine::Machine;
 use report::Report;
 use rows::Results;
+use run::Run;
 use stores::StoreKind;
 use subjects::{Case, schedule};
 
@@ -162,10 +166,11 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let effort = usual_effort(arguments.quick).or(arguments.repeats, arguments.seconds)?;
     let began = Instant::now();
+    let mut run = Run::begin()?;
     let machine = Machine::look()?;
     eprintln!("{machine}");
     let mut bench = Bench::new(arguments.store, effort.warmup, effort.measured)?;
-    let results = measure(&mut bench, &arguments, &effort)?;
+    let results = measure(&mut bench, &arguments, &effort, &mut run)?;
 
     let rows = results.rows(arguments.store);
     let verdicts = verdicts::verdicts(&rows);
@@ -184,18 +189,30 @@ fn main() -> anyhow::Result<ExitCode> {
         paper.write_markdown(&path)?;
         written.push(path);
     }
-    Ok(paper::end(&written, began, &results.problems()))
+    let problems = [results.problems().as_slice(), run.failures()].concat();
+    Ok(paper::end(&written, began, &problems))
 }
 
 /// Measures everything that is asked for, repeat after repeat.
-fn measure(bench: &mut Bench, arguments: &Arguments, effort: &Effort) -> anyhow::Result<Results> {
+fn measure(
+    bench: &mut Bench,
+    arguments: &Arguments,
+    effort: &Effort,
+    run: &mut Run,
+) -> anyhow::Result<Results> {
     let has_instances = arguments.store == StoreKind::Postgres;
     let schedule = schedule(arguments.case, has_instances);
     let mut results = Results::default();
     for repeat in 1..=effort.repeats {
         for (place, subject) in schedule.iter().enumerate() {
+            if run.is_given_up() {
+                return Ok(results);
+            }
             let measured = bench.measure(*subject);
-            let measured = measured.with_context(|| subject.to_string())?;
+            let measured = measured.with_context(|| subject.to_string());
+            let Some(measured) = run.take(measured)? else {
+                continue;
+            };
             let (place, of) = (place + 1, schedule.len());
             eprintln!("[{repeat}: {place:>2}/{of}] {subject}: {measured}");
             results.add(*subject, measured);

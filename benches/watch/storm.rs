@@ -79,6 +79,7 @@ impl Bench {
             measured: ORDERS,
         };
         let load = self.load(trial.urls()[0], &orders)?;
+        measured.ordered(&load);
         let finished = self.finish(reader, trial.database(), PRODUCTS)?;
         measured.set("goodbyes", finished.goodbyes as f64);
         measured.checked(finished);

@@ -4,6 +4,7 @@ mod addresses;
 mod drive;
 mod mix;
 mod report;
+mod schedule;
 mod setup;
 
 use std::path::PathBuf;
@@ -14,11 +15,13 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::builder::RangedU64ValueParser;
 
+use super::level::{print, tell};
 use crate::config::Config;
 use addresses::Addresses;
-use drive::{Drive, Pace};
+use drive::Drive;
 use mix::{LineCounts, Mix};
 use report::Report;
+use schedule::Pace;
 
 /// Measure how many orders a server takes
 ///
@@ -27,7 +30,9 @@ use report::Report;
 /// closed loop: --in-flight callers, each of which sends its next order when it
 /// has the answer. With --rate it is an open loop: orders are due at that rate
 /// whatever the server does, and latency counts from when an order was due, so
-/// that a stall is paid for by all that it delays.
+/// that a stall is paid for by all that it delays. What falls due in --seconds
+/// counts, whenever it is answered: what has not been sent by then is sent for ten
+/// seconds more, and what is left after that is reported as not sent.
 ///
 /// Only accepted orders count towards accepted/s and the latencies; refusals are
 /// counted by reason, and timed apart. Nothing is retried; a closed loop waits as
@@ -68,7 +73,7 @@ pub(super) struct LoadArgs {
     /// Products to order from
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     skus: usize,
-    /// Part of the orders that name load-00000, from 0 to 1, however many products there are
+    /// Part of the orders that name load-00000, from 0 to 1; at least, where orders have as many lines as there are products
     #[arg(long, value_name = "FRACTION", default_value_t = 0.0, value_parser = parse_fraction)]
     hot: f64,
     /// Lines an order, each of another product
@@ -152,17 +157,20 @@ pub(super) async fn run(args: LoadArgs, config: Config) -> anyhow::Result<ExitCo
         measured: Duration::from_secs_f64(args.seconds),
     };
     let (warmup, measured) = (args.warmup_seconds, args.seconds);
-    eprintln!("warming up for {warmup} s, measuring for {measured} s");
+    tell(format_args!(
+        "warming up for {warmup} s, measuring for {measured} s"
+    ));
     let tally = on_one_thread(async || {
         let clients = args.addresses.connect(&config, args.connections).await?;
         drive.run(&clients).await
     })?;
     let report = Report::new(&args, &tally);
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+    let report = if args.json {
+        serde_json::to_string_pretty(&report)?
     } else {
-        println!("{report}");
-    }
+        report.to_string()
+    };
+    print([report])?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -186,6 +186,7 @@ impl Tally {
             "refused_per_s": 0.0,
             "refused_p99_ms": null,
             "refused_for_good_per_s": 0.0,
+            "not_sent": 0,
             "p50_ms": ms_at(50.0),
             "p99_ms": ms_at(99.0),
             "accepted_total": self.orders_total,

@@ -1,6 +1,8 @@
-//! What a guard says to PostgreSQL for each batch: the texts of `src/storage/commit`.
+//! What a guard says to PostgreSQL for each batch: the server's own statements, with what
+//! the server binds when orders take at once.
 
 use anyhow::{Context as _, ensure};
+use stockroom::storage::{COMMIT_BATCH, LOCK_LEVELS, TAKE};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
@@ -11,27 +13,6 @@ use crate::setup::Guard;
 const SESSION: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off \
     -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off -c max_parallel_workers_per_gather=0 \
     -c client_min_messages=warning";
-
-const COMMIT_BATCH: &str = "\
-SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-                    $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
-                    $38, $39)";
-
-const LOCK_LEVELS: &str = "\
-SELECT k.place, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us
-FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
-JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
-ORDER BY l.sku, l.location
-FOR UPDATE OF l";
-
-const TAKE: &str = "\
-UPDATE stock_level AS l
-SET on_hand = l.on_hand + n.delta, version = l.version + n.movements, updated_us = $1
-FROM (SELECT unnest($2::text[]) AS sku, unnest($3::text[]) AS location,
-             unnest($4::bigint[]) AS delta, unnest($5::bigint[]) AS movements) AS n
-WHERE l.sku = n.sku AND l.location = n.location
-  AND l.on_hand + n.delta + l.backorder_limit >= l.reserved
-RETURNING l.sku, l.location, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us";
 
 /// `OrderState::Confirmed` and `MovementKind::Ordered`, as they are stored.
 const CONFIRMED: i16 = 1;
@@ -121,11 +102,14 @@ impl Connection {
         let levels = &batch.levels;
         let locations = locations(&levels.sku);
         let deltas: Vec<i64> = levels.movements.iter().map(|units| -units).collect();
-        let parameters: [&(dyn ToSql + Sync); 5] = [
+        // Nothing is reserved.
+        let reserved = vec![0_i64; deltas.len()];
+        let parameters: [&(dyn ToSql + Sync); 6] = [
             &batch.time_us,
             &levels.sku,
             &locations,
             &deltas,
+            &reserved,
             &levels.movements,
         ];
         let rows = self.client.query(&self.take, &parameters).await?;

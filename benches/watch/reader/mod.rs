@@ -187,7 +187,6 @@ fn finished(found: &Report, lag: Option<Lag>) -> Finished {
     let examples = found.examples.iter().take(EXAMPLES_MAX);
     Finished {
         streams: found.streams,
-        messages: found.messages,
         goodbyes: found.goodbyes,
         violations: found.violations,
         examples: examples.map(ToString::to_string).collect(),

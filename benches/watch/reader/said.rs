@@ -88,7 +88,6 @@ pub(crate) struct Window {
 pub(crate) struct Finished {
     /// Streams that were asked for, reconnects included.
     pub(crate) streams: u64,
-    pub(crate) messages: u64,
     pub(crate) goodbyes: u64,
     /// Streams that ended although they were synced.
     pub(crate) ended: u64,
@@ -106,7 +105,6 @@ pub(crate) struct Finished {
 /// A distribution of times in milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Lag {
-    pub(crate) count: u64,
     pub(crate) p50_ms: f64,
     pub(crate) p90_ms: f64,
     pub(crate) p99_ms: f64,

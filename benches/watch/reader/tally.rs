@@ -33,7 +33,6 @@ impl Lags {
     pub(super) fn lag(&self) -> Option<Lag> {
         let ms_at = |percent| self.0.value_at_percentile(percent) as f64 / 1_000.0;
         (!self.0.is_empty()).then(|| Lag {
-            count: self.0.len(),
             p50_ms: ms_at(50.0),
             p90_ms: ms_at(90.0),
             p99_ms: ms_at(99.0),

@@ -2,39 +2,26 @@
 //!
 //! Every caller is a task with its own random numbers, its own counts and its
 //! own histogram, added up when all is over: nothing is shared on the way of a
-//! call but the schedule of an open loop, which is one counter.
+//! call but the schedule of an open loop, which is one counter (`schedule`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::mix::Mix;
+use super::schedule::{Pace, Schedule};
 use crate::cli::latency::Latencies;
 use crate::client::proto::{ConfirmOrderRequest, CreateOrderRequest};
 use crate::client::{Client, ClientError};
 
-/// The runtime's timer is this coarse. A caller that was ready in time may
-/// begin this much late without it counting as the server's latency.
-const TIMER_GRAIN: Duration = Duration::from_millis(1);
-
 /// The least wait of a caller whose call got no answer from Stockroom, so that
 /// a server that is gone is not asked in a busy loop.
 const ERROR_PAUSE: Duration = Duration::from_millis(50);
-
-/// When calls are made.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Pace {
-    /// When the caller has the answer to the last one.
-    Closed,
-    /// When it is due, at so many a second.
-    Open(u32),
-}
 
 /// A load to run.
 #[derive(Debug)]
@@ -48,21 +35,27 @@ pub(super) struct Drive {
     pub(super) measured: Duration,
 }
 
-/// What happened.
+/// What happened. Which orders are measured, [`Schedule::is_measured`] says.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// Orders accepted while it was measured.
+    /// Orders accepted, of those that are measured.
     pub(super) accepted: u64,
     /// Lines of these.
     pub(super) lines: u64,
     /// Latencies of these.
     pub(super) latencies: Latencies,
-    /// Refusals and errors while it was measured, by reason.
+    /// Refusals and errors, of those that are measured, by reason.
     pub(super) refused: BTreeMap<String, u64>,
     /// Latencies of these; none before the first, since most callers see none.
     pub(super) refusals: Option<Latencies>,
     /// Those of them that did not say when to come back.
     pub(super) refused_for_good: u64,
+    /// Orders of an open loop that fell due while it was measured and were not sent.
+    pub(super) not_sent: u64,
+    /// When the last of those that are measured was answered.
+    last: Option<Instant>,
+    /// How long after the end that was.
+    pub(super) overrun: Duration,
     /// Orders accepted from the first call to the last, warm-up included.
     pub(super) accepted_total: u64,
     /// Lines of these, one unit each.
@@ -78,6 +71,9 @@ impl Tally {
             refused: BTreeMap::new(),
             refusals: None,
             refused_for_good: 0,
+            not_sent: 0,
+            last: None,
+            overrun: Duration::ZERO,
             accepted_total: 0,
             units_total: 0,
         }
@@ -96,6 +92,7 @@ impl Tally {
                 .add(&refusals);
         }
         self.refused_for_good += other.refused_for_good;
+        self.last = self.last.max(other.last);
         self.accepted_total += other.accepted_total;
         self.units_total += other.units_total;
     }
@@ -123,21 +120,14 @@ impl Drive {
     /// # Errors
     /// A caller panicked. What the server answers is counted, never an error.
     pub(super) async fn run(&self, clients: &[Client]) -> anyhow::Result<Tally> {
-        let start = Instant::now();
-        let clock = Arc::new(Clock {
-            start,
-            measure_from: start + self.warmup,
-            end: start + self.warmup + self.measured,
-            pace: self.pace,
-            next: AtomicU64::new(0),
-        });
+        let schedule = Arc::new(Schedule::begin(self.pace, self.warmup, self.measured));
         let mut callers = JoinSet::new();
         for client in clients.iter().cycle().take(self.in_flight) {
             let caller = Caller {
                 client: client.clone(),
                 mix: Arc::clone(&self.mix),
                 confirm: self.confirm,
-                clock: Arc::clone(&clock),
+                schedule: Arc::clone(&schedule),
                 random: rand::make_rng(),
                 tally: Tally::new(),
             };
@@ -147,41 +137,11 @@ impl Drive {
         while let Some(caller) = callers.join_next().await {
             tally.add(caller?);
         }
+        // Whatever was sent has an answer, if only the error that ended it.
+        let answered = tally.accepted + tally.refused.values().sum::<u64>();
+        tally.not_sent = schedule.due_while_measured().saturating_sub(answered);
+        tally.overrun = schedule.overrun(tally.last);
         Ok(tally)
-    }
-}
-
-/// When calls begin and which of them are measured.
-struct Clock {
-    start: Instant,
-    measure_from: Instant,
-    end: Instant,
-    pace: Pace,
-    /// The number of the next call of an open loop.
-    next: AtomicU64,
-}
-
-impl Clock {
-    /// Waits for the next call's turn. Returns when its latency begins; None
-    /// when it is time to end.
-    async fn turn(&self) -> Option<Instant> {
-        let begin = match self.pace {
-            Pace::Closed => Instant::now(),
-            Pace::Open(rate) => {
-                let number = self.next.fetch_add(1, Ordering::Relaxed);
-                let due = self.start + Duration::from_secs_f64(number as f64 / f64::from(rate));
-                if due >= self.end {
-                    return None;
-                }
-                sleep_until(due).await;
-                Instant::now().min(due + TIMER_GRAIN)
-            }
-        };
-        (Instant::now() < self.end).then_some(begin)
-    }
-
-    fn is_measured(&self, ended: Instant) -> bool {
-        (self.measure_from..self.end).contains(&ended)
     }
 }
 
@@ -190,21 +150,24 @@ struct Caller {
     client: Client,
     mix: Arc<Mix>,
     confirm: bool,
-    clock: Arc<Clock>,
+    schedule: Arc<Schedule>,
     random: SmallRng,
     tally: Tally,
 }
 
 impl Caller {
     async fn call_until_the_end(mut self) -> Tally {
-        while let Some(begun) = self.clock.turn().await {
+        while let Some(turn) = self.schedule.turn().await {
             // Ids that begin with the time lie side by side in the store's index.
             let request_id = Uuid::now_v7().to_string();
             let order = self.mix.order(request_id, &mut self.random);
             let lines = order.lines.len() as u64;
             let answer = self.carry_out(order).await;
             let ended = Instant::now();
-            let measured = self.clock.is_measured(ended);
+            let measured = self.schedule.is_measured(turn, ended);
+            if measured {
+                self.tally.last = Some(ended);
+            }
             match answer {
                 Ok(_) => {
                     self.tally.accepted_total += 1;
@@ -212,12 +175,12 @@ impl Caller {
                     if measured {
                         self.tally.accepted += 1;
                         self.tally.lines += lines;
-                        self.tally.latencies.record(ended - begun);
+                        self.tally.latencies.record(ended - turn.begun);
                     }
                 }
                 Err(error) => {
                     if measured {
-                        self.tally.refuse(&error, ended - begun);
+                        self.tally.refuse(&error, ended - turn.begun);
                     }
                     self.pause(&error).await;
                 }
@@ -247,7 +210,7 @@ impl Caller {
         } else {
             Duration::ZERO
         };
-        let asked = match self.clock.pace {
+        let asked = match self.schedule.pace {
             Pace::Closed => error.retry_after.unwrap_or_default(),
             Pace::Open(_) => Duration::ZERO,
         };

@@ -49,8 +49,8 @@ pub(super) struct Mix {
 }
 
 impl Mix {
-    /// Orders over `skus` products, a part `hot` of which name the first one. They reserve
-    /// for `hold` seconds, or take at once.
+    /// Orders over `skus` products, a part `hot` of which name the first one, as do those that
+    /// name all products. They reserve for `hold` seconds, or take at once.
     pub(super) fn new(skus: usize, counts: LineCounts, hot: f64, hold: Option<u32>) -> Self {
         Self {
             skus: (0..skus).map(|n| format!("load-{n:05}")).collect(),
@@ -76,16 +76,21 @@ impl Mix {
         };
         let skus = self.skus.len();
         let is_hot = self.hot > 0.0 && random.random_bool(self.hot);
+        // Nobody else draws the first product, where there are enough without it.
+        let first = usize::from(self.hot > 0.0 && count < skus);
         let lines = if is_hot {
             // The first product, and the rest from the others.
             let rest = index::sample(random, skus - 1, count - 1);
             let rest = rest.into_iter().map(|other| self.line(other + 1));
             std::iter::once(self.line(0)).chain(rest).collect()
         } else if count == 1 {
-            vec![self.line(random.random_range(0..skus))]
+            vec![self.line(random.random_range(first..skus))]
         } else {
-            let chosen = index::sample(random, skus, count);
-            chosen.into_iter().map(|sku| self.line(sku)).collect()
+            let chosen = index::sample(random, skus - first, count);
+            chosen
+                .into_iter()
+                .map(|sku| self.line(sku + first))
+                .collect()
         };
         CreateOrderRequest {
             request_id,
@@ -132,13 +137,21 @@ mod tests {
 
     #[test]
     fn hot_is_the_part_of_orders_with_the_first_product() {
-        for (hot, expected) in [(1.0, 1_000..=1_000), (0.2, 150..=250)] {
-            let mix = Mix::new(1_000_000, LineCounts::of(vec![3]), hot, None);
+        for (skus, lines, hot, expected) in [
+            (1_000_000, 3, 1.0, 1_000..=1_000),
+            (1_000_000, 3, 0.2, 150..=250),
+            // Half of those that draw from all products would name it by chance.
+            (10, 5, 0.2, 150..=250),
+            (2, 1, 0.2, 150..=250),
+            (1, 1, 0.2, 1_000..=1_000),
+            (10, 5, 0.0, 400..=600),
+        ] {
+            let mix = Mix::new(skus, LineCounts::of(vec![lines]), hot, None);
             let has_first = |order: &CreateOrderRequest| {
                 order.lines.iter().any(|line| line.sku == "load-00000")
             };
             let count = orders(&mix).iter().filter(|order| has_first(order)).count();
-            assert!(expected.contains(&count), "{count} for {hot}");
+            assert!(expected.contains(&count), "{count} of {skus} for {hot}");
         }
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::LoadArgs;
 use super::drive::Tally;
+use super::schedule::GRACE;
 use crate::cli::table::{grouped, indented, table};
 
 /// The result of a load. Its fields are the keys of `--json`.
@@ -24,9 +25,10 @@ pub(super) struct Report {
     pub(super) connections: usize,
     /// Products to order from.
     pub(super) skus: usize,
-    /// Part of the orders that name the first product.
+    /// Part of the orders that are to name the first product.
     pub(super) hot: f64,
-    /// Seconds measured, warm-up left out. What follows counts these alone.
+    /// Seconds measured, warm-up left out. What follows counts the orders that were answered
+    /// in them; of an open loop those that fell due in them, whenever they were answered.
     pub(super) seconds: f64,
     /// Orders accepted.
     pub(super) accepted: u64,
@@ -52,9 +54,14 @@ pub(super) struct Report {
     pub(super) refused_p99_ms: Option<f64>,
     /// Refusals each second that did not say when to come back.
     pub(super) refused_for_good_per_s: f64,
+    /// Orders that fell due and had not been sent 10 s after the end; 0 in a closed loop.
+    pub(super) not_sent: u64,
+    /// Seconds after the end until the last order that fell due was answered; 0 in a closed
+    /// loop. Much of it means that `accepted_per_s` is more than the server took in a second.
+    pub(super) overrun_s: f64,
     /// Orders accepted from the first call to the last, warm-up included.
     pub(super) accepted_total: u64,
-    /// Units that these took.
+    /// Units of these: taken, or reserved if they are on hold.
     pub(super) units_total: u64,
 }
 
@@ -93,6 +100,8 @@ impl Report {
             max_ms: tally.latencies.max_ms(),
             refused_p99_ms: tally.refusals.as_ref().map(|refusals| refusals.ms_at(99.0)),
             refused_for_good_per_s: per_s(tally.refused_for_good),
+            not_sent: tally.not_sent,
+            overrun_s: tally.overrun.as_secs_f64(),
             accepted_total: tally.accepted_total,
             units_total: tally.units_total,
         }
@@ -146,6 +155,20 @@ impl fmt::Display for Report {
         writeln!(f, "{}", indented(&latencies))?;
         if let Some(p99) = self.refused_p99_ms {
             writeln!(f, "99 % of the refusals came within {p99:.2} ms")?;
+        }
+        if self.mode == "open" {
+            let overrun = self.overrun_s;
+            writeln!(
+                f,
+                "all that was sent was answered {overrun:.2} s after the end"
+            )?;
+        }
+        if self.not_sent > 0 {
+            let not_sent = grouped(self.not_sent);
+            writeln!(
+                f,
+                "NOT SENT: {not_sent} orders that were due, within {GRACE:?} of the end"
+            )?;
         }
         write!(
             f,

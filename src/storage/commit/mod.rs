@@ -11,6 +11,8 @@ mod sqlite;
 mod wide;
 
 pub(super) use postgres::column;
+#[doc(hidden)]
+pub use postgres::{COMMIT_BATCH, LOCK_LEVELS, TAKE};
 pub(super) use sqlite::{Parameters, store};
 
 use std::sync::atomic::{AtomicBool, Ordering};

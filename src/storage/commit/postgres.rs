@@ -20,7 +20,8 @@ use crate::domain::{
 
 /// Its text never changes, so it stays prepared, whatever the size of a batch. The events
 /// of the batch may be NULL.
-const COMMIT_BATCH: &str = "\
+#[doc(hidden)]
+pub const COMMIT_BATCH: &str = "\
 SELECT commit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
                     $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37,
                     $38, $39)";
@@ -33,7 +34,8 @@ SELECT commit_orders($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
 
 /// `place` is the key's in the question. The rows come, and are locked, in the order
 /// of the keys.
-const LOCK_LEVELS: &str = "\
+#[doc(hidden)]
+pub const LOCK_LEVELS: &str = "\
 SELECT k.place, l.on_hand, l.reserved, l.version, l.low_stock_threshold, l.updated_us, l.deleted, l.backorder_limit
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
 JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
@@ -42,7 +44,8 @@ FOR UPDATE OF l";
 
 /// Moves levels wherever they stand. As in `commit_batch`, every plan of it goes
 /// through the rows in ascending (sku, location).
-const TAKE: &str = "\
+#[doc(hidden)]
+pub const TAKE: &str = "\
 UPDATE stock_level AS l
 SET on_hand = l.on_hand + n.delta, reserved = l.reserved + n.reserved_delta,
     version = l.version + n.movements, updated_us = $1
