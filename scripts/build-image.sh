@@ -61,29 +61,36 @@ binary() {
         echo "$STOCKROOM_IMAGE_BINARY"
         return
     fi
-    cargo build --release --locked --bin stockroom >&2
+    # Bash does not end a command substitution at what fails in it.
+    cargo build --release --locked --bin stockroom >&2 || return
     echo "${CARGO_TARGET_DIR:-target}/release/stockroom"
 }
 
 # The runtime stage alone, on what this machine has instead of the first stage.
 build_here() {
     echo "$(runtime_image) cannot be had: building on a base from debootstrap, with the binary of this machine"
+    local binary
+    # On a line of its own: as an argument it would fail without ending this.
+    binary=$(binary)
     mkdir -p "$WORK"
     make_base
     rm -rf "$WORK/context"
-    install -D -m 755 "$(binary)" "$WORK/context/out/bin/stockroom"
+    install -D -m 755 "$binary" "$WORK/context/out/bin/stockroom"
+    install -D -m 644 deploy/image/stockroom.toml "$WORK/context/out/stockroom.toml"
     install -d -m 755 "$WORK/context/out/data"
     # Without the first stage, whose files are those of the context.
     sed -e '/^FROM .* AS build$/,/^FROM /{/^FROM \${RUNTIME}/!d}' -e 's/^COPY --from=build /COPY /' \
         Dockerfile >"$WORK/Dockerfile"
-    # HEALTHCHECK is not in OCI's format.
     buildah build --format docker --isolation chroot --build-arg RUNTIME="$BASE" \
         -f "$WORK/Dockerfile" -t "$IMAGE" "$WORK/context"
 }
 
+# HEALTHCHECK is not in OCI's format, which is what podman and buildah make by themselves.
 build() {
     case $builder in
-    docker | podman) "$builder" build -t "$IMAGE" . ;;
+    # Docker before 23 builds with BuildKit, which knows RUN --mount, only where it is asked to.
+    docker) DOCKER_BUILDKIT=1 docker build -t "$IMAGE" . ;;
+    podman) podman build --format docker -t "$IMAGE" . ;;
     buildah)
         if timeout 60 buildah pull -q "$(runtime_image)" >/dev/null 2>&1; then
             buildah build --format docker -t "$IMAGE" .
@@ -108,15 +115,19 @@ in_image() {
     esac
 }
 
-# check: that what was built runs, serves, says so, and drains on SIGTERM.
+# check: that what was built runs, serves, says so, drains on SIGTERM, and is asked for its health.
 check() {
+    local described
+    described=$("$builder" inspect --type image "$IMAGE")
+    grep -Eiq '"healthcheck": *\{' <<<"$described" || fail "the image has no health check"
     in_image stockroom --version
     # A chroot shares the ports of this machine: not those that a server may have here.
     in_image sh -euc '
         export STOCKROOM_SERVER_LISTEN=127.0.0.1:$1 STOCKROOM_HTTP_LISTEN=off
-        stockroom serve & server=$!
+        image=--config=/etc/stockroom/stockroom.toml
+        stockroom $image serve & server=$!
         left=$2
-        until stockroom health; do
+        until stockroom $image health; do
             left=$((left - 1))
             [ "$left" -gt 0 ] && kill -0 $server || exit 1
             sleep 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Finds, or installs, what `make test` and `make bench` need beyond Rust and a C compiler, and
-# names the versions. May be run again at any time.
+# Finds, or installs, what `make test` and `make bench` need beyond Rust, make, and a C and a
+# C++ compiler, and names the versions. May be run again at any time.
 #
 # Writes target/tools/test.env, which tells the tests what there is:
 #   STOCKROOM_TEST_STORES        sqlite,postgres, or sqlite alone when PostgreSQL is skipped
@@ -15,14 +15,18 @@
 #   STOCKROOM_TEST_SKIPPED       what was skipped
 # All paths are absolute; what is skipped is unset.
 #
-# STOCKROOM_TEST_SKIP, a comma list of postgres, redis, kafka, nginx, kustomize and faketime, leaves
-# these out, with the tests that need them. STOCKROOM_TEST_WITH=buf builds buf where there is none.
+# STOCKROOM_TEST_SKIP, a comma list of grpcurl, postgres, redis, kafka, nginx, kustomize and
+# faketime, leaves these out, with the tests that need them. STOCKROOM_TEST_WITH=buf builds buf
+# where there is none.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly TOOLS="$PWD/target/tools"
 readonly ENV_FILE="$TOOLS/test.env"
-readonly SKIPPABLE=(postgres redis kafka nginx kustomize faketime)
+readonly SKIPPABLE=(grpcurl postgres redis kafka nginx kustomize faketime)
+# Blanks separate as commas do: `kafka, nginx` is both of them.
+STOCKROOM_TEST_SKIP=${STOCKROOM_TEST_SKIP:-}
+readonly STOCKROOM_TEST_SKIP=${STOCKROOM_TEST_SKIP//[[:space:]]/,}
 
 # Everything goes to standard error in order; nobody parses it.
 exec 1>&2
@@ -33,14 +37,14 @@ for part in install servers kafka go_tools; do
 done
 
 # is_skipped PART
-is_skipped() { [[ ",${STOCKROOM_TEST_SKIP:-}," == *",$1,"* ]]; }
+is_skipped() { [[ ",$STOCKROOM_TEST_SKIP," == *",$1,"* ]]; }
 
 # check_skip: that everything in the list is something that can be skipped.
 check_skip() {
-    local part skip=${STOCKROOM_TEST_SKIP:-}
-    for part in ${skip//,/ }; do
+    local part
+    for part in ${STOCKROOM_TEST_SKIP//,/ }; do
         [[ " ${SKIPPABLE[*]} " == *" $part "* ]] ||
-            fail "STOCKROOM_TEST_SKIP=$skip: '$part' cannot be skipped, only ${SKIPPABLE[*]}"
+            fail "STOCKROOM_TEST_SKIP=$STOCKROOM_TEST_SKIP: '$part' cannot be skipped, only ${SKIPPABLE[*]}"
     done
 }
 
@@ -64,11 +68,11 @@ main() {
     rm -f "$ENV_FILE" "$ENV_FILE.partial"
     # What an older run exported in this shell is not what there is now.
     cat >"$ENV_FILE.partial" <<'UNSET'
-unset STOCKROOM_TEST_POSTGRES_BIN STOCKROOM_TEST_REDIS_SERVER STOCKROOM_TEST_KAFKA_LIBS
-unset STOCKROOM_TEST_NGINX STOCKROOM_TEST_KUSTOMIZE STOCKROOM_TEST_FAKETIME STOCKROOM_TEST_BUF
+unset STOCKROOM_TEST_GRPCURL STOCKROOM_TEST_POSTGRES_BIN STOCKROOM_TEST_REDIS_SERVER
+unset STOCKROOM_TEST_KAFKA_LIBS STOCKROOM_TEST_NGINX STOCKROOM_TEST_KUSTOMIZE
+unset STOCKROOM_TEST_FAKETIME STOCKROOM_TEST_BUF
 UNSET
     local part skipped=()
-    setup_grpcurl
     for part in "${SKIPPABLE[@]}"; do
         if is_skipped "$part"; then
             skipped+=("$part")

@@ -125,8 +125,10 @@ fn start(program: PathBuf) -> anyhow::Result<Stack> {
 /// nginx's configuration for these instances.
 fn balance(listen: SocketAddr, instances: &[Instance; 2]) -> String {
     let [first, second] = instances.each_ref().map(|it| it.grpc.to_string());
-    NGINX
-        .replace("listen 50051 http2;", &format!("listen {listen} http2;"))
-        .replace("stockroom-1:50051", &first)
-        .replace("stockroom-2:50051", &second)
+    let addresses = [
+        ("listen 50051 http2;", &*format!("listen {listen} http2;")),
+        ("stockroom-1:50051", first.as_str()),
+        ("stockroom-2:50051", second.as_str()),
+    ];
+    nginx::replaced(NGINX, &addresses)
 }

@@ -1,5 +1,6 @@
 # Sourced by setup-test-tools.sh: grpcurl and kustomize, which are built by Go unless they are
-# on PATH, and buf, which is built when it is asked for. Each in the newest version that the Go at hand can build: Debian 12 has Go 1.19.
+# on PATH, and buf, which is built when it is asked for. Each in the newest version that the Go
+# at hand can build: Debian 12 has Go 1.19.
 # shellcheck shell=bash
 
 # Tests call them by these paths, whether they were built here or were on PATH already.
@@ -39,26 +40,31 @@ go_install() {
     CGO_ENABLED=0 GOBIN=$(dirname "$1") go install "$2@$3"
 }
 
-build_grpcurl() {
+# build_skippable TOOL ARGUMENT PACKAGE MINOR:VERSION…: VERSION takes Go 1.MINOR or newer; the
+# first that the Go at hand can build is built, and TOOL ARGUMENT has to run.
+build_skippable() {
+    local tool=$1 argument=$2 package=$3 name minor takes version=""
+    name=$(basename "$tool")
+    shift 3
     command -v go >/dev/null || apt_install golang-go ca-certificates
-    local minor version
     minor=$(go_minor)
-    if [ "$minor" -ge 25 ]; then
-        version=v1.9.4
-    elif [ "$minor" -ge 21 ]; then
-        version=v1.9.3
-    elif [ "$minor" -ge 19 ]; then
-        version=v1.9.1
-    else
-        fail "grpcurl takes Go 1.19 or newer, and this is '$(go version 2>&1)': install a newer Go, or put grpcurl on PATH"
-    fi
-    go_install "$GRPCURL" github.com/fullstorydev/grpcurl/cmd/grpcurl "$version" ||
-        fail "go install of grpcurl $version failed, see above; a grpcurl on PATH is taken as well"
-    works "$GRPCURL" -version || fail "grpcurl was built, but $GRPCURL does not run"
+    for takes in "$@"; do
+        if [ "$minor" -ge "${takes%%:*}" ]; then
+            version=${takes#*:}
+            break
+        fi
+    done
+    [ -n "$version" ] || fail_skippable "$name" \
+        "$name takes Go 1.${takes%%:*} or newer, and this is '$(go version 2>&1)': install a newer Go, or put $name on PATH"
+    go_install "$tool" "$package" "$version" || fail_skippable "$name" \
+        "go install of $name $version failed, see above; a $name on PATH is taken as well"
+    works "$tool" "$argument" || fail_skippable "$name" "$name was built, but $tool does not run"
 }
 
 setup_grpcurl() {
-    works "$GRPCURL" -version || link_from_path "$GRPCURL" -version || build_grpcurl
+    works "$GRPCURL" -version || link_from_path "$GRPCURL" -version ||
+        build_skippable "$GRPCURL" -version github.com/fullstorydev/grpcurl/cmd/grpcurl \
+            25:v1.9.4 21:v1.9.3 19:v1.9.1
     local version
     version=$(go_version "$GRPCURL")
     [ -n "$version" ] || version=$("$GRPCURL" -version 2>&1 | sed 's/^grpcurl //')
@@ -66,30 +72,10 @@ setup_grpcurl() {
     export_tool STOCKROOM_TEST_GRPCURL "$GRPCURL"
 }
 
-build_kustomize() {
-    command -v go >/dev/null || apt_install golang-go ca-certificates
-    local minor version
-    minor=$(go_minor)
-    if [ "$minor" -ge 24 ]; then
-        version=v5.8.1
-    elif [ "$minor" -ge 23 ]; then
-        version=v5.7.1
-    elif [ "$minor" -ge 21 ]; then
-        version=v5.4.3
-    elif [ "$minor" -ge 20 ]; then
-        version=v5.3.0
-    elif [ "$minor" -ge 19 ]; then
-        version=v5.0.3
-    else
-        fail_skippable kustomize "kustomize takes Go 1.19 or newer, and this is '$(go version 2>&1)': install a newer Go, or put kustomize on PATH"
-    fi
-    go_install "$KUSTOMIZE" sigs.k8s.io/kustomize/kustomize/v5 "$version" ||
-        fail_skippable kustomize "go install of kustomize $version failed, see above; a kustomize on PATH is taken as well"
-    works "$KUSTOMIZE" version || fail_skippable kustomize "kustomize was built, but $KUSTOMIZE does not run"
-}
-
 setup_kustomize() {
-    works "$KUSTOMIZE" version || link_from_path "$KUSTOMIZE" version || build_kustomize
+    works "$KUSTOMIZE" version || link_from_path "$KUSTOMIZE" version ||
+        build_skippable "$KUSTOMIZE" version sigs.k8s.io/kustomize/kustomize/v5 \
+            24:v5.8.1 23:v5.7.1 21:v5.4.3 20:v5.3.0 19:v5.0.3
     local version
     version=$(go_version "$KUSTOMIZE")
     [ -n "$version" ] || version=$("$KUSTOMIZE" version | head -n 1)

@@ -12,7 +12,7 @@ use stockroom::config::Config;
 use tokio::time::timeout;
 
 use crate::api::{order, stock};
-use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually};
+use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually, not_run};
 use crate::process::Server;
 use crate::scrape::Scrape;
 use crate::servers::nginx;
@@ -29,27 +29,20 @@ const DEPLOYED: &str = include_str!("../../deploy/nginx/nginx.conf");
 
 /// What `deployed` says, with addresses of ours.
 fn conf(deployed: &str, listen: SocketAddr, instances: [&str; 2]) -> String {
-    let listens = format!("listen {listen} http2;");
     let [first, second] = instances;
-    [
-        ("listen 50051 http2;", listens.as_str()),
+    let addresses = [
+        ("listen 50051 http2;", &*format!("listen {listen} http2;")),
         ("stockroom-1:50051", first),
         ("stockroom-2:50051", second),
-    ]
-    .into_iter()
-    .fold(deployed.to_owned(), |conf, (theirs, ours)| {
-        assert_eq!(conf.matches(theirs).count(), 1, "{theirs}");
-        conf.replace(theirs, ours)
-    })
+    ];
+    nginx::replaced(deployed, &addresses)
 }
 
 /// The nginx to run, unless there is none, which is said aloud.
 fn program() -> Option<PathBuf> {
     let program = nginx::program();
     if program.is_none() {
-        use std::io::Write as _;
-        let why = "behind nginx: STOCKROOM_TEST_NGINX is not set; `make test` sets it";
-        let _ = writeln!(std::io::stderr(), "\nNOT RUN {why}\n");
+        not_run("behind nginx: STOCKROOM_TEST_NGINX is not set; `make test` sets it");
     }
     program
 }
@@ -171,6 +164,9 @@ async fn an_instance_that_is_killed_costs_retries_and_no_order(store: StoreKind)
     assert_eq!(home.books().units_sold, sold, "{}", nginx.log());
 }
 
+/// What [`shortened`] makes of it: long enough for a machine that stands still for a moment.
+const NGINX_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Every time after which nginx lets go of a client, an instance, or a call.
 fn shortened(conf: &str) -> String {
     let names = [
@@ -181,7 +177,10 @@ fn shortened(conf: &str) -> String {
         "keepalive_timeout 1h",
     ];
     let shorten = |line: &str| match names.iter().find(|name| line.trim().starts_with(*name)) {
-        Some(name) => format!("{} 1s;", name.split(' ').next().unwrap()),
+        Some(name) => {
+            let name = name.split(' ').next().unwrap();
+            format!("{name} {}s;", NGINX_TIMEOUT.as_secs())
+        }
         None => line.to_owned(),
     };
     let lines: Vec<_> = conf.lines().map(shorten).collect();
@@ -196,18 +195,20 @@ async fn next(watch: &mut Watch) -> WatchEvent {
 }
 
 async fn a_watch_outlives_every_timeout_of_nginx(store: StoreKind) {
-    let heartbeat = |ms| move |config: &mut Config| config.watch.heartbeat_ms = ms;
-    let Some(shop) = Shop::open(store, shortened, heartbeat(200)).await else {
+    const HEARTBEAT: Duration = Duration::from_millis(200);
+    let heartbeat = |every: Duration| {
+        move |config: &mut Config| config.watch.heartbeat_ms = every.as_millis() as u64
+    };
+    let Some(shop) = Shop::open(store, shortened, heartbeat(HEARTBEAT)).await else {
         return;
     };
     let client = shop.client().await;
     stock(&client, "a", 10).await;
     let mut watch = client.watch(WatchTargets::all()).audited();
-    // Three times the second that every timeout is here.
-    let mut heartbeats = 0;
-    while heartbeats < 15 {
+    let mut silent = Duration::ZERO;
+    while silent < 2 * NGINX_TIMEOUT {
         match next(&mut watch).await {
-            WatchEvent::Heartbeat => heartbeats += 1,
+            WatchEvent::Heartbeat => silent += HEARTBEAT,
             WatchEvent::Interrupted { error, .. } => panic!("{error}:\n{}", shop.nginx.log()),
             _ => {}
         }
@@ -229,13 +230,9 @@ async fn a_watch_outlives_every_timeout_of_nginx(store: StoreKind) {
     let found = watch.audit().unwrap().report();
     assert_eq!((found.streams, found.violations), (1, 0), "{found:#?}");
     // And these timeouts are what a stream without heartbeats would end at.
-    let silent = Shop::open(store, shortened, heartbeat(60_000)).await;
-    let mut watch = silent
-        .as_ref()
-        .unwrap()
-        .client()
-        .await
-        .watch(WatchTargets::all());
+    let silent = Shop::open(store, shortened, heartbeat(20 * NGINX_TIMEOUT)).await;
+    let silent = silent.expect("there is nginx");
+    let mut watch = silent.client().await.watch(WatchTargets::all());
     while !matches!(next(&mut watch).await, WatchEvent::Interrupted { .. }) {}
 }
 

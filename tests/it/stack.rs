@@ -3,11 +3,14 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+
+use crate::fixture::not_run;
+use crate::process::Running;
 
 /// Servers start one after the other, on a machine that does something else as well.
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -44,8 +47,7 @@ fn example() -> Option<PathBuf> {
     let Some(why) = missing else {
         return Some(example);
     };
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "\nNOT RUN: make stack: {why}\n");
+    not_run(&format!("make stack: {why}"));
     None
 }
 
@@ -67,16 +69,6 @@ fn descendants(process: u32) -> Vec<u32> {
         .flat_map(|&child| descendants(child))
         .collect();
     [children, theirs].concat()
-}
-
-/// Ended with the test, also one that fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

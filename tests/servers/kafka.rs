@@ -14,6 +14,9 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::folder::{Folder, free_port};
 
 /// Names the folder of Kafka's jars.
@@ -103,7 +106,7 @@ impl Kafka {
     /// `kill -9`: nothing is flushed first.
     pub(crate) fn kill(&self) {
         self.folder.keep();
-        self.signal("KILL");
+        self.signal(Signal::SIGKILL);
         let deadline = Instant::now() + START_DEADLINE;
         while self.is_running() {
             assert!(Instant::now() < deadline, "Kafka survives kill -9");
@@ -123,12 +126,12 @@ impl Kafka {
 
     /// SIGSTOP: its connections stay open, and nobody answers.
     pub(crate) fn freeze(&self) {
-        self.signal("STOP");
+        self.signal(Signal::SIGSTOP);
     }
 
     /// SIGCONT.
     pub(crate) fn thaw(&self) {
-        self.signal("CONT");
+        self.signal(Signal::SIGCONT);
     }
 
     /// The process, for `/proc`.
@@ -229,12 +232,9 @@ impl Kafka {
         self.folder.log().matches("Kafka Server started").count()
     }
 
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{signal}"))
-            .arg(self.pid().to_string())
-            .status();
-        assert!(sent.expect("kill is everywhere").success());
+    fn signal(&self, signal: Signal) {
+        let pid = self.pid().try_into().expect("a pid is an i32");
+        kill(Pid::from_raw(pid), signal).expect("Kafka runs as ourselves");
     }
 
     fn is_running(&self) -> bool {
@@ -246,7 +246,7 @@ impl Drop for Kafka {
     fn drop(&mut self) {
         self.folder.keep();
         if self.is_running() {
-            self.signal("KILL");
+            self.signal(Signal::SIGKILL);
             while self.is_running() {
                 thread::sleep(Duration::from_millis(10));
             }

@@ -8,6 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::folder::{Folder, free_port};
 
 /// How long it may take to start, or to end, on a busy machine.
@@ -67,14 +70,27 @@ impl Drop for Server {
     fn drop(&mut self) {
         // Ends the workers, too; the folder goes with it.
         let pid = fs::read_to_string(self.folder.path().join("nginx.pid"));
-        let Ok(pid) = pid else { return };
-        let mut stop = self.folder.command("kill");
-        let _ = stop.args(["-TERM", pid.trim()]).output();
+        let pid = pid.ok().and_then(|pid| pid.trim().parse().ok());
+        let Some(pid) = pid else { return };
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         let deadline = Instant::now() + DEADLINE;
         while self.folder.path().exists() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// What `conf` says, with each of ours in the one place where theirs stands.
+///
+/// # Panics
+/// One of theirs is not there, or more than once.
+pub(crate) fn replaced(conf: &str, theirs_and_ours: &[(&str, &str)]) -> String {
+    let replaced = theirs_and_ours.iter();
+    replaced.fold(conf.to_owned(), |conf, (theirs, ours)| {
+        assert_eq!(conf.matches(theirs).count(), 1, "{theirs}");
+        conf.replace(theirs, ours)
+    })
 }
 
 fn start(folder: &Folder, program: &str, conf: &str, address: SocketAddr) -> bool {
@@ -83,8 +99,7 @@ fn start(folder: &Folder, program: &str, conf: &str, address: SocketAddr) -> boo
         .iter()
         .map(|what| format!("    {what}_temp_path {path}/{what};\n"))
         .collect();
-    assert_eq!(conf.matches("\nhttp {\n").count(), 1, "{conf}");
-    let conf = conf.replacen("\nhttp {\n", &format!("\nhttp {{\n{temporary}"), 1);
+    let conf = replaced(conf, &[("\nhttp {\n", &format!("\nhttp {{\n{temporary}"))]);
     let file = folder.path().join("nginx.conf");
     fs::write(&file, conf).expect("the folder is ours");
     let server = [

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use stockroom::config::Config;
 
-use super::{configured, deploy, read};
+use super::{configured, deploy, image, read};
 
 type Services = BTreeMap<String, Value>;
 
@@ -47,6 +48,12 @@ fn environment(service: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
+/// What a service of our image reads there.
+fn in_its_container(service: &Value) -> Config {
+    let environment = [image::environment(), environment(service)].concat();
+    configured(Some(image::CONFIGURATION), &environment)
+}
+
 fn depends_on(service: &Value) -> BTreeMap<String, String> {
     let Some(depends_on) = service["depends_on"].as_object() else {
         return BTreeMap::new();
@@ -63,7 +70,7 @@ fn stockroom_understands_its_environment() {
     let mut ours = Vec::new();
     for (name, service) in services() {
         if service["image"] == "stockroom" {
-            configured(None, &environment(&service));
+            in_its_container(&service);
             ours.push(name);
         }
     }
@@ -79,8 +86,8 @@ fn instances_use_what_is_there() {
     };
     for name in ["stockroom-1", "stockroom-2"] {
         let service = &services[name];
-        let config = configured(None, &environment(service));
-        let migrated = configured(None, &environment(&services["migrate"]));
+        let config = in_its_container(service);
+        let migrated = in_its_container(&services["migrate"]);
         assert_eq!(config.store.url, migrated.store.url);
         let urls = [&config.store.url]
             .into_iter()
@@ -128,6 +135,12 @@ fn nginx_balances_over_the_instances_and_alone_is_reached_from_outside() {
     let upstreams: Vec<_> = conf.lines().filter_map(upstream).collect();
     assert_eq!(upstreams, ["stockroom-1", "stockroom-2"]);
     for name in &upstreams {
+        let config = in_its_container(&services[name]);
+        assert_eq!(config.server.listen, "0.0.0.0:50051");
+        // Compose replaces all of the image's health check.
+        let asked = [vec!["CMD".to_owned()], image::health_check()].concat();
+        let test = &services[name]["healthcheck"]["test"];
+        assert_eq!(*test, serde_json::to_value(asked).unwrap());
         assert_eq!(depends_on(&services["nginx"])[name], "service_healthy");
     }
     for (name, service) in &services {

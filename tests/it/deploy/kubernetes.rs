@@ -7,7 +7,7 @@ use std::process::Command;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PodSpec, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PodSpec, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -15,14 +15,15 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{configured, deploy, read};
+use super::{configured, deploy, image, read};
 
-const BASE: &str = "kubernetes/base";
+pub(super) const BASE: &str = "kubernetes/base";
+pub(super) const EXAMPLE: &str = "kubernetes/overlays/example";
 
-type Labels = BTreeMap<String, String>;
+pub(super) type Labels = BTreeMap<String, String>;
 
 /// The documents of a stream.
-fn documents(yaml: &str) -> Vec<Value> {
+pub(super) fn documents(yaml: &str) -> Vec<Value> {
     serde_norway::Deserializer::from_str(yaml)
         .map(|document| Value::deserialize(document).unwrap())
         .filter(|document| !document.is_null())
@@ -52,7 +53,7 @@ fn base() -> Vec<Value> {
 
 /// The document as its type has it. What the type does not know, such as a misspelt
 /// field, would be lost on the way through it.
-fn typed<T: DeserializeOwned + serde::Serialize>(document: &Value) -> T {
+pub(super) fn typed<T: DeserializeOwned + serde::Serialize>(document: &Value) -> T {
     let typed: T =
         serde_json::from_value(document.clone()).unwrap_or_else(|e| panic!("{e}: {document:#}"));
     assert_eq!(serde_json::to_value(&typed).unwrap(), *document);
@@ -66,6 +67,7 @@ fn check_types(documents: &[Value]) {
             "Deployment" => drop(typed::<Deployment>(document)),
             "HorizontalPodAutoscaler" => drop(typed::<HorizontalPodAutoscaler>(document)),
             "Job" => drop(typed::<Job>(document)),
+            "Namespace" => drop(typed::<Namespace>(document)),
             "ConfigMap" => drop(typed::<ConfigMap>(document)),
             "NetworkPolicy" => drop(typed::<NetworkPolicy>(document)),
             "PodDisruptionBudget" => drop(typed::<PodDisruptionBudget>(document)),
@@ -93,7 +95,7 @@ fn all<T: DeserializeOwned + serde::Serialize>(kind: &str) -> Vec<T> {
         .collect()
 }
 
-fn the_one<T: DeserializeOwned + serde::Serialize>(kind: &str) -> T {
+pub(super) fn the_one<T: DeserializeOwned + serde::Serialize>(kind: &str) -> T {
     let mut all = all(kind);
     assert_eq!(all.len(), 1, "{kind}");
     all.remove(0)
@@ -176,7 +178,10 @@ fn selectors_match_the_pods_that_they_mean() {
 
 #[test]
 fn ports_are_those_that_the_configuration_listens_on() {
-    let config = configured(Some(&format!("{BASE}/stockroom.toml")), &[]);
+    let config = configured(
+        Some(&format!("{BASE}/stockroom.toml")),
+        &image::environment(),
+    );
     let port = |address: &str| -> i32 { address.rsplit_once(':').unwrap().1.parse().unwrap() };
     let container = pods()[0].1.containers[0].clone();
     let ports = container.ports.unwrap();
@@ -256,23 +261,36 @@ fn stockroom_understands_the_environment_of_its_pods() {
                 assert!(variable.value_from.unwrap().secret_key_ref.is_some());
                 (variable.name, "postgres://u:p@h/d".to_owned())
             });
-            let environment: Vec<_> = environment.collect();
-            let config = configured(Some(&format!("{BASE}/stockroom.toml")), &environment);
+            let mut all = image::environment();
+            all.extend(environment);
+            let config = configured(Some(&format!("{BASE}/stockroom.toml")), &all);
             assert!(!config.store.is_sqlite());
         }
     }
 }
 
 #[test]
+fn pods_read_what_is_mounted_in_the_place_of_the_images_configuration() {
+    for (_, pod) in pods() {
+        let container = &pod.containers[0];
+        let mount = &container.volume_mounts.as_ref().unwrap()[0];
+        let file = format!("{}/stockroom.toml", mount.mount_path);
+        assert_eq!(file, image::MOUNTED);
+        let args = container.args.as_ref().unwrap();
+        assert_eq!(args[1..], [format!("--config={file}")]);
+    }
+}
+
+#[test]
 fn the_example_builds_and_is_understood() {
-    let file = "kubernetes/overlays/example/stockroom.toml";
+    let file = format!("{EXAMPLE}/stockroom.toml");
     let url = |name: &str| {
         (
             format!("STOCKROOM_STORE_{name}"),
             "postgres://u:p@h/d".to_owned(),
         )
     };
-    let config = configured(Some(file), &[url("URL"), url("REPLICAS")]);
+    let config = configured(Some(&file), &[url("URL"), url("REPLICAS")]);
     assert_ne!(config.events.brokers, "off");
     let Some(kustomize) = std::env::var_os("STOCKROOM_TEST_KUSTOMIZE").map(PathBuf::from) else {
         use std::io::Write as _;
@@ -280,7 +298,7 @@ fn the_example_builds_and_is_understood() {
         let _ = writeln!(std::io::stderr(), "\nNOT RUN: {why}\n");
         return;
     };
-    for (folder, objects) in [("base", 9), ("overlays/example", 10)] {
+    for (folder, objects) in [("base", 9), ("overlays/example", 11)] {
         let built = Command::new(&kustomize)
             .arg("build")
             .arg(deploy().join("kubernetes").join(folder))

@@ -1,7 +1,11 @@
 //! What `deploy/` says is what its readers and this program understand.
 
+mod alerts;
 mod compose;
+mod connections;
+mod image;
 mod kubernetes;
+mod namespaces;
 
 use std::path::PathBuf;
 

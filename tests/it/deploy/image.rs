@@ -1,0 +1,95 @@
+//! The container image, as far as `Dockerfile` says what it is.
+
+use super::{configured, read};
+use crate::process::{run, stdout};
+
+/// What the image is configured by.
+pub(super) const CONFIGURATION: &str = "image/stockroom.toml";
+
+/// Where it lies in the image, and where what is mounted takes its place.
+pub(super) const MOUNTED: &str = "/etc/stockroom/stockroom.toml";
+
+/// What follows each of the instructions of this name in the last stage.
+fn instructions(name: &str) -> Vec<String> {
+    let dockerfile = read("../Dockerfile").replace("\\\n", " ");
+    let (_, stage) = dockerfile.split_once(" AS runtime\n").unwrap();
+    let name = format!("{name} ");
+    let lines = stage.lines().filter_map(|line| line.strip_prefix(&name));
+    lines.map(str::to_owned).collect()
+}
+
+/// The words of a command that is written as a list.
+fn words(instruction: &str) -> Vec<String> {
+    let list = &instruction[instruction.find('[').unwrap()..];
+    serde_json::from_str(list).unwrap()
+}
+
+fn the_one(name: &str) -> Vec<String> {
+    let mut found = instructions(name);
+    assert_eq!(found.len(), 1, "{name}");
+    words(&found.remove(0))
+}
+
+/// What a container is asked for its health by.
+pub(super) fn health_check() -> Vec<String> {
+    the_one("HEALTHCHECK")
+}
+
+/// The variables that every container has.
+pub(super) fn environment() -> Vec<(String, String)> {
+    let set = instructions("ENV");
+    let set = set.iter().flat_map(|line| line.split_whitespace());
+    set.map(|it| it.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn whatever_runs_in_the_image_reads_the_file_that_can_be_mounted() {
+    let entrypoint = the_one("ENTRYPOINT");
+    assert_eq!(
+        entrypoint,
+        ["stockroom".to_owned(), format!("--config={MOUNTED}")]
+    );
+    assert_eq!(the_one("CMD"), ["serve"]);
+    assert_eq!(
+        health_check(),
+        [entrypoint, vec!["health".to_owned()]].concat()
+    );
+    let copied = instructions("COPY");
+    assert!(copied.iter().any(|it| it.ends_with(MOUNTED)), "{copied:?}");
+}
+
+#[test]
+fn the_image_listens_on_the_ports_that_it_exposes() {
+    let config = configured(Some(CONFIGURATION), &environment());
+    let listens = [&*config.server.listen, config.http.address().unwrap()];
+    let ports = listens.map(|address| address.strip_prefix("0.0.0.0:").unwrap());
+    assert_eq!(instructions("EXPOSE"), [ports.join(" ")]);
+}
+
+#[test]
+fn what_is_mounted_says_where_to_listen() {
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = folder.path().join("stockroom.toml");
+    let elsewhere = "[server]\nlisten = \"0.0.0.0:6001\"\n[http]\nlisten = \"off\"\n";
+    std::fs::write(&mounted, elsewhere).unwrap();
+    let config = configured(mounted.to_str(), &environment());
+    assert_eq!(config.server.listen, "0.0.0.0:6001");
+    assert_eq!(config.http.address(), None);
+}
+
+/// As the pods of Kubernetes do, whose arguments follow those of the image.
+#[test]
+fn another_file_may_be_named_after_the_images() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, port) in [("image", 6001), ("named", 6002)] {
+        let text = format!("[server]\nlisten = \"0.0.0.0:{port}\"\n");
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let printed = stdout(&run(
+        folder.path(),
+        &["--config=image", "config", "--config=named"],
+    ));
+    assert!(printed.contains("0.0.0.0:6002"), "{printed}");
+}
