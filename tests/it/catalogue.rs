@@ -13,15 +13,17 @@ use std::time::Duration;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use prost_types::source_code_info::Location;
-use stockroom::client::proto::FILE_DESCRIPTOR_SET;
+use stockroom::client::proto::{FILE_DESCRIPTOR_SET, PutProductsRequest};
 use stockroom::config::MigrateAtStart;
 use stockroom::storage::{Access, Store};
+use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::transport::Channel;
 
 use self::provoke::{Calls, provoke};
-use crate::api::Refusal;
+use crate::api::{Refusal, order, product};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::holding::Hold;
 use crate::proxy::{Line, Proxy};
 use crate::scrape::get;
 
@@ -51,27 +53,21 @@ const REASONS: [(&str, Code); 16] = [
     ("INTERNAL", Code::Internal),
 ];
 
-/// What takes more than a call, and the tests that have it.
-const ELSEWHERE: [(&str, &str); 6] = [
-    (
-        "STOCK_CONTENTION",
-        "exhausted_retries_give_stock_contention",
-    ),
-    (
-        "STOCK_CONTENTION",
-        "contended_products_give_stock_contention",
-    ),
-    ("OVERLOADED", "a_full_queue_of_orders_is_overloaded"),
-    (
-        "TOO_MANY_WATCHES",
-        "each_bound_of_watches_is_refused_at_the_start_with_its_quota",
-    ),
-    (
-        "STORE_UNAVAILABLE",
-        "every_rpc_says_so_when_there_is_no_store",
-    ),
-    ("DRAINING", "every_rpc_says_so_when_the_server_drains"),
+/// What a call meets because of the state that the server is in. Of each there is a test of
+/// every RPC whose comment names it.
+const OF_THE_SERVER: [&str; 4] = [
+    "STOCK_CONTENTION",
+    "OVERLOADED",
+    "STORE_UNAVAILABLE",
+    "DRAINING",
 ];
+
+/// What takes more than a call, and the tests that have it.
+const ELSEWHERE: [(&str, &str, &str); 1] = [(
+    "WatchStock",
+    "TOO_MANY_WATCHES",
+    "each_bound_of_watches_is_refused_at_the_start_with_its_quota",
+)];
 
 /// Each RPC and the reasons that it gives, by the comments of its service and its own.
 fn documented() -> Vec<(String, Vec<&'static str>)> {
@@ -117,7 +113,8 @@ async fn every_rpc_gives_the_errors_of_its_comment(store: StoreKind) {
     for (rpc, reasons) in documented() {
         assert!(reasons.len() >= 3, "{rpc} documents {reasons:?} alone");
         for reason in reasons {
-            if ELSEWHERE.iter().any(|(elsewhere, _)| *elsewhere == reason) {
+            let is_elsewhere = ELSEWHERE.iter().any(|it| (it.0, it.1) == (&*rpc, reason));
+            if is_elsewhere || OF_THE_SERVER.contains(&reason) {
                 continue;
             }
             let status = provoke(&Calls::of(&server.channel), &rpc, reason).await;
@@ -138,14 +135,106 @@ fn what_is_shown_elsewhere_is_there() {
             text += &std::fs::read_to_string(path).unwrap();
         }
     }
-    for (reason, test) in ELSEWHERE {
+    let documented = documented();
+    for (rpc, reason, test) in ELSEWHERE {
         assert!(text.contains(&format!("fn {test}(")), "{reason}: {test}");
+        assert!(
+            of(&documented, reason).any(|it| it == rpc),
+            "{rpc}: {reason}"
+        );
     }
-    let shown = ELSEWHERE.map(|(reason, _)| reason);
-    let of_all: BTreeSet<_> = documented().into_iter().flat_map(|(_, all)| all).collect();
-    assert!(shown.iter().all(|reason| of_all.contains(reason)));
     // Nobody says of an RPC what the catalogue does not know.
+    let of_all: BTreeSet<_> = documented.iter().flat_map(|(_, all)| all).collect();
     assert_eq!(of_all.len(), REASONS.len() - 1, "{of_all:?}");
+}
+
+/// The RPCs that give a reason.
+fn of<'a>(
+    documented: &'a [(String, Vec<&'static str>)],
+    reason: &str,
+) -> impl Iterator<Item = &'a str> {
+    let those = documented
+        .iter()
+        .filter(move |(_, all)| all.contains(&reason));
+    those.map(|(rpc, _)| rpc.as_str())
+}
+
+mod of_a_busy_store {
+    use super::*;
+
+    on_postgres! {
+        every_rpc_that_writes_says_so_when_others_are_always_faster,
+        every_rpc_that_writes_says_so_when_the_queue_is_full,
+    }
+
+    /// RPCs that write, at least.
+    const WRITES_MIN: usize = 10;
+
+    /// Changes of products that may wait, beside the queue.
+    const PRODUCTS_WAITING_MAX: usize = 32;
+
+    async fn every_rpc_that_writes_says_so_when_others_are_always_faster(store: StoreKind) {
+        let server = Stockroom::with(store, |config| {
+            config.engine.retry_attempts_max = 2;
+            config.engine.retry_backoff_max_ms = 10;
+        })
+        .await;
+        provoke::prepare(&server).await;
+        // Whoever expects a version finds another, as when somebody else has been faster.
+        server.home.sql(
+            "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER lose BEFORE UPDATE ON stock_level FOR EACH ROW EXECUTE FUNCTION lose();
+             CREATE TRIGGER lose BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION lose();",
+        );
+        let (calls, documented) = (Calls::of(&server.channel), documented());
+        let mut shown = 0;
+        for rpc in of(&documented, "STOCK_CONTENTION") {
+            let status = provoke(&calls, rpc, "STOCK_CONTENTION").await;
+            is(&status, "STOCK_CONTENTION");
+            shown += 1;
+        }
+        assert!(shown >= WRITES_MIN, "{shown}");
+    }
+
+    async fn every_rpc_that_writes_says_so_when_the_queue_is_full(store: StoreKind) {
+        let roomy = Stockroom::start(store).await;
+        provoke::prepare(&roomy).await;
+        let server = Stockroom::on(roomy.home.clone(), |config| {
+            config.engine.queue_orders_max = 1;
+            // What waits here is given up by nobody.
+            config.server.request_timeout_ms = 60_000;
+            config.store.statement_timeout_ms = 60_000;
+        })
+        .await;
+        let hold = Hold::on(&server.home).await;
+        let (mut orders, first) = (server.orders(), order("first", &[("a", 1)]));
+        let first = tokio::spawn(async move { orders.create_order(first).await });
+        hold.has_waiter().await;
+        // As many as may wait, and one that is refused, whichever that is.
+        let mut waiting = JoinSet::new();
+        for _ in 0..=PRODUCTS_WAITING_MAX {
+            let mut inventory = server.inventory();
+            let products = PutProductsRequest {
+                products: vec![product("a", 0)],
+                ..Default::default()
+            };
+            waiting.spawn(async move { inventory.put_products(products).await });
+        }
+        let refused = waiting.join_next().await.unwrap().unwrap();
+        is(&refused.unwrap_err(), "OVERLOADED");
+        let (calls, documented) = (Calls::of(&server.channel), documented());
+        let mut shown = 0;
+        for rpc in of(&documented, "OVERLOADED") {
+            is(&provoke(&calls, rpc, "OVERLOADED").await, "OVERLOADED");
+            shown += 1;
+        }
+        assert!(shown >= WRITES_MIN, "{shown}");
+        drop(hold);
+        first.await.unwrap().unwrap();
+        for put in waiting.join_all().await {
+            put.unwrap();
+        }
+    }
 }
 
 async fn every_rpc_says_so_when_there_is_no_store(store: StoreKind) {

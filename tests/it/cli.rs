@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use crate::api::{order, stock};
 use crate::fixture::{DEADLINE, Home, StoreKind};
-use crate::process::{Server, run, stdout, stockroom};
+use crate::process::{Running, Server, run, stdout, stockroom};
 use crate::watching::everything;
 
 on_each_store! {
@@ -91,12 +91,12 @@ async fn watch_prints_levels_as_they_change(store: StoreKind) {
     let client = server.client().await;
     stock(&client, "85123A", 10).await;
     let folder = tempfile::tempdir().unwrap();
-    let mut watching = stockroom(folder.path(), &["watch", "85123A", "--addr", &server.url])
+    let watching = stockroom(folder.path(), &["watch", "85123A", "--addr", &server.url])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+        .spawn();
+    let mut watching = Running(watching.unwrap());
+    let mut lines = BufReader::new(watching.0.stdout.take().unwrap()).lines();
     let mut row = || {
         let line = lines.next().unwrap().unwrap();
         let cells: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
@@ -109,8 +109,6 @@ async fn watch_prints_levels_as_they_change(store: StoreKind) {
         .await
         .unwrap();
     assert_eq!(row(), "85123A main 7 7 2");
-    watching.kill().unwrap();
-    watching.wait().unwrap();
 }
 
 /// By how much the server grew in the part in which it grew least. A queue grows in
@@ -206,7 +204,9 @@ async fn a_watcher_that_stops_reading_costs_bounded_memory_and_gets_the_last_val
 
 mod by_hand;
 mod demo;
+mod load;
 mod sheets;
+mod unread;
 
 mod configuration {
     use super::*;

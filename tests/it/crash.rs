@@ -1,14 +1,14 @@
 //! `kill -9`: what was acknowledged is there, once, and the rest is whole.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
-use stockroom::client::proto::get_order_request::Key;
-use stockroom::client::proto::{GetOrderRequest, Order};
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
 
-use crate::api::{level, order, stock};
-use crate::chaos::rounds;
+use crate::chaos::{chance, rounds};
+use crate::faults::callers::{Caller, Placed, open};
+use crate::faults::reckoning::settle;
 use crate::fixture::{Home, StoreKind, eventually};
 use crate::process::Server;
 
@@ -19,93 +19,58 @@ on_each_store! {
 /// In each round.
 const KILLS: usize = 10;
 const CLIENTS: usize = 16;
-const UNITS: i64 = 100_000;
 
 async fn orders_acknowledged_before_ten_kills_are_there_once(store: StoreKind) {
     let home = Home::new(store);
+    let mut chance = chance();
     let server = Server::start(home.clone()).await;
-    stock(&server.client().await, "a", UNITS).await;
-    stock(&server.client().await, "b", UNITS).await;
+    let mut placed = open(&server.client().await).await;
     let mut server = Some(server);
-    let (mut sent, mut acknowledged) = (Vec::new(), HashMap::new());
     for round in 0..KILLS * rounds() {
         let running = match server.take() {
             Some(first) => first,
             None => Server::start(home.clone()).await,
         };
         // At another point of some commit each time.
-        let (all, ok) = order_until_killed(running, round, 30 + 7 * (round % KILLS)).await;
-        sent.extend(all);
-        acknowledged.extend(ok.into_iter().map(|made| (made.request_id.clone(), made)));
+        let kill_after = 30 + 7 * (round % KILLS);
+        placed.extend(order_until_killed(running, round, kill_after, &mut chance).await);
         home.check_books();
     }
     let server = Server::start(home.clone()).await;
-    let client = server.client().await;
-    for (request_id, made) in &acknowledged {
-        let key = Some(Key::RequestId(request_id.clone()));
-        let read = client
-            .get_order(GetOrderRequest {
-                key,
-                ..GetOrderRequest::default()
-            })
-            .await;
-        let read = read.unwrap_or_else(|e| panic!("{request_id} was acknowledged: {e}"));
-        assert_eq!(read.order.as_ref(), Some(made));
-    }
-    // Whoever got no answer asks again.
-    let again = client.retrying();
-    for request_id in &sent {
-        let lines = [("a", 1), ("b", 2)];
-        let answer = again
-            .create_order(&order(request_id, &lines))
-            .await
-            .unwrap();
-        if let Some(made) = acknowledged.get(request_id) {
-            assert_eq!((answer.replayed, answer.order.as_ref()), (true, Some(made)));
-        }
-    }
-    let orders = sent.len() as i64;
-    assert_eq!(home.books().orders, orders);
-    let (a, b) = (level(&client, "a").await, level(&client, "b").await);
-    assert_eq!((a.on_hand, b.on_hand), (UNITS - orders, UNITS - 2 * orders));
+    settle(&server.client().await, &home, &placed).await;
 }
 
-/// Orders from many clients until the server has been killed, which happens
-/// after so many acknowledgements. Returns what was sent and what was acknowledged.
+/// Places orders, some of them on hold, from many clients until the server has been killed,
+/// which happens after so many of them were answered.
 async fn order_until_killed(
     server: Server,
     round: usize,
     kill_after: usize,
-) -> (Vec<String>, Vec<Order>) {
-    let acknowledged = AtomicUsize::new(0);
+    chance: &mut SmallRng,
+) -> Vec<Placed> {
+    let answered = AtomicUsize::new(0);
     let clients = join_all((0..CLIENTS).map(|_| server.client())).await;
-    let ordering = join_all(clients.iter().enumerate().map(|(i, client)| {
-        let acknowledged = &acknowledged;
+    let ordering = join_all(clients.into_iter().enumerate().map(|(i, client)| {
+        let (caller, answered) = (Caller::Hasty(client), &answered);
+        let mut chance = SmallRng::from_rng(chance);
         async move {
-            let (mut sent, mut ok) = (Vec::new(), Vec::new());
-            loop {
-                let request_id = format!("r{round}-c{i}-{}", sent.len());
-                sent.push(request_id.clone());
-                match client
-                    .create_order(order(&request_id, &[("a", 1), ("b", 2)]))
-                    .await
-                {
-                    Ok(answer) => ok.push(answer.order.unwrap()),
-                    // The connection is gone: this order's fate is unknown.
-                    Err(_) => return (sent, ok),
-                }
-                acknowledged.fetch_add(1, Ordering::Relaxed);
+            let mut placed: Vec<Placed> = Vec::new();
+            // Until the connection is gone: what became of the last one is unknown.
+            while placed.last().is_none_or(Placed::is_answered) {
+                let request_id = format!("r{round}-c{i}-{}", placed.len());
+                placed.push(caller.place(&request_id, &mut chance).await);
+                answered.fetch_add(1, Ordering::Relaxed);
             }
+            placed
         }
     }));
     let killing = async {
-        eventually("orders are acknowledged", async || {
-            acknowledged.load(Ordering::Relaxed) >= kill_after
+        eventually("orders are answered", async || {
+            answered.load(Ordering::Relaxed) >= kill_after
         })
         .await;
         server.kill();
     };
-    let (outcomes, ()) = tokio::join!(ordering, killing);
-    let (sent, ok): (Vec<_>, Vec<_>) = outcomes.into_iter().unzip();
-    (sent.concat(), ok.concat())
+    let (placed, ()) = tokio::join!(ordering, killing);
+    placed.into_iter().flatten().collect()
 }

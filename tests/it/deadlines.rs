@@ -50,10 +50,9 @@ mod of_a_slow_database {
         stock(&server.client, "a", 10).await;
         let hold = Hold::on(&server.home).await;
         let request = order("overtaken", &[("a", 1)]);
-        assert_eq!(
-            create_order(server.addr, "100m", &request).await,
-            Code::DeadlineExceeded
-        );
+        let overtaken = create_order(server.addr, "2S", &request);
+        let (code, ()) = tokio::join!(overtaken, hold.has_waiter());
+        assert_eq!(code, Code::DeadlineExceeded);
         drop(hold);
         let answer = server.client.create_order(request).await.unwrap();
         assert!(answer.replayed, "the commit had gone on");

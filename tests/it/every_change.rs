@@ -38,7 +38,7 @@ mod two_instances {
 
     async fn commits_of_another_instance_arrive_too(store: StoreKind) {
         let here = Stockroom::with(store, |config| {
-            // The longest there is: only hints can be in time.
+            // The longest there is, and longer than a reader waits: only hints can be in time.
             config.watch.reread_interval_ms = 60_000;
         })
         .await;

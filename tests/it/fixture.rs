@@ -4,17 +4,19 @@
 //! the server is shut down and **the books are checked**: every test ends with
 //! them, whatever else it claims.
 
+mod home;
+
+use std::collections::BTreeSet;
 use std::future::Future;
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Once;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use stockroom::client::Client;
-use stockroom::config::{Config, MigrateAtStart, StoreConfig};
+use stockroom::config::Config;
 use stockroom::server::{Listeners, run};
-use stockroom::storage::{Access, Books, Store};
 use stockroom::telemetry::Counters;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -23,14 +25,10 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::servers::postgres::{Database, Server, database, psql};
+pub(crate) use self::home::Home;
 
 /// How long a state that must come may take on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
-
-/// How long a transaction may be seen idle. Below the server-side time limit on
-/// idle transactions, which would hide one that was forgotten.
-const IDLE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Which database a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,20 +57,26 @@ impl StoreKind {
 /// Runs `test` on a runtime of its own, unless the run leaves this store out,
 /// which is said aloud.
 pub(crate) fn run_on<F: Future<Output = ()>>(kind: StoreKind, test: impl FnOnce(StoreKind) -> F) {
-    static SAID: Once = Once::new();
     if !kind.is_wanted() {
-        SAID.call_once(|| {
-            // Written past the capture of libtest, which shows it only for failed tests.
-            use std::io::Write as _;
-            let stores = std::env::var("STOCKROOM_TEST_STORES").unwrap_or("sqlite".to_owned());
-            let _ = writeln!(
-                std::io::stderr(),
-                "\nNOT RUN on {kind:?}: this run is on {stores} alone; `make test` runs on both stores\n"
-            );
-        });
-        return;
+        let stores = std::env::var("STOCKROOM_TEST_STORES").unwrap_or("sqlite".to_owned());
+        return not_run(&format!(
+            "on {kind:?}: this run is on {stores} alone; `make test` runs on both stores"
+        ));
     }
     runtime().block_on(test(kind));
+}
+
+/// Says aloud, once, that tests do not run: which, and why.
+pub(crate) fn not_run(what: &str) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let said = SAID.lock();
+    if said
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(what.to_owned())
+    {
+        // Written past the capture of libtest, which shows it only for failed tests.
+        let _ = writeln!(std::io::stderr(), "\nNOT RUN {what}\n");
+    }
 }
 
 /// A runtime whose tasks run beside the test itself, which may block.
@@ -106,123 +110,6 @@ macro_rules! on_postgres {
             })+
         }
     };
-}
-
-/// Where a store is kept; removed with the last server or process on it.
-#[derive(Debug)]
-pub(crate) enum Home {
-    Sqlite { folder: tempfile::TempDir },
-    Postgres(Database),
-}
-
-impl Home {
-    pub(crate) fn new(kind: StoreKind) -> Arc<Self> {
-        Arc::new(match kind {
-            StoreKind::Sqlite => Self::Sqlite {
-                folder: tempfile::tempdir().expect("the temporary directory can be written"),
-            },
-            StoreKind::Postgres => Self::Postgres(database()),
-        })
-    }
-
-    /// A database on a server of the test's own.
-    pub(crate) fn on(server: &Arc<Server>) -> Arc<Self> {
-        Arc::new(Self::Postgres(server.database()))
-    }
-
-    /// The same database on a replica that takes its server's place.
-    pub(crate) fn on_promoted(&self, replica: &Arc<Server>) -> Arc<Self> {
-        match self {
-            Self::Postgres(database) => Arc::new(Self::Postgres(database.on(replica))),
-            Self::Sqlite { .. } => panic!("SQLite has no replicas"),
-        }
-    }
-
-    /// The same database on a replica of its server.
-    pub(crate) fn url_on(&self, replica: &Server) -> String {
-        match self {
-            Self::Postgres(database) => database.url_on(replica),
-            Self::Sqlite { .. } => panic!("SQLite has no replicas"),
-        }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        match self {
-            Self::Sqlite { folder } => {
-                format!("sqlite://{}", folder.path().join("stockroom.db").display())
-            }
-            Self::Postgres(database) => database.url.clone(),
-        }
-    }
-
-    /// What `sql` answers; PostgreSQL only.
-    pub(crate) fn sql(&self, sql: &str) -> String {
-        let output = psql(&self.url(), sql);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{sql}: {said}");
-        String::from_utf8(output.stdout)
-            .expect("it is UTF-8")
-            .trim()
-            .to_owned()
-    }
-
-    /// The server's settings for a store of this kind.
-    pub(crate) fn store_config(&self) -> StoreConfig {
-        StoreConfig {
-            url: self.url(),
-            migrate_at_start: MigrateAtStart::Always,
-            ..Config::default().store
-        }
-    }
-
-    /// What the books say, read beside any server.
-    pub(crate) fn books(&self) -> Books {
-        let mut config = self.store_config();
-        // They read every row, beside whatever else a busy machine does.
-        config.statement_timeout_ms = DEADLINE.as_millis() as u64;
-        let read = async move {
-            let store = Store::open(&config, Access::Read)
-                .await
-                .expect("the store is there");
-            let books = store.check_books().await.expect("the books can be read");
-            store.close().await;
-            books
-        };
-        // On a thread of its own: the caller may be inside a runtime already.
-        std::thread::scope(|scope| scope.spawn(|| runtime().block_on(read)).join())
-            .expect("the books can be checked")
-    }
-
-    /// Fails unless every rule of the books holds.
-    pub(crate) fn check_books(&self) {
-        let books = self.books();
-        assert!(books.balanced(), "the books do not balance: {books:#?}");
-    }
-
-    /// Fails if writers have ever waited for each other in a ring.
-    pub(crate) fn check_no_deadlock(&self) {
-        let Self::Postgres(database) = self else {
-            return;
-        };
-        let log = database.log();
-        let deadlock = log.lines().find(|line| line.contains("deadlock detected"));
-        assert_eq!(deadlock, None, "{log}");
-    }
-
-    /// Fails if a connection has been left inside a transaction.
-    pub(crate) fn check_no_idle_transaction(&self) {
-        let Self::Postgres(_) = self else { return };
-        const IDLE: &str = "SELECT count(*) FROM pg_stat_activity \
-            WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
-        let deadline = Instant::now() + IDLE_DEADLINE;
-        while self.sql(IDLE) != "0" {
-            assert!(
-                Instant::now() < deadline,
-                "a connection is idle in a transaction"
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
 }
 
 /// A server in this process.
@@ -352,6 +239,13 @@ impl Drop for Stockroom {
         }
         self.home.check_books();
     }
+}
+
+/// What `work` brings, which may take until [`DEADLINE`] all in all: heartbeats keep a loop
+/// alive that bounds each of its steps.
+pub(crate) async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(DEADLINE, work).await;
+    done.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// Waits until `holds`, which may take until [`DEADLINE`].

@@ -39,7 +39,8 @@ async fn orders_that_do_not_fit(store: StoreKind) {
     let next = made..made + 10;
     for i in next.clone() {
         let request = order(&format!("o-{i}"), &[("a", 1)]);
-        client.create_order(request).await.unwrap();
+        let answer = client.create_order(request).await.unwrap();
+        assert!(!answer.replayed, "what did not fit was refused");
     }
     assert_eq!(home.books().orders, next.end as i64);
 }

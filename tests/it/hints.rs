@@ -44,8 +44,8 @@ mod one_process {
     }
 }
 
-/// The longest that `watch.reread_interval_ms` may be, and longer than any of these
-/// tests may take: what arrives has come through a hint.
+/// The longest that `watch.reread_interval_ms` may be, and longer than any of these tests
+/// waits for a change ([`DEADLINE`]): what arrives has come through a hint.
 const REREAD_INTERVAL_MS: u64 = 60_000;
 
 /// Two instances on one new store, which only hints connect.

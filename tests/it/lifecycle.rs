@@ -14,7 +14,9 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::api::{order, refusal, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::holding::Hold;
 use crate::process::{Server, run};
+use crate::scrape::Scrape;
 use crate::watching::{Watcher, everything, watch_of};
 
 on_each_store! {
@@ -201,6 +203,39 @@ mod on_a_server {
         a_server_is_not_serving_until_somebody_migrates,
         a_schema_from_the_future_is_refused,
         ten_migrations_at_once_do_each_step_once,
+        orders_that_wait_for_a_commit_are_answered_before_sigterm_ends_the_process,
+    }
+
+    async fn orders_that_wait_for_a_commit_are_answered_before_sigterm_ends_the_process(
+        store: StoreKind,
+    ) {
+        const ORDERS: usize = 40;
+        let home = Home::new(store);
+        // The database gives up on nothing that waits here.
+        let patience = ["--set", "store.statement_timeout_ms=60000"];
+        let mut server = Server::start_with(home.clone(), &patience).await;
+        let (client, http) = (server.client().await, server.http().await);
+        stock(&client, "a", 1_000).await;
+        let hold = Hold::on(&home).await;
+        let answers = tokio::spawn(async move {
+            let orders =
+                (0..ORDERS).map(|i| client.create_order(order(&format!("o-{i}"), &[("a", 1)])));
+            join_all(orders).await
+        });
+        eventually("all of them are queued", async || {
+            let queued = Scrape::of(http).await.value("stockroom_queue_orders");
+            queued == ORDERS as f64
+        })
+        .await;
+        hold.has_waiter().await;
+        server.signal(Signal::SIGTERM);
+        eventually("it drains", async || server.log().contains("\"draining\"")).await;
+        drop(hold);
+        for answer in answers.await.unwrap() {
+            answer.unwrap();
+        }
+        assert_eq!(server.wait().code(), Some(0), "{}", server.log());
+        assert_eq!(home.books().orders, ORDERS as i64);
     }
 
     async fn a_server_is_not_serving_until_somebody_migrates(store: StoreKind) {

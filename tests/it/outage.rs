@@ -9,8 +9,9 @@ use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::api::{Refusal, hold_of, level, order, refusal, stock};
-use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually, in_time};
 use crate::proxy::{Line, Proxy, behind_proxy};
+use crate::scrape::get;
 use crate::watching::{Watcher, everything, watch_of};
 
 on_postgres! {
@@ -65,6 +66,7 @@ mod of_the_network {
             }
             interruptions
         };
+        let watching = in_time("the client ends at the truth", watching);
         let (interruptions, ()) = tokio::join!(watching, selling);
         assert!(interruptions > 0, "no stream was cut");
         assert_eq!(watch.repeats(), 0, "the server sent something twice");
@@ -93,9 +95,12 @@ async fn a_database_that_is_away_is_store_unavailable_until_it_is_back(store: St
             refused.message
         );
     }
+    let ready = async || get(server.http, "/readyz").await.status;
     server.wait_for_health(ServingStatus::NotServing).await;
+    assert_eq!(ready().await, 503);
     proxy.set(Line::Up);
     server.wait_for_health(ServingStatus::Serving).await;
+    assert_eq!(ready().await, 200);
     server
         .client
         .retrying()

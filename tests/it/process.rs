@@ -1,9 +1,10 @@
 //! The real binary as a process of its own, to be killed, signalled and asked.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,16 @@ pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
+/// A process that ends with the test, also with one that fails.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A `stockroom serve`. Dropped, it is sent SIGTERM, must end well, and leaves
 /// books that balance.
 pub(crate) struct Server {
@@ -70,7 +81,8 @@ impl Server {
             .await
     }
 
-    async fn served(self) -> Self {
+    /// Waits until it serves.
+    pub(crate) async fn served(self) -> Self {
         let channel = Channel::from_shared(self.url.clone())
             .unwrap()
             .connect_lazy();
@@ -94,7 +106,8 @@ impl Server {
             ("DONT_FAKE_MONOTONIC", "1"),
         ];
         let options = ["--set", "store.migrate_at_start=true"];
-        Self::spawn_in(stockroom, home, &options, &environment)
+        let url = home.url();
+        Self::spawn_in(stockroom, home, &url, &options, &environment)
             .served()
             .await
     }
@@ -118,23 +131,33 @@ impl Server {
             }
             shell
         };
-        Self::spawn_in(server, home, &options, &[]).served().await
+        let url = home.url();
+        Self::spawn_in(server, home, &url, &options, &[])
+            .served()
+            .await
     }
 
     /// Starts it and waits until it listens.
     pub(crate) fn spawn(home: Arc<Home>, options: &[&str]) -> Self {
-        Self::spawn_in(stockroom, home, options, &[])
+        let url = home.url();
+        Self::spawn_at(home, &url, options)
+    }
+
+    /// As [`Server::spawn`], where `url` leads to the store, as through a proxy.
+    pub(crate) fn spawn_at(home: Arc<Home>, url: &str, options: &[&str]) -> Self {
+        Self::spawn_in(stockroom, home, url, options, &[])
     }
 
     fn spawn_in(
         stockroom: impl Fn(&Path, &[&str]) -> Command,
         home: Arc<Home>,
+        url: &str,
         options: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut child = stockroom(folder.path(), &["serve", "--listen", "127.0.0.1:0"])
-            .args(["--store-url", &home.url(), "--set", "log.format=json"])
+            .args(["--store-url", url, "--set", "log.format=json"])
             // A port of its own as well, so that servers do not meet.
             .args(["--set", "http.listen=127.0.0.1:0"])
             .args(options)
@@ -143,28 +166,26 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
-        let address = loop {
-            let line = lines.next().and_then(Result::ok);
-            let line = line.unwrap_or_else(|| panic!("it ended: {}", log.lock().unwrap()));
-            *log.lock().unwrap() += &format!("{line}\n");
-            match serde_json::from_str::<serde_json::Value>(&line) {
-                Ok(event) if event["message"] == "listening" => {
-                    break event["address"].as_str().unwrap().to_owned();
-                }
-                _ => {}
-            }
-        };
-        // Read on, so that the process never waits for its own log.
+        let (told, addresses) = mpsc::channel();
+        // Reads on, so that the process never waits for its own log.
         let reader = std::thread::spawn({
             let log = Arc::clone(&log);
             move || {
                 for line in lines.map_while(Result::ok) {
                     *log.lock().unwrap() += &format!("{line}\n");
+                    if let Some(address) = address_in(&line, "listening") {
+                        let _ = told.send(address);
+                    }
                 }
             }
         });
+        let Ok(address) = addresses.recv_timeout(DEADLINE) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("it does not listen:\n{}", log.lock().unwrap());
+        };
         Self {
             child,
             url: format!("http://{address}"),
@@ -177,6 +198,19 @@ impl Server {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.url, 1).await.unwrap()
+    }
+
+    /// Where metrics and probes are.
+    pub(crate) async fn http(&self) -> SocketAddr {
+        let mut address = None;
+        eventually("it says where", async || {
+            let log = self.log();
+            let said = |line| address_in(line, "listening for scrapes");
+            address = log.lines().find_map(said);
+            address.is_some()
+        })
+        .await;
+        address.expect("it was said").parse().unwrap()
     }
 
     /// `stockroom` with these arguments against this server, to its end.
@@ -231,6 +265,13 @@ impl Server {
         let pages: usize = statm.split_whitespace().nth(1).unwrap().parse().unwrap();
         pages * 4_096
     }
+}
+
+/// The address in a line of the log that says `message`.
+fn address_in(line: &str, message: &str) -> Option<String> {
+    let event: serde_json::Value = serde_json::from_str(line).ok()?;
+    let address = event["address"].as_str().map(str::to_owned);
+    address.filter(|_| event["message"] == message)
 }
 
 impl Drop for Server {

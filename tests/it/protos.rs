@@ -14,6 +14,7 @@ use prost_types::FileDescriptorSet;
 use stockroom::client::proto::FILE_DESCRIPTOR_SET;
 
 use self::lint::lint;
+use crate::fixture::not_run;
 
 /// What the program was built with, without what it imports from others.
 fn ours() -> FileDescriptorSet {
@@ -245,10 +246,9 @@ fn each_rule_finds_what_breaks_it() {
 #[test]
 fn buf_finds_what_breaks_a_rule_and_nothing_in_the_protos() {
     let Some(buf) = std::env::var_os("STOCKROOM_TEST_BUF") else {
-        use std::io::Write as _;
-        let why = "buf lint: STOCKROOM_TEST_BUF is not set; `make test` sets it where buf is";
-        let _ = writeln!(std::io::stderr(), "\nNOT RUN: {why}\n");
-        return;
+        return not_run(
+            "buf lint: STOCKROOM_TEST_BUF is not set; `make test` sets it where buf is",
+        );
     };
     let cache = tempfile::tempdir().unwrap();
     let lint = |folder: &Path| {

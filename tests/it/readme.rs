@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::fixture::{Home, StoreKind, run_on};
+use crate::fixture::{Home, StoreKind, not_run, run_on};
 use crate::process::{Server, stockroom};
 
 /// A README with fewer lines than this has lost its examples.
@@ -16,11 +16,9 @@ const ADDRESS: &str = "localhost:50051";
 #[test]
 fn every_grpcurl_line_of_the_readme_succeeds() {
     let Some(grpcurl) = std::env::var_os("STOCKROOM_TEST_GRPCURL").map(PathBuf::from) else {
-        use std::io::Write as _;
-        let what =
-            "the README's grpcurl lines: STOCKROOM_TEST_GRPCURL is not set; `make test` sets it";
-        let _ = writeln!(std::io::stderr(), "\nNOT RUN: {what}\n");
-        return;
+        return not_run(
+            "with grpcurl, the lines of README: STOCKROOM_TEST_GRPCURL is not set; `make test` sets it",
+        );
     };
     assert!(grpcurl.exists(), "{} is missing", grpcurl.display());
     run_on(StoreKind::Sqlite, async |store| {

@@ -11,7 +11,7 @@ use stockroom::client::proto::{Movement, StockLevel, WatchStockRequest, WatchSto
 use stockroom::client::{ClientError, WatchTargets};
 use tonic::Streaming;
 
-use crate::fixture::{DEADLINE, Home};
+use crate::fixture::{DEADLINE, Home, in_time};
 
 /// How much longer than the heartbeat interval a machine that runs other tests
 /// may be silent.
@@ -159,16 +159,22 @@ impl Recorder {
 
     /// Reads until the snapshot is complete.
     pub(crate) async fn until_synced(&mut self) {
-        while !self.synced {
-            self.read().await;
-        }
+        let reading = async {
+            while !self.synced {
+                self.read().await;
+            }
+        };
+        in_time("the snapshot is complete", reading).await;
     }
 
     /// Reads until a level at `main` has come at a version or a later one.
     pub(crate) async fn until(&mut self, sku: &str, version: i64) {
-        while self.audit.version(sku, "main") < Some(version) {
-            self.read().await;
-        }
+        let reading = async {
+            while self.audit.version(sku, "main") < Some(version) {
+                self.read().await;
+            }
+        };
+        in_time(&format!("version {version} of {sku} comes"), reading).await;
     }
 
     /// Whether it is synced and has the last value of all that it watches.

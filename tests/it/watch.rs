@@ -9,7 +9,7 @@ use stockroom::client::proto::{SeenLevel, WatchStockRequest};
 use tonic::Code;
 
 use crate::api::{Refusal, level, order, put, received, stock};
-use crate::fixture::{Stockroom, StoreKind};
+use crate::fixture::{Stockroom, StoreKind, in_time};
 use crate::watching::{Watcher, everything, level_of, seen, watch_of};
 
 on_each_store! {
@@ -298,7 +298,8 @@ async fn a_watcher_that_reconnects_at_random_ends_at_the_truth(store: StoreKind)
     };
     // Each watcher gives every stream up after another number of messages.
     let watchers = (0..4).map(|i| reconnect_until(&server, SKUS, 1 + 2 * ORDERS as i64 / 3, i));
-    let (streams, ()) = tokio::join!(join_all(watchers), selling);
+    let watching = in_time("all watchers end at the truth", join_all(watchers));
+    let (streams, ()) = tokio::join!(watching, selling);
     assert!(streams.iter().all(|streams| *streams > 3), "{streams:?}");
     for sku in SKUS {
         assert_eq!(level(&server.client, sku).await.version, 201);

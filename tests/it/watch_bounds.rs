@@ -219,16 +219,20 @@ async fn a_dead_reader_is_gone(store: StoreKind) {
 /// Far more snapshots at once than there are connections, none of which may be waited
 /// for longer than one of them takes.
 async fn streams_that_begin_together_wait_their_turn_and_none_is_sent_away(store: StoreKind) {
-    const STREAMS: usize = 600;
+    /// As many as one connection may have, nearly, each with a page to read.
+    const STREAMS: usize = 900;
+    const LEVELS: usize = 150;
     let server = Stockroom::with(store, |config| {
         config.store.pool_max = 2;
-        // Longer than a connection takes to open, far shorter than all snapshots take.
-        config.store.acquire_timeout_ms = 100;
+        // Longer than a connection takes to open on a busy machine, far shorter than all
+        // snapshots take.
+        config.store.acquire_timeout_ms = 1_000;
     })
     .await;
-    stock(&server.client, "a", 1).await;
-    let begun = (0..STREAMS).map(|_| Watcher::synced(&server, watch_of(vec![level_of("a")])));
-    assert_eq!(join_all(begun).await.len(), STREAMS);
+    fill(&server, LEVELS).await;
+    let begun = (0..STREAMS).map(|_| Watcher::synced(&server, watch_of(vec![everything()])));
+    let watchers = join_all(begun).await;
+    assert!(watchers.iter().all(|it| it.latest.len() == LEVELS));
 }
 
 /// The next message for a reader that takes its time.

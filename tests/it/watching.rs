@@ -10,7 +10,7 @@ use stockroom::client::proto::{
 };
 use tonic::{Status, Streaming};
 
-use crate::fixture::{DEADLINE, Stockroom};
+use crate::fixture::{DEADLINE, Stockroom, in_time};
 
 /// Selects every level.
 pub(crate) fn everything() -> StockSelector {
@@ -68,7 +68,8 @@ impl Watcher {
         request: WatchStockRequest,
     ) -> Result<Self, Status> {
         let mut stream = server.inventory().watch_stock(request).await?.into_inner();
-        let first = stream.message().await?.and_then(|message| message.event);
+        let first = in_time("a stream begins", stream.message()).await?;
+        let first = first.and_then(|message| message.event);
         let Some(Event::Started(started)) = first else {
             panic!("a stream begins with Started, not {first:?}");
         };
@@ -91,13 +92,16 @@ impl Watcher {
 
     /// Reads up to Synced.
     pub(crate) async fn sync(&mut self) {
-        loop {
-            match self.next().await {
-                Event::Changes(_) | Event::Heartbeat(_) => {}
-                Event::Synced(synced) => return assert!(synced.server_time.is_some()),
-                other => panic!("the snapshot is changes and Synced, not {other:?}"),
+        let reading = async {
+            loop {
+                match self.next().await {
+                    Event::Changes(_) | Event::Heartbeat(_) => {}
+                    Event::Synced(synced) => return assert!(synced.server_time.is_some()),
+                    other => panic!("the snapshot is changes and Synced, not {other:?}"),
+                }
             }
-        }
+        };
+        in_time("the snapshot is complete", reading).await;
     }
 
     /// The next message; the stream must not end.
@@ -161,22 +165,28 @@ impl Watcher {
 
     /// Reads until a level at `main` has a version or a later one.
     pub(crate) async fn until(&mut self, sku: &str, version: i64) -> StockLevel {
-        loop {
-            match self.level(sku) {
-                Some(level) if level.version >= version => return level.clone(),
-                _ => self.next().await,
-            };
-        }
+        let reading = async {
+            loop {
+                match self.level(sku) {
+                    Some(level) if level.version >= version => return level.clone(),
+                    _ => self.next().await,
+                };
+            }
+        };
+        in_time(&format!("version {version} of {sku} comes"), reading).await
     }
 
     /// Reads up to Goodbye, and then the status that must follow it.
     pub(crate) async fn until_goodbye(&mut self) -> (GoodbyeReason, Status) {
-        loop {
-            if let Event::Goodbye(goodbye) = self.next().await {
-                assert!(goodbye.reconnect_after.is_some());
-                let status = self.try_next().await.unwrap_err();
-                return (goodbye.reason(), status);
+        let reading = async {
+            loop {
+                if let Event::Goodbye(goodbye) = self.next().await {
+                    assert!(goodbye.reconnect_after.is_some());
+                    let status = self.try_next().await.unwrap_err();
+                    return (goodbye.reason(), status);
+                }
             }
-        }
+        };
+        in_time("the server says Goodbye", reading).await
     }
 }

@@ -2,11 +2,13 @@
 //! Redis.
 
 mod faults;
+mod joined;
 mod reads;
 mod refusals;
+mod unwritable;
 
 use std::future::Future;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use stockroom::client::Client;
 use stockroom::client::proto::{
@@ -16,7 +18,7 @@ use stockroom::client::proto::{
 use stockroom::config::Config;
 use tonic::Status;
 
-use crate::fixture::{Home, Stockroom, StoreKind, eventually, run_on};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually, not_run, run_on};
 use crate::servers::redis;
 
 /// The Redis of a test: where it is, and what keeps it.
@@ -40,9 +42,11 @@ impl Redis {
         }
     }
 
-    /// Settings that find faults soon.
+    /// Settings that find a Redis soon that is there again. What is there may take its time
+    /// on a busy machine.
     pub(crate) fn configure(&self, config: &mut Config) {
         config.redis.urls = self.urls();
+        config.redis.timeout_ms = 2_000;
         config.redis.breaker_pause_ms = 100;
     }
 
@@ -67,19 +71,13 @@ pub(crate) fn with_redis<F: Future<Output = ()>>(
     kind: StoreKind,
     test: impl FnOnce(StoreKind) -> F,
 ) {
-    static SAID: Once = Once::new();
     if redis::program().is_some() {
         return run_on(kind, test);
     }
-    SAID.call_once(|| {
-        // Written past the capture of libtest, which shows it only for failed tests.
-        use std::io::Write as _;
-        let variable = redis::VARIABLE;
-        let _ = writeln!(
-            std::io::stderr(),
-            "\nNOT RUN on Redis: {variable} is not set; `make test` sets it\n"
-        );
-    });
+    let variable = redis::VARIABLE;
+    not_run(&format!(
+        "on Redis: {variable} is not set; `make test` sets it"
+    ));
 }
 
 /// Makes each claim a test on a server of Redis and on a cluster of three.

@@ -1,12 +1,15 @@
 //! What a cached read shows, while nothing breaks.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use stockroom::client::proto::ServedFrom::{Cache, Primary};
 use tonic::Code;
 
-use super::{Redis, at_least, cache_is_written, on_each_redis, read, read_all};
+use super::{Redis, at_least, cache_is_written, on_each_redis, on_own_redis, read, read_all};
 use crate::api::{level, order, put, refusal, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::proxy::{Line, Proxy};
 
 on_each_redis! {
     a_read_after_a_write_sees_it_and_comes_from_the_cache,
@@ -18,6 +21,9 @@ on_each_redis! {
     a_threshold_that_changes_is_read_with_its_version,
     a_level_ends_in_the_cache_after_its_time,
     another_store_never_sees_what_this_one_cached,
+}
+
+on_own_redis! {
     an_older_version_never_replaces_a_later_one,
 }
 
@@ -197,24 +203,39 @@ async fn another_store_never_sees_what_this_one_cached(store: StoreKind, redis: 
     assert_eq!(read(&first.client, "a", 1).await.2, 7);
 }
 
-async fn an_older_version_never_replaces_a_later_one(store: StoreKind, redis: Redis) {
+async fn an_older_version_never_replaces_a_later_one(store: StoreKind) {
+    /// Longer than an order and its way into the cache.
+    const LATE: Duration = Duration::from_secs(1);
+    let (redis, config) = Redis::own();
+    let address = redis.url();
+    let address = address.strip_prefix("redis://").unwrap();
+    let proxy = Proxy::before(address.parse().unwrap()).await;
     let home = Home::new(store);
-    let server = redis.cached(home.clone(), |_| {}).await;
-    // One whose writes arrive late, because its Redis is another one until then.
-    stock(&server.client, "a", 100).await;
-    let orders = (0..64).map(|i| async move { order(&format!("o-{i}"), &[("a", 1)]) });
-    let other = redis.cached(home, |_| {}).await;
-    let sold = join_all(orders.zip([&server, &other].into_iter().cycle()).map(
-        async |(request, server)| {
-            let client = server.client.retrying();
-            client.create_order(&request.await).await.unwrap()
-        },
-    ));
-    sold.await;
-    cache_is_written(&server).await;
-    cache_is_written(&other).await;
-    // Whoever wrote last, the last version is what is there.
-    assert_eq!(read(&server.client, "a", 0).await, (Cache, 65, 36));
-    let counters = [&server.counters.cache, &other.counters.cache];
-    assert!(counters.iter().all(|cache| cache.writes.get() > 0));
+    let late = config.cached(home.clone(), |config| {
+        config.redis.urls = vec![format!("redis://{}", proxy.addr)];
+        config.redis.timeout_ms = 10_000;
+    });
+    let (late, soon) = (late.await, config.cached(home, |_| {}).await);
+    stock(&late.client, "a", 1_000).await;
+    cache_is_written(&late).await;
+    proxy.set(Line::Delayed {
+        to_server: LATE,
+        to_client: Duration::ZERO,
+    });
+    let mut sold = 0;
+    eventually("a write arrives after a later one", async || {
+        // What the first of them writes is on its way while the second sells and writes.
+        for server in [&late, &soon] {
+            sold += 1;
+            let request = order(&format!("o-{sold}"), &[("a", 1)]);
+            server.client.create_order(request).await.unwrap();
+        }
+        let last = (Cache, 1 + sold, 1_000 - sold);
+        cache_is_written(&soon).await;
+        assert_eq!(read(&soon.client, "a", 0).await, last);
+        cache_is_written(&late).await;
+        assert_eq!(read(&soon.client, "a", 0).await, last);
+        late.counters.cache.refused.get() > 0
+    })
+    .await;
 }

@@ -35,8 +35,8 @@ impl Calls {
 }
 
 /// What [`provoke`] finds: nine units of `a`, two requests that have been answered, `held`,
-/// of which three of five units are reserved at version 2, and a unit of `owed` on
-/// backorder.
+/// of which three of five units are reserved at version 2, a unit of `owed` on backorder,
+/// and none of `empty`.
 pub(super) async fn prepare(server: &Stockroom) {
     stock(&server.client, "a", 10).await;
     for request_id in ["sold", "returned"] {
@@ -50,9 +50,11 @@ pub(super) async fn prepare(server: &Stockroom) {
     put_limited(&server.client, "owed", 1).await;
     let owed = order("owed", &[("owed", 1)]);
     server.client.create_order(owed).await.unwrap();
-    stock(&server.client, "gone", 1).await;
-    let last = order("last", &[("gone", 1)]);
-    server.client.create_order(last).await.unwrap();
+    for (sku, request_id) in [("gone", "last"), ("empty", "emptied")] {
+        stock(&server.client, sku, 1).await;
+        let last = order(request_id, &[(sku, 1)]);
+        server.client.create_order(last).await.unwrap();
+    }
     let delete = DeleteProductRequest {
         sku: "gone".to_owned(),
         ..DeleteProductRequest::default()
@@ -84,6 +86,7 @@ async fn changed(calls: &Calls, reason: &str) -> (String, String) {
         "REQUEST_ID_REUSED" => named("sold", made_by(calls, "sold").await),
         "ORDER_STATE" => named("new", made_by(calls, "returned").await),
         "SKU_NOT_FOUND" => named("new", made_by(calls, "last").await),
+        "STOCK_CONTENTION" | "OVERLOADED" => named("new", made_by(calls, "hold").await),
         _ => named("new", nowhere()),
     }
 }
@@ -157,7 +160,9 @@ async fn of_stock(calls: &Calls, rpc: &str, reason: &str, sku: &str) -> Option<S
     let min_version = (reason == "VERSION_NOT_REACHED").then_some(99);
     Some(match rpc {
         "PutProducts" => {
-            let products = vec![product(sku, 0)];
+            // A change that levels follow, where it comes to that.
+            let threshold = i64::from(reason == "STOCK_CONTENTION");
+            let products = vec![product(sku, threshold)];
             let request = PutProductsRequest {
                 products,
                 ..Default::default()
@@ -165,6 +170,10 @@ async fn of_stock(calls: &Calls, rpc: &str, reason: &str, sku: &str) -> Option<S
             refused(inventory.put_products(request).await)
         }
         "DeleteProduct" => {
+            let sku = match reason {
+                "STOCK_CONTENTION" => "empty",
+                _ => sku,
+            };
             let request = DeleteProductRequest {
                 sku: sku.to_owned(),
                 ..DeleteProductRequest::default()
@@ -282,11 +291,12 @@ fn adjustment(reason: &str, sku: &str) -> AdjustStockRequest {
 }
 
 fn count(reason: &str, sku: &str) -> CountStockRequest {
-    if reason == "INSUFFICIENT_STOCK" {
+    if ["INSUFFICIENT_STOCK", "STOCK_CONTENTION"].contains(&reason) {
         return CountStockRequest {
             request_id: "new".to_owned(),
             sku: "held".to_owned(),
-            on_hand: 2,
+            // Less than is reserved, or not.
+            on_hand: if reason == "INSUFFICIENT_STOCK" { 2 } else { 4 },
             expected_version: Some(2),
             ..CountStockRequest::default()
         };

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
-use stockroom::client::proto::{CreateOrderRequest, GetStockRequest, Order};
+use stockroom::client::proto::{CreateOrderRequest, GetStockRequest, Order, ServedFrom};
 use stockroom::client::{Client, ClientError};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
@@ -79,6 +79,8 @@ struct Shop {
     clients: Mutex<Vec<Client>>,
     instances: Mutex<Vec<Option<Server>>>,
     answered: AtomicUsize,
+    /// Reads that did not come from the primary.
+    read_elsewhere: AtomicUsize,
     closed: AtomicBool,
     redis: redis::Server,
     // After its replica, which it would wait for.
@@ -145,12 +147,37 @@ impl Shop {
                 ..GetStockRequest::default()
             };
             let read = self.call(i + 1, async |client| client.get_stock(read.clone()).await);
-            let level = read.await.level.unwrap();
+            let read = read.await;
+            let elsewhere = read.served_from() != ServedFrom::Primary;
+            let level = read.level.unwrap();
             assert!(level.version >= version, "{level:?} is below {version}");
+            self.read_elsewhere
+                .fetch_add(usize::from(elsewhere), Ordering::Relaxed);
             made.insert(order.order_id);
             self.answered.fetch_add(1, Ordering::Relaxed);
         }
         made
+    }
+
+    /// Waits until a level comes from the replica where the cache has it not, and then
+    /// from the cache.
+    async fn reads_come_from_everywhere(&self) {
+        let any_version = GetStockRequest {
+            sku: "a".to_owned(),
+            min_version: Some(0),
+            ..GetStockRequest::default()
+        };
+        let read = async || {
+            let read = self.call(0, async |client| {
+                client.get_stock(any_version.clone()).await
+            });
+            read.await.served_from()
+        };
+        eventually("reads come from everywhere", async || {
+            self.redis.flush();
+            [read().await, read().await] == [ServedFrom::Replica, ServedFrom::Cache]
+        })
+        .await;
     }
 
     /// Breaks something, shows that orders go on where they must, and mends it.
@@ -242,6 +269,7 @@ async fn two_instances_with_kafka_redis_and_a_replica_survive_everything(_: Stor
         clients: Mutex::default(),
         instances: Mutex::default(),
         answered: AtomicUsize::new(0),
+        read_elsewhere: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
         redis,
         replica,
@@ -273,5 +301,8 @@ async fn two_instances_with_kafka_redis_and_a_replica_survive_everything(_: Stor
     let (made, ()) = tokio::join!(placing, striking);
     let made: BTreeSet<String> = made.into_iter().flatten().collect();
     assert_eq!(made, orders_of(&shop.home));
+    let read_elsewhere = shop.read_elsewhere.load(Ordering::Relaxed);
+    assert!(read_elsewhere > 0, "the primary answered every read");
+    shop.reads_come_from_everywhere().await;
     shop.told.check(&shop.home, &made).await;
 }

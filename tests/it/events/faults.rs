@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use stockroom::client::{Client, Retrying};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::told::{Told, orders_of, private_kafka, shared_kafka};
@@ -112,8 +113,8 @@ mod instances {
 /// How long the broker is away: long enough for its clients to notice.
 const AWAY: Duration = Duration::from_secs(2);
 
-/// The longest that an order may take while Kafka is away, on a busy machine.
-const ORDER_MAX: Duration = Duration::from_secs(3);
+/// Orders that each caller has made at least when time has passed, whatever Kafka does.
+const ORDERS_MIN: usize = 3;
 
 async fn a_broker_that_is_killed_and_comes_back_is_told_everything(store: StoreKind) {
     let Some(kafka) = private_kafka() else { return };
@@ -190,7 +191,14 @@ async fn a_shutdown_does_not_wait_for_a_frozen_broker(store: StoreKind) {
 /// Callers that order all the time, and do not wait for Kafka.
 struct Buying {
     stop: Arc<AtomicBool>,
-    callers: Vec<tokio::task::JoinHandle<BTreeSet<String>>>,
+    callers: Vec<Caller>,
+}
+
+/// One of them.
+struct Caller {
+    /// Orders that it has made.
+    made: Arc<AtomicUsize>,
+    buying: JoinHandle<BTreeSet<String>>,
 }
 
 impl Buying {
@@ -199,17 +207,28 @@ impl Buying {
             stock(client, sku, 1_000_000).await;
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let callers = (0..8).map(|caller| {
+        let callers = (0..8).map(|number| {
             let (client, stop) = (client.clone().retrying(), Arc::clone(&stop));
-            tokio::spawn(buy(client, caller, stop))
+            let made = Arc::new(AtomicUsize::new(0));
+            let buying = tokio::spawn(buy(client, number, stop, Arc::clone(&made)));
+            Caller { made, buying }
         });
         let callers = callers.collect();
         Self { stop, callers }
     }
 
+    /// Lets time pass, in which every caller makes orders.
     async fn go_on_for(&self, time: Duration) {
+        let callers = self.callers.iter();
+        let made = callers.map(|caller| caller.made.load(Ordering::Relaxed));
+        let before: Vec<usize> = made.collect();
         tokio::time::sleep(time).await;
-        assert!(self.callers.iter().all(|caller| !caller.is_finished()));
+        eventually("every caller makes orders", async || {
+            assert!(self.callers.iter().all(|it| !it.buying.is_finished()));
+            let mut callers = self.callers.iter().zip(&before);
+            callers.all(|(it, before)| it.made.load(Ordering::Relaxed) >= before + ORDERS_MIN)
+        })
+        .await;
     }
 
     /// The orders that were made.
@@ -217,25 +236,27 @@ impl Buying {
         self.stop.store(true, Ordering::Relaxed);
         let mut orders = BTreeSet::new();
         for caller in self.callers {
-            orders.extend(caller.await.unwrap());
+            orders.extend(caller.buying.await.unwrap());
         }
         assert!(!orders.is_empty());
         orders
     }
 }
 
-async fn buy(client: Retrying, caller: usize, stop: Arc<AtomicBool>) -> BTreeSet<String> {
+async fn buy(
+    client: Retrying,
+    caller: usize,
+    stop: Arc<AtomicBool>,
+    made: Arc<AtomicUsize>,
+) -> BTreeSet<String> {
     let mut orders = BTreeSet::new();
     while !stop.load(Ordering::Relaxed) {
         let request_id = format!("{caller}-{}", orders.len());
         let lines = [("hot", 1), (["a", "b"][orders.len() % 2], 1)];
-        let asked = Instant::now();
-        let made = client
-            .create_order(&order(&request_id, &lines))
-            .await
-            .unwrap();
-        assert!(asked.elapsed() < ORDER_MAX, "{:?}", asked.elapsed());
-        orders.insert(made.order.unwrap().order_id);
+        let request = order(&request_id, &lines);
+        let answer = client.create_order(&request).await.unwrap();
+        orders.insert(answer.order.unwrap().order_id);
+        made.fetch_add(1, Ordering::Relaxed);
     }
     orders
 }

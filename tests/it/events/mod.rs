@@ -15,7 +15,7 @@ use stockroom::events::Topic;
 use tonic::Request;
 
 use self::told::{Told, shared_kafka};
-use crate::api::{counted, order, product, put, received, stock};
+use crate::api::{batch_of, counted, order, product, put, received, stock};
 use crate::fixture::{Home, Stockroom, StoreKind};
 use stockroom::client::proto::PutProductsRequest;
 
@@ -121,16 +121,28 @@ async fn a_level_that_becomes_low_is_told_once(store: StoreKind) {
             orders.insert(made.await.unwrap().order.unwrap().order_id);
         }
     }
+    // First units, and how few of them stay, in one commit.
+    put(client, "other", 10).await;
+    let changes = [received("", "other", 100), counted("", "other", 5)];
+    let together = client.batch_adjust_stock(batch_of("together", changes));
+    together.await.unwrap();
     let heard = told.check(&home, &orders).await;
     let low = heard.iter().filter(|it| it.topic == Topic::StockLow);
-    let low: Vec<_> = low
+    let low: BTreeSet<_> = low
         .map(|it| {
             let low = StockLow::decode(&*it.body).unwrap();
             let level = low.level.unwrap();
-            (level.version, low.available_before, level.available)
+            let units = (low.available_before, level.available);
+            (level.sku, level.version, units)
         })
         .collect();
-    assert_eq!(low, [(4, 15, 6), (7, 25, 5)]);
+    let expected = [
+        ("sku", 4, (15, 6)),
+        ("sku", 7, (25, 5)),
+        ("other", 2, (0, 5)),
+    ];
+    let expected = expected.map(|(sku, version, units)| (sku.to_owned(), version, units));
+    assert_eq!(low, BTreeSet::from(expected));
 }
 
 async fn a_changed_threshold_is_told(store: StoreKind) {

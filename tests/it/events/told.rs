@@ -2,7 +2,7 @@
 //! what was committed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
@@ -17,7 +17,7 @@ use stockroom::config::Config;
 use stockroom::events::Topic;
 use stockroom::storage::{Access, LevelFilter, Store};
 
-use crate::fixture::{DEADLINE, Home, eventually};
+use crate::fixture::{DEADLINE, Home, eventually, not_run};
 use crate::servers::kafka::{self, Kafka};
 
 /// How many partitions the topics have: order is kept within each key alone.
@@ -37,16 +37,9 @@ pub(super) fn private_kafka() -> Option<Arc<Kafka>> {
 }
 
 fn is_installed() -> bool {
-    static SAID: Once = Once::new();
     let is_installed = kafka::is_installed();
     if !is_installed {
-        SAID.call_once(|| {
-            use std::io::Write as _;
-            let _ = writeln!(
-                std::io::stderr(),
-                "\nNOT RUN: tests of events, without Apache Kafka; `make test` installs it\n"
-            );
-        });
+        not_run("with Apache Kafka: it is not installed; `make test` installs it");
     }
     is_installed
 }

@@ -10,7 +10,7 @@ use stockroom::client::proto::{
 use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
-use crate::fixture::DEADLINE;
+use crate::fixture::{DEADLINE, in_time};
 use crate::watching::seen;
 
 /// Reads a stream and fails unless each version follows the one before it.
@@ -80,25 +80,34 @@ impl Reader {
     }
 
     pub(super) async fn sync(&mut self) {
-        while !self.is_synced {
-            self.next().await;
-        }
+        let reading = async {
+            while !self.is_synced {
+                self.next().await;
+            }
+        };
+        in_time("the replay is complete", reading).await;
     }
 
     pub(super) async fn until(&mut self, sku: &str, version: i64) {
-        while self.last.get(sku).is_none_or(|last| *last < version) {
-            self.next().await;
-        }
+        let reading = async {
+            while self.last.get(sku).is_none_or(|last| *last < version) {
+                self.next().await;
+            }
+        };
+        in_time(&format!("version {version} of {sku} comes"), reading).await;
     }
 
     pub(super) async fn until_goodbye(&mut self) -> GoodbyeReason {
-        loop {
-            if let Event::Goodbye(goodbye) = self.next().await {
-                let status = self.stream.message().await.unwrap_err();
-                assert_eq!(status.code(), Code::Unavailable);
-                return goodbye.reason();
+        let reading = async {
+            loop {
+                if let Event::Goodbye(goodbye) = self.next().await {
+                    let status = self.stream.message().await.unwrap_err();
+                    assert_eq!(status.code(), Code::Unavailable);
+                    return goodbye.reason();
+                }
             }
-        }
+        };
+        in_time("the server says Goodbye", reading).await
     }
 
     /// Takes what has been sent already by a server that is gone.

@@ -1,4 +1,5 @@
-//! Callers who place orders while something breaks, and the reckoning with them.
+//! Callers who place orders while something breaks. A third of the orders are on hold, and
+//! confirmed, cancelled, or left until their hold is over.
 
 use std::time::Duration;
 
@@ -6,20 +7,16 @@ use futures_util::future::join_all;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
-use stockroom::client::proto::get_order_request::Key;
-use stockroom::client::proto::{
-    CreateOrderRequest, GetOrderRequest, GetStockRequest, Order, PutProductsRequest,
-};
-use stockroom::client::{Client, ClientError};
+use stockroom::client::proto::{CreateOrderRequest, Order, OrderState, PutProductsRequest};
+use stockroom::client::{Client, ClientError, Retrying};
 use tokio::time::timeout;
 
-use crate::api::{order, product, received};
-use crate::fixture::{Home, eventually};
+use crate::api::{cancel, confirm, hold_of, order, product, received};
 
-const SKUS: [&str; 5] = ["a", "b", "c", "d", "e"];
+pub(super) const SKUS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// More than all callers of a test take together.
-const OPENING_UNITS: i64 = 1_000_000;
+pub(super) const OPENING_UNITS: i64 = 1_000_000;
 
 /// Half of them call once and half until they are answered.
 const CALLERS: usize = 12;
@@ -31,22 +28,110 @@ const FIRST_ORDERS: usize = 10;
 const ORDERS_MIN: usize = 10;
 const ORDERS_MAX: usize = 100;
 
-/// How many ask at once when all ask again.
-const ASKING_AGAIN: usize = 60;
-
 /// Within this a server is to be of use again after everything it needs is.
 const RECOVERY: Duration = Duration::from_secs(30);
 
+/// Holds that somebody ends outlive every test; the others are as short as they may be.
+const HOLD_SECONDS: i64 = 3_600;
+const HOLD_SECONDS_MIN: i64 = 1;
+
+/// What an order on hold is meant to become.
+const ENDS: [OrderState; 3] = [
+    OrderState::Confirmed,
+    OrderState::Cancelled,
+    OrderState::Expired,
+];
+
 /// An order and what its caller was told at last.
 #[derive(Debug)]
-pub(super) struct Placed {
-    request: CreateOrderRequest,
-    answer: Result<Order, ClientError>,
+pub(crate) struct Placed {
+    pub(super) request: CreateOrderRequest,
+    pub(super) answer: Result<Order, ClientError>,
+    /// One of [`ENDS`] if it is on hold.
+    pub(super) end: Option<OrderState>,
+    /// What its caller was told when it asked for that.
+    pub(super) ended: Option<Result<Order, ClientError>>,
+}
+
+impl Placed {
+    /// Whether its caller was told what became of all that it asked for.
+    pub(crate) fn is_answered(&self) -> bool {
+        let mut asked = [Some(&self.answer), self.ended.as_ref()].into_iter();
+        !asked.any(|answer| answer.is_some_and(is_unheard))
+    }
+}
+
+/// Whether it does not say what happened.
+pub(super) fn is_unheard(answer: &Result<Order, ClientError>) -> bool {
+    answer.as_ref().is_err_and(|error| !error.is_refusal())
+}
+
+/// Whether an earlier call made it, and the order.
+pub(super) type Answer = Result<(bool, Order), ClientError>;
+
+/// Somebody who places orders.
+pub(crate) enum Caller {
+    /// Asks once.
+    Hasty(Client),
+    /// Asks until it is answered.
+    Patient(Retrying),
+}
+
+/// A call as its caller makes it.
+macro_rules! call {
+    ($caller:expr, $name:ident, $request:expr) => {
+        match $caller {
+            Caller::Hasty(client) => {
+                let answer = client.$name($request.clone()).await;
+                answer.map(|it| (it.replayed, it.order.unwrap()))
+            }
+            Caller::Patient(client) => {
+                let answer = client.$name($request).await;
+                answer.map(|it| (it.replayed, it.order.unwrap()))
+            }
+        }
+    };
+}
+
+impl Caller {
+    /// Places some order, and ends it if it is on hold.
+    pub(crate) async fn place(&self, request_id: &str, chance: &mut SmallRng) -> Placed {
+        let (request, end) = some_order(request_id, chance);
+        let answer = self.create(&request).await.map(|(_, order)| order);
+        let ended = match (&answer, end) {
+            (Ok(order), Some(end)) => self.end(order, end).await,
+            _ => None,
+        };
+        Placed {
+            request,
+            answer,
+            end,
+            ended: ended.map(|answer| answer.map(|(_, order)| order)),
+        }
+    }
+
+    pub(super) async fn create(&self, request: &CreateOrderRequest) -> Answer {
+        call!(self, create_order, request)
+    }
+
+    /// Lets `end` become of an order on hold; none where that is left to itself.
+    pub(super) async fn end(&self, order: &Order, end: OrderState) -> Option<Answer> {
+        let request_id = format!("end-of-{}", order.request_id);
+        Some(match end {
+            OrderState::Confirmed => {
+                call!(self, confirm_order, &confirm(&request_id, &order.order_id))
+            }
+            OrderState::Cancelled => {
+                call!(self, cancel_order, &cancel(&request_id, &order.order_id))
+            }
+            _ => return None,
+        })
+    }
 }
 
 /// Receives the stock that callers order, and makes a few orders, after which
 /// every connection in use has the statements of an order prepared.
-pub(super) async fn open(client: &Client) -> Vec<Placed> {
+pub(crate) async fn open(client: &Client) -> Vec<Placed> {
     // A server with so little patience may find a busy machine's database gone.
     let retrying = client.retrying();
     let products = SKUS.map(|sku| product(sku, 0)).into();
@@ -59,9 +144,12 @@ pub(super) async fn open(client: &Client) -> Vec<Placed> {
         let opening = received(&format!("opening-{sku}"), sku, OPENING_UNITS);
         retrying.adjust_stock(&opening).await.unwrap();
     }
+    let patient = Caller::Patient(retrying);
     let mut placed = Vec::new();
     for i in 0..FIRST_ORDERS {
-        placed.push(recovers(client, &format!("first-{i}")).await);
+        // The first reads the database's clock, which is then remembered.
+        let end = ENDS.get(i).copied();
+        placed.push(made(&patient, &format!("first-{i}"), end).await);
     }
     placed
 }
@@ -73,20 +161,20 @@ pub(super) async fn place_orders(
     chance: &mut SmallRng,
     has_broken: impl Fn() -> bool,
 ) -> Vec<Placed> {
-    let callers = join_all((0..CALLERS).map(|caller| {
-        let (retrying, has_broken) = (client.retrying(), &has_broken);
+    let callers = join_all((0..CALLERS).map(|i| {
+        let (caller, has_broken) = (
+            match i % 2 {
+                0 => Caller::Hasty(client.clone()),
+                _ => Caller::Patient(client.retrying()),
+            },
+            &has_broken,
+        );
         let mut chance = SmallRng::from_rng(chance);
         async move {
             let mut placed = Vec::new();
             while placed.len() < ORDERS_MIN || placed.len() < ORDERS_MAX && !has_broken() {
-                let request = some_order(&format!("c{caller}-{}", placed.len()), &mut chance);
-                let answer = if caller % 2 == 1 {
-                    retrying.create_order(&request).await
-                } else {
-                    client.create_order(request.clone()).await
-                };
-                let answer = answer.map(|answer| answer.order.unwrap());
-                placed.push(Placed { request, answer });
+                let request_id = format!("c{i}-{}", placed.len());
+                placed.push(caller.place(&request_id, &mut chance).await);
             }
             placed
         }
@@ -94,86 +182,44 @@ pub(super) async fn place_orders(
     callers.await.into_iter().flatten().collect()
 }
 
-fn some_order(request_id: &str, chance: &mut SmallRng) -> CreateOrderRequest {
+fn some_order(request_id: &str, chance: &mut SmallRng) -> (CreateOrderRequest, Option<OrderState>) {
     let lines = chance.random_range(1..=3);
     let skus: Vec<&str> = SKUS.sample(chance, lines).copied().collect();
     let mut line = |sku| (sku, chance.random_range(1..=3));
     let lines: Vec<_> = skus.into_iter().map(&mut line).collect();
-    order(request_id, &lines)
+    let is_on_hold = chance.random_ratio(1, 3);
+    let end = is_on_hold.then(|| *ENDS.choose(chance).expect("there are some"));
+    (ends_as(order(request_id, &lines), end), end)
+}
+
+/// An order on hold for as long as `end` takes, if it is to have one.
+fn ends_as(order: CreateOrderRequest, end: Option<OrderState>) -> CreateOrderRequest {
+    let hold = end.map(|end| match end {
+        OrderState::Expired => hold_of(HOLD_SECONDS_MIN),
+        _ => hold_of(HOLD_SECONDS),
+    });
+    CreateOrderRequest { hold, ..order }
 }
 
 /// To be called when all that a server needs is there: it takes an order.
 pub(super) async fn recovers(client: &Client, request_id: &str) -> Placed {
-    let request = order(request_id, &[(SKUS[0], 1)]);
-    let answer = timeout(RECOVERY, client.retrying().create_order(&request)).await;
-    let answer = answer.expect("the server does not come back by itself");
-    let order = answer.expect("the server is of no use").order;
+    let patient = Caller::Patient(client.retrying());
+    let placed = timeout(RECOVERY, made(&patient, request_id, None)).await;
+    placed.expect("the server does not come back by itself")
+}
+
+/// An order that must be made.
+async fn made(patient: &Caller, request_id: &str, end: Option<OrderState>) -> Placed {
+    let request = ends_as(order(request_id, &[(SKUS[0], 1)]), end);
+    let (_, order) = patient.create(&request).await.expect("it is of use");
+    let ended = match end {
+        Some(end) => patient.end(&order, end).await,
+        None => None,
+    };
     Placed {
         request,
-        answer: Ok(order.unwrap()),
+        answer: Ok(order),
+        end,
+        ended: ended.map(|answer| answer.map(|(_, order)| order)),
     }
-}
-
-/// Fails unless what callers were told is what happened, and what they were not
-/// told is settled by asking again. `placed` is every order of this home.
-pub(super) async fn settle(client: &Client, home: &Home, placed: &[Placed]) {
-    home.check_no_idle_transaction();
-    home.check_books();
-    let acknowledged = placed.iter().filter(|placed| placed.answer.is_ok()).count();
-    let made = home.books().orders;
-    assert!(
-        (acknowledged as i64..=placed.len() as i64).contains(&made),
-        "{made} orders of {acknowledged} acknowledged and {} placed",
-        placed.len()
-    );
-    let refused = |placed: &&Placed| placed.answer.as_ref().is_err_and(ClientError::is_refusal);
-    for placed in placed.iter().filter(refused) {
-        let key = Some(Key::RequestId(placed.request.request_id.clone()));
-        let read = client
-            .get_order(GetOrderRequest {
-                key,
-                ..GetOrderRequest::default()
-            })
-            .await;
-        assert!(read.is_err(), "{placed:?} has an effect: {read:?}");
-    }
-    let again = client.retrying();
-    for placed in placed.chunks(ASKING_AGAIN) {
-        let answers = join_all(placed.iter().map(|p| again.create_order(&p.request))).await;
-        for (placed, answer) in placed.iter().zip(answers) {
-            let answer = answer.unwrap_or_else(|e| panic!("{placed:?} is not settled: {e}"));
-            if let Ok(order) = &placed.answer {
-                assert_eq!(
-                    (answer.replayed, answer.order.as_ref()),
-                    (true, Some(order))
-                );
-            }
-        }
-    }
-    assert_eq!(home.books().orders, placed.len() as i64, "orders made");
-    for sku in SKUS {
-        let lines = placed.iter().flat_map(|placed| &placed.request.lines);
-        let sold: i64 = lines.filter(|l| l.sku == sku).map(|l| l.quantity).sum();
-        let left = on_hand_at_last(client, sku).await;
-        assert_eq!(left, OPENING_UNITS - sold, "units of {sku}");
-    }
-}
-
-/// A connection that fell silent while it lay idle is found by the read that takes it,
-/// which is told to come again.
-async fn on_hand_at_last(client: &Client, sku: &str) -> i64 {
-    let mut on_hand = None;
-    eventually("stock can be read again", async || {
-        let request = GetStockRequest {
-            sku: sku.to_owned(),
-            ..GetStockRequest::default()
-        };
-        match client.get_stock(request).await {
-            Ok(answer) => on_hand = answer.level.map(|level| level.on_hand),
-            Err(error) => assert!(error.retryable(), "{error}"),
-        }
-        on_hand.is_some()
-    })
-    .await;
-    on_hand.expect("it was read")
 }

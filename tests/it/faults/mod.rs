@@ -4,36 +4,53 @@
 //! acknowledged order exists once, nothing unacknowledged was done twice, the
 //! books balance, and no connection is left inside a transaction.
 
-mod callers;
+pub(crate) mod callers;
+mod held;
 mod network;
 mod poison;
+pub(crate) mod reckoning;
 mod settling;
 mod stops;
+mod unheard;
 
-use stockroom::config::{Config, LockingStrategy};
+use stockroom::config::{CacheLevels, Config, LockingStrategy};
+
+use crate::cache::with_redis;
+use crate::fixture::{StoreKind, run_on};
+use crate::servers::redis;
 
 /// What the servers of a test are set to, and how much of it one round is.
 #[derive(Clone, Copy)]
 struct Guard {
     configure: fn(&mut Config),
-    /// Of the points of a commit, where some are left to `make chaos`: which, is chance.
-    every_nth_point: usize,
+    /// Requests to the database from one commit to the next: the points at which the first
+    /// round breaks something.
+    requests: usize,
+    needs_redis: bool,
 }
 
 impl Guard {
-    /// At every point.
-    fn new(configure: fn(&mut Config)) -> Self {
+    fn new(requests: usize, configure: fn(&mut Config)) -> Self {
         Self {
             configure,
-            every_nth_point: 1,
+            requests,
+            needs_redis: false,
         }
     }
 
-    /// One that has the skeleton of a commit in common with another.
-    fn another(configure: fn(&mut Config)) -> Self {
+    fn on_redis(self) -> Self {
         Self {
-            configure,
-            every_nth_point: 4,
+            needs_redis: true,
+            ..self
+        }
+    }
+
+    /// Runs `test` under it, unless the run leaves out what it needs.
+    fn run<F: Future<Output = ()>>(self, test: impl FnOnce(Self) -> F) {
+        if self.needs_redis {
+            with_redis(StoreKind::Postgres, |_| test(self));
+        } else {
+            run_on(StoreKind::Postgres, |_| test(self));
         }
     }
 }
@@ -41,12 +58,17 @@ impl Guard {
 /// Makes each claim a test on PostgreSQL under this guard.
 macro_rules! claims {
     ($guard:expr; $($module:ident: $($claim:ident),+;)+) => {
-        $($(
-            async fn $claim(_: crate::fixture::StoreKind) {
-                super::$module::$claim($guard).await;
-            }
-        )+)+
-        on_postgres! { $($($claim),+),+ }
+        mod postgres {
+            use super::super::*;
+
+            $($(
+                #[test]
+                fn $claim() {
+                    let guard: Guard = $guard;
+                    guard.run($module::$claim);
+                }
+            )+)+
+        }
     };
 }
 
@@ -54,8 +76,6 @@ macro_rules! claims {
 macro_rules! under {
     ($name:ident, $guard:expr) => {
         mod $name {
-            use super::*;
-
             claims! { $guard;
                 network:
                     connections_reset_before_a_request_lose_no_order,
@@ -71,6 +91,10 @@ macro_rules! under {
                     a_transfer_whose_commit_went_unheard_is_answered_with_itself,
                     an_order_that_cannot_be_settled_in_time_is_store_unavailable_and_settled_later,
                     a_commit_that_arrives_after_it_was_given_up_changes_nothing;
+                held:
+                    a_hold_whose_commit_went_unheard_is_answered_with_itself,
+                    a_confirmation_whose_commit_went_unheard_is_answered_with_itself,
+                    a_cancellation_whose_commit_went_unheard_is_answered_with_itself;
                 stops:
                     a_database_stopped_at_once_under_load_loses_no_order;
                 poison:
@@ -80,16 +104,32 @@ macro_rules! under {
     };
 }
 
-under!(by_default, Guard::new(|_| {}));
+// One statement, which is the commit, and a hint behind it.
+under!(by_default, Guard::new(3, |_| {}));
 under!(
     one_by_one,
-    Guard::another(|config| config.engine.batch_orders_max = 1)
+    Guard::new(2, |config| config.engine.batch_orders_max = 1)
 );
+// BEGIN, the orders that change, the levels, the write, COMMIT, and a hint.
 under!(
     pessimistic,
-    Guard::another(|config| config.locking.strategy = LockingStrategy::Pessimistic)
+    Guard::new(6, |config| {
+        config.locking.strategy = LockingStrategy::Pessimistic;
+    })
 );
 under!(
     atomic,
-    Guard::another(|config| config.locking.strategy = LockingStrategy::Atomic)
+    Guard::new(6, |config| {
+        config.locking.strategy = LockingStrategy::Atomic;
+    })
+);
+// The levels are read before the statement that is the commit.
+under!(
+    redis_lock,
+    Guard::new(3, |config| {
+        config.redis.urls = vec![redis::shared().url()];
+        config.cache.levels = CacheLevels::Off;
+        config.locking.strategy = LockingStrategy::RedisLock;
+    })
+    .on_redis()
 );

@@ -14,16 +14,17 @@ use stockroom::config::Config;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use super::Guard;
-use super::callers::{open, place_orders, recovers, settle};
+use super::callers::{open, place_orders, recovers};
+use super::reckoning::settle;
 use crate::chaos::{chance, rounds};
 use crate::fixture::{Home, StoreKind, eventually, runtime};
 use crate::proxy::{Action, Line, Place, behind_proxy};
 
-/// Points that the first round tries, from an idle server on: every request of
-/// one commit, of which no way to guard a level has more, and the next BEGIN.
-const POINTS: usize = 7;
+/// Scenes of each round but the first, which has one for each request of a commit, from an
+/// idle server on.
+const SCENES: usize = 7;
 
-/// Points that further rounds choose from, from some order on.
+/// Points that they choose from, from some order on.
 const POINTS_MAX: usize = 14;
 const ORDERS_BEFORE_MAX: u64 = 60;
 
@@ -74,9 +75,9 @@ pub(super) async fn a_slow_network_costs_time_and_no_order(guard: Guard) {
     settle(&server.client, &server.home, &placed).await;
 }
 
-/// Long ones at every second point.
-fn some_delay(point: usize, chance: &mut SmallRng) -> Action {
-    let range = [LONG_MS, SHORT_MS][point % 2].clone();
+/// Long ones but for the last scene.
+fn some_delay(scenes_left: usize, chance: &mut SmallRng) -> Action {
+    let range = if scenes_left > 0 { LONG_MS } else { SHORT_MS };
     Action::Delay(Duration::from_millis(chance.random_range(range)))
 }
 
@@ -87,21 +88,23 @@ fn impatient(config: &mut Config) {
     config.store.statement_timeout_ms = 700;
 }
 
+/// Lets a transaction that is forgotten idle until the end of the scene. A connection that
+/// is reset needs no patience.
+fn patient(config: &mut Config) {
+    config.store.statement_timeout_ms = Config::default().store.statement_timeout_ms;
+}
+
 /// Breaks the network of one server at each of several points.
 fn everywhere(guard: Guard, place: Place, action: impl Fn(usize, &mut SmallRng) -> Action) {
     let mut chance = chance();
-    let step = match rounds() {
-        1 => guard.every_nth_point,
-        _ => 1,
-    };
-    let first = chance.random_range(0..step);
     for round in 0..rounds() {
         // On threads of their own, because much of what a test does blocks.
-        std::thread::scope(|scenes| {
-            for point in (first..POINTS).step_by(step) {
+        std::thread::scope(|threads| {
+            let scenes = if round == 0 { guard.requests } else { SCENES };
+            for number in 0..scenes {
                 let mut chance = SmallRng::from_rng(&mut chance);
                 let (orders_before, point) = match round {
-                    0 => (0, point),
+                    0 => (0, number),
                     _ => (
                         chance.random_range(0..ORDERS_BEFORE_MAX),
                         chance.random_range(0..POINTS_MAX),
@@ -111,10 +114,10 @@ fn everywhere(guard: Guard, place: Place, action: impl Fn(usize, &mut SmallRng) 
                     orders_before,
                     point,
                     place,
-                    action: action(point, &mut chance),
+                    action: action(scenes - 1 - number, &mut chance),
                 };
                 println!("round {round}: {fault:?}");
-                scenes.spawn(move || runtime().block_on(scene(guard, fault, chance)));
+                threads.spawn(move || runtime().block_on(scene(guard, fault, chance)));
             }
         });
     }
@@ -133,8 +136,10 @@ struct Fault {
 /// Breaks the network once while callers place orders.
 async fn scene(guard: Guard, fault: Fault, mut chance: SmallRng) {
     let home = Home::new(StoreKind::Postgres);
+    let is_reset = fault.action == Action::Reset;
     let (server, proxy) = behind_proxy(home, |config| {
-        impatient(config);
+        let patience = if is_reset { patient } else { impatient };
+        patience(config);
         (guard.configure)(config);
     })
     .await;
@@ -156,7 +161,10 @@ async fn scene(guard: Guard, fault: Fault, mut chance: SmallRng) {
             }
             proxy.set(Line::Up);
         }
-        recovers(&server.client, "fresh").await
+        let fresh = recovers(&server.client, "fresh").await;
+        // What was delayed has arrived before the reckoning.
+        strike.over().await;
+        fresh
     };
     let has_broken = || broken.load(Ordering::Relaxed);
     let placing = place_orders(&server.client, &mut chance, has_broken);
@@ -165,5 +173,8 @@ async fn scene(guard: Guard, fault: Fault, mut chance: SmallRng) {
     placed.push(fresh);
     placed.extend(more);
     server.wait_for_health(ServingStatus::Serving).await;
+    if is_reset {
+        server.home.check_no_transaction_was_forgotten();
+    }
     settle(&server.client, &server.home, &placed).await;
 }

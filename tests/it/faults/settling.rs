@@ -1,128 +1,49 @@
 //! A commit whose outcome is not known is settled before anybody is answered.
 
-use std::time::Duration;
-
 use stockroom::client::proto::{CreateOrderRequest, CreateOrderResponse};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tonic::{Code, Response, Status};
+use tonic::Code;
 
 use super::Guard;
+use super::unheard::{
+    Answer, ON, REQUESTS_MAX, SWEEPS, Unheard, named, settled, shop, unheard_commit,
+};
 use crate::api::{level, order, received, refusal, stock, transfer};
 use crate::fixture::{Home, Stockroom, StoreKind};
-use crate::proxy::{Action, Line, Place, Proxy, Strike, behind_proxy};
+use crate::proxy::{Action, Line, Place, Proxy, behind_proxy};
 
-/// Requests to the database that one write on an idle server takes at most.
-const REQUESTS_MAX: usize = 12;
-
-/// What else a server asks its database now and then (the sweeper: every second, while an
-/// attempt takes a third of one) must not spoil a test.
-const SWEEPS: usize = 10;
-
-/// An answer that has not come after this is held back.
-const ANSWER: Duration = Duration::from_millis(300);
-
-/// Goes on at once.
-const ON: Action = Action::Delay(Duration::ZERO);
-
-/// A write that is made, and whose server waits to hear that.
-struct Unheard<T> {
-    request_id: String,
-    answer: Answer<T>,
-    /// The commit is the request that so many others of the write precede.
-    point: usize,
-    held: Strike,
-}
-
-/// What a caller waits for.
-type Answer<T> = JoinHandle<Result<Response<T>, Status>>;
-
-/// Sends writes one by one, each with another reply of the database held back,
-/// until what is held back is the reply to a commit. What a write makes has its
-/// request_id in `table`.
-async fn unheard_commit<T>(
-    server: &Stockroom,
-    proxy: &Proxy,
-    table: &str,
-    send: impl Fn(&str) -> Answer<T>,
-) -> Unheard<T> {
-    for attempt in 0..SWEEPS * REQUESTS_MAX {
-        let request_id = format!("attempt-{attempt}");
-        let point = attempt % REQUESTS_MAX;
-        let mut held = proxy.arm(point, Place::AfterReply, Action::Hold);
-        let mut answer = send(&request_id);
-        tokio::select! {
-            () = held.struck() => {}
-            // The write takes fewer requests than are to pass.
-            answer = &mut answer => {
-                answer.unwrap().expect("nothing was held back");
-                continue;
-            }
-        }
-        let made = format!("SELECT count(*) FROM {table} WHERE request_id = '{request_id}'");
-        let is_made = server.home.sql(&made) == "1";
-        match timeout(ANSWER, &mut answer).await {
-            Err(_) if is_made => {
-                return Unheard {
-                    request_id,
-                    answer,
-                    point,
-                    held,
-                };
-            }
-            Err(_) => {
-                held.release(ON);
-                answer.await.unwrap().expect("it was held back shortly");
-            }
-            // What was held back was no part of the write.
-            Ok(answer) => {
-                held.release(ON);
-                answer.unwrap().expect("it was not held back");
-            }
-        }
-    }
-    panic!("no reply was the one to a commit");
-}
+/// Units at `main`, as the database has them.
+const LEFT: &str = "SELECT on_hand FROM stock_level WHERE location = 'main'";
 
 fn one_unit(request_id: &str) -> CreateOrderRequest {
     order(request_id, &[("a", 1)])
 }
 
+/// Sends an order.
+fn send_order(server: &Stockroom, attempt: usize) -> Answer<CreateOrderResponse> {
+    let (mut orders, request) = (server.orders(), one_unit(&named(attempt)));
+    tokio::spawn(async move { orders.create_order(request).await })
+}
+
 /// [`unheard_commit`] of an order.
 async fn unheard_order(server: &Stockroom, proxy: &Proxy) -> Unheard<CreateOrderResponse> {
-    unheard_commit(server, proxy, "orders", |request_id| {
-        let (mut orders, request) = (server.orders(), one_unit(request_id));
-        tokio::spawn(async move { orders.create_order(request).await })
-    })
-    .await
+    unheard_commit(server, proxy, "orders", 0, |i| send_order(server, i)).await
 }
 
-/// A server with units to sell.
-async fn shop(guard: Guard) -> (Stockroom, Proxy) {
-    let home = Home::new(StoreKind::Postgres);
-    let (server, proxy) = behind_proxy(home, guard.configure).await;
-    stock(&server.client, "a", 100).await;
-    (server, proxy)
-}
-
-/// What is left, as the database has it.
-fn on_hand(server: &Stockroom) -> i64 {
-    let left = server.home.sql("SELECT on_hand FROM stock_level");
-    left.parse().unwrap()
+/// Units at `main`, as callers see them.
+async fn left(server: &Stockroom) -> String {
+    level(&server.client, "a").await.on_hand.to_string()
 }
 
 pub(super) async fn an_order_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
     let (server, proxy) = shop(guard).await;
-    let unheard = unheard_order(&server, &proxy).await;
-    let left = on_hand(&server);
-    unheard.held.release(Action::Reset);
-    let answer = unheard.answer.await.unwrap();
-    let answer = answer.expect("settled before it is answered").into_inner();
+    let send = |attempt| send_order(&server, attempt);
+    let settled = settled(&server, &proxy, "orders", LEFT, send).await;
+    let answer = settled.answer;
     assert!(!answer.replayed, "it is the first answer to this request");
-    let request = one_unit(&unheard.request_id);
+    let request = one_unit(&named(settled.attempt));
     let again = server.client.create_order(request).await.unwrap();
     assert_eq!((again.replayed, &again.order), (true, &answer.order));
-    assert_eq!(level(&server.client, "a").await.on_hand, left, "sold once");
+    assert_eq!(left(&server).await, settled.before, "sold once");
     let counted = server.counters.orders_committed.get();
     let made = server.home.sql("SELECT count(*) FROM orders");
     assert_eq!(counted.to_string(), made, "counted once");
@@ -130,20 +51,18 @@ pub(super) async fn an_order_whose_commit_went_unheard_is_answered_with_itself(g
 
 pub(super) async fn an_adjustment_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
     let (server, proxy) = shop(guard).await;
-    let unheard = unheard_commit(&server, &proxy, "movement", |request_id| {
-        let (mut inventory, request) = (server.inventory(), received(request_id, "a", 1));
+    let send = |attempt| {
+        let request = received(&named(attempt), "a", 1);
+        let mut inventory = server.inventory();
         tokio::spawn(async move { inventory.adjust_stock(request).await })
-    })
-    .await;
-    let left = on_hand(&server);
-    unheard.held.release(Action::Reset);
-    let answer = unheard.answer.await.unwrap();
-    let answer = answer.expect("settled before it is answered").into_inner();
-    let request = received(&unheard.request_id, "a", 1);
+    };
+    let settled = settled(&server, &proxy, "movement", LEFT, send).await;
+    let answer = settled.answer;
+    assert!(!answer.replayed, "it is the first answer to this request");
+    let request = received(&named(settled.attempt), "a", 1);
     let again = server.client.adjust_stock(request).await.unwrap();
     assert_eq!((again.replayed, &again.movement), (true, &answer.movement));
-    assert_eq!(level(&server.client, "a").await.on_hand, left, "added once");
-    assert!(!answer.replayed, "it is the first answer to this request");
+    assert_eq!(left(&server).await, settled.before, "added once");
     let counted = server.counters.adjustments_committed.get();
     let made = server.home.sql("SELECT count(*) FROM movement");
     assert_eq!(counted.to_string(), made, "counted once");
@@ -151,28 +70,22 @@ pub(super) async fn an_adjustment_whose_commit_went_unheard_is_answered_with_its
 
 pub(super) async fn a_transfer_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
     let (server, proxy) = shop(guard).await;
-    let request = |request_id: &str| transfer(request_id, "main", "york", &[("a", 1)]);
-    let unheard = unheard_commit(&server, &proxy, "request", |request_id| {
-        let (mut inventory, request) = (server.inventory(), request(request_id));
+    let request = |attempt| transfer(&named(attempt), "main", "york", &[("a", 1)]);
+    let send = |attempt| {
+        let (mut inventory, request) = (server.inventory(), request(attempt));
         tokio::spawn(async move { inventory.transfer_stock(request).await })
-    })
-    .await;
-    let left = server
-        .home
-        .sql("SELECT on_hand FROM stock_level WHERE location = 'main'");
-    let left: i64 = left.parse().unwrap();
-    unheard.held.release(Action::Reset);
-    let answer = unheard.answer.await.unwrap();
-    let answer = answer.expect("settled before it is answered").into_inner();
-    let again = request(&unheard.request_id);
+    };
+    let settled = settled(&server, &proxy, "request", LEFT, send).await;
+    let answer = settled.answer;
+    assert!(!answer.replayed, "it is the first answer to this request");
+    let again = request(settled.attempt);
     let again = server.client.transfer_stock(again).await.unwrap();
     assert_eq!(
         (again.replayed, &again.movements),
         (true, &answer.movements)
     );
     assert_eq!(again.movements.len(), 2);
-    assert_eq!(level(&server.client, "a").await.on_hand, left, "moved once");
-    assert!(!answer.replayed, "it is the first answer to this request");
+    assert_eq!(left(&server).await, settled.before, "moved once");
 }
 
 pub(super) async fn an_order_that_cannot_be_settled_in_time_is_store_unavailable_and_settled_later(
@@ -184,18 +97,18 @@ pub(super) async fn an_order_that_cannot_be_settled_in_time_is_store_unavailable
         (guard.configure)(config);
     })
     .await;
-    stock(&server.client, "a", 100).await;
+    stock(&server.client, "a", 1_000).await;
     let unheard = unheard_order(&server, &proxy).await;
     proxy.set(Line::Down);
-    let left = on_hand(&server);
+    let before = server.home.sql(LEFT);
     let refused = refusal(unheard.answer.await.unwrap());
     refused.is(Code::Unavailable, "STORE_UNAVAILABLE");
     assert!(!refused.retry_delay().is_zero());
     proxy.set(Line::Up);
-    let request = one_unit(&unheard.request_id);
+    let request = one_unit(&named(unheard.attempt));
     let settled = server.client.retrying().create_order(&request).await;
     assert!(settled.unwrap().replayed, "it had been made");
-    assert_eq!(level(&server.client, "a").await.on_hand, left, "sold once");
+    assert_eq!(left(&server).await, before, "sold once");
 }
 
 pub(super) async fn a_commit_that_arrives_after_it_was_given_up_changes_nothing(guard: Guard) {
@@ -203,18 +116,40 @@ pub(super) async fn a_commit_that_arrives_after_it_was_given_up_changes_nothing(
     let first = unheard_order(&server, &proxy).await;
     first.held.release(ON);
     first.answer.await.unwrap().unwrap();
-    let left = on_hand(&server);
-
     let retrying = server.client.retrying();
-    let request = one_unit("given-up");
-    let mut held = proxy.arm(first.point, Place::Before, Action::Hold);
-    let (made, ()) = tokio::join!(retrying.create_order(&request), held.struck());
-    let made = made.unwrap();
-    // The level that the commit was planned on has moved on twice.
-    retrying.create_order(&one_unit("next")).await.unwrap();
-    held.release(ON);
-    let again = retrying.create_order(&request).await.unwrap();
-    assert_eq!((again.replayed, &again.order), (true, &made.order));
-    retrying.create_order(&one_unit("last")).await.unwrap();
-    assert_eq!(level(&server.client, "a").await.on_hand, left - 3);
+    // PostgreSQL itself ends a transaction whose COMMIT does not come.
+    let given_up = || server.counters.commit.settled.get() + server.home.transactions_given_up();
+    for attempt in 0..SWEEPS {
+        let before: i64 = left(&server).await.parse().unwrap();
+        let request = one_unit(&format!("given-up-{attempt}"));
+        // What precedes the commit is as much as it was, but for what else the server asks.
+        let point = (first.point + attempt) % REQUESTS_MAX;
+        let mut held = proxy.arm(point, Place::Before, Action::Hold);
+        let given_up_before = given_up();
+        let mut making = std::pin::pin!(retrying.create_order(&request));
+        tokio::select! {
+            () = held.struck() => {}
+            // It takes fewer requests than are to pass.
+            made = &mut making => {
+                made.unwrap();
+                continue;
+            }
+        }
+        let made = making.await.unwrap();
+        // The level that the commit was planned on has moved on twice.
+        let next = one_unit(&format!("next-{attempt}"));
+        retrying.create_order(&next).await.unwrap();
+        held.release(ON);
+        held.over().await;
+        let again = retrying.create_order(&request).await.unwrap();
+        assert_eq!((again.replayed, &again.order), (true, &made.order));
+        let last = one_unit(&format!("last-{attempt}"));
+        retrying.create_order(&last).await.unwrap();
+        let sold = before - level(&server.client, "a").await.on_hand;
+        assert_eq!(sold, 3);
+        if given_up() > given_up_before {
+            return;
+        }
+    }
+    panic!("what was held back was never a commit");
 }

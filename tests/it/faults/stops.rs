@@ -8,7 +8,8 @@ use tokio::task::spawn_blocking;
 use tonic_health::pb::health_check_response::ServingStatus;
 
 use super::Guard;
-use super::callers::{open, place_orders, recovers, settle};
+use super::callers::{open, place_orders, recovers};
+use super::reckoning::settle;
 use crate::chaos::{chance, rounds};
 use crate::fixture::{Home, Stockroom, eventually};
 use crate::servers::postgres::Server;
@@ -42,6 +43,7 @@ pub(super) async fn a_database_stopped_at_once_under_load_loses_no_order(guard: 
         placed.push(fresh);
         placed.extend(more);
         server.wait_for_health(ServingStatus::Serving).await;
+        server.home.check_no_transaction_was_forgotten();
         settle(&server.client, &server.home, &placed).await;
     }
 }

@@ -1,6 +1,8 @@
 //! `redis_lock` when Redis, or whoever holds a lock, is not what it should be: the
 //! version decides, and a lost lock costs a retry and never a unit.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -98,35 +100,54 @@ async fn stopped_past_the_life_of_its_lock(store: StoreKind) {
     let stopped = Server::start_with(home.clone(), &options).await;
     let other = Server::start_with(home.clone(), &options).await;
     let clients = [stopped.client().await, other.client().await];
-    stock(&clients[0], "hot", UNITS).await;
-    // Twice what there is, from callers of both.
+    stock(&clients[0], "hot", 1_000_000).await;
+    let is_over = AtomicBool::new(false);
+    // From callers of both, all the time.
     let callers = join_all((0..16).map(|caller| {
-        let client = clients[caller % 2].retrying();
+        let (client, is_over) = (clients[caller % 2].retrying(), &is_over);
         async move {
             let mut sold = 0;
-            for i in 0..UNITS / 8 {
-                let request = order(&format!("c{caller}-{i}"), &[("hot", 1)]);
-                sold += i64::from(client.create_order(&request).await.is_ok());
+            while !is_over.load(Ordering::Relaxed) {
+                let request = order(&format!("c{caller}-{sold}"), &[("hot", 1)]);
+                client.create_order(&request).await.unwrap();
+                sold += 1;
             }
             sold
         }
     }));
     let stops = async {
-        // Mostly in the middle of something: it has orders all the time.
-        for _ in 0..5 {
-            stopped.signal(Signal::SIGSTOP);
-            let until = Instant::now() + 2 * LIFE;
-            eventually("its locks end", async || Instant::now() >= until).await;
-            stopped.signal(Signal::SIGCONT);
-            let seen = home.sql("SELECT count(*) FROM orders");
-            eventually("orders go on, or all is sold", async || {
-                let now = home.sql("SELECT count(*) FROM orders");
-                now != seen || now == UNITS.to_string()
-            })
-            .await;
-        }
+        let (stopped_http, other_http) = (stopped.http().await, other.http().await);
+        eventually(
+            "it loses a lock that it has while it is stopped",
+            async || {
+                until_it_sells(stopped_http).await;
+                stopped.signal(Signal::SIGSTOP);
+                let until = Instant::now() + 2 * LIFE;
+                eventually("its locks end", async || Instant::now() >= until).await;
+                stopped.signal(Signal::SIGCONT);
+                // What it may have had is given back, or found to be lost.
+                until_it_sells(stopped_http).await;
+                lost_locks(stopped_http).await + lost_locks(other_http).await > 0.0
+            },
+        )
+        .await;
+        is_over.store(true, Ordering::Relaxed);
     };
     let (sold, ()) = tokio::join!(callers, stops);
-    assert_eq!(sold.iter().sum::<i64>(), UNITS);
-    assert_eq!(home.books().units_sold, UNITS);
+    assert_eq!(sold.iter().sum::<i64>(), home.books().units_sold);
+}
+
+/// Waits until a server has made an order more.
+async fn until_it_sells(http: SocketAddr) {
+    const SOLD: &str = "stockroom_orders_total{outcome=\"accepted\",reason=\"\"}";
+    let before = Scrape::of(http).await.value(SOLD);
+    eventually("it sells", async || {
+        Scrape::of(http).await.value(SOLD) > before
+    })
+    .await;
+}
+
+async fn lost_locks(http: SocketAddr) -> f64 {
+    let scrape = Scrape::of(http).await;
+    scrape.value("stockroom_redis_lock_lost_total")
 }

@@ -192,6 +192,14 @@ pub(crate) async fn audited(
     report
 }
 
+/// Waits until then; for ever if it is not known yet.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Records a watcher that drops its streams at random and goes on at any server,
 /// until it is told the truth and has it, or has had its time.
 async fn record(
@@ -233,6 +241,8 @@ async fn record(
                 // From now on it stays where it is, unless the server says otherwise.
                 left = usize::MAX;
             }
+            // The audit says what has not come.
+            () = until(truth.as_ref().map(|(_, deadline)| *deadline)) => {}
         }
     }
 }

@@ -10,14 +10,14 @@ use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use stockroom::client::proto::adjust_stock_request::Change;
 use stockroom::client::proto::{
-    AdjustStockRequest, CreateOrderRequest, MovementKind, OrderLineRequest, Product,
+    AdjustStockRequest, CreateOrderRequest, MovementKind, Order, OrderLineRequest, Product,
     PutProductsRequest,
 };
 use stockroom::client::{Client, ClientError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::product;
+use crate::api::{cancel, confirm, hold_of, product};
 use crate::fixture::eventually;
 
 /// What is sold. Two prefixes; one of them is the other's beginning.
@@ -31,6 +31,9 @@ const THRESHOLD: i64 = 20;
 const OWED_MAX: i64 = 5;
 const RESTOCK: i64 = 30;
 const SOLD_AT_ONCE_MAX: i64 = 6;
+
+/// Longer than a test takes: nothing changes any more once the shop is closed.
+const HOLD_SECONDS: i64 = 3_600;
 
 const SELLERS: u64 = 4;
 
@@ -142,8 +145,8 @@ impl Shop {
     }
 }
 
-/// Orders something or other; brings more of it when it has run out, and now and
-/// then changes when it counts as low and how much of it may be owed.
+/// Orders something or other, at once or on hold first; brings more of it when it has run
+/// out, and now and then changes when it counts as low and how much of it may be owed.
 async fn write(client: &Client, chance: &mut SmallRng) -> Result<(), ClientError> {
     let sku = *SKUS.choose(chance).unwrap();
     let location = *LOCATIONS.choose(chance).unwrap();
@@ -160,8 +163,10 @@ async fn write(client: &Client, chance: &mut SmallRng) -> Result<(), ClientError
             .await
             .map(drop);
     }
+    let is_on_hold = chance.random_ratio(1, 4);
     let order = CreateOrderRequest {
         request_id: uuid::Uuid::now_v7().to_string(),
+        hold: is_on_hold.then(|| hold_of(HOLD_SECONDS)),
         lines: vec![OrderLineRequest {
             sku: sku.to_owned(),
             location: location.to_owned(),
@@ -170,6 +175,7 @@ async fn write(client: &Client, chance: &mut SmallRng) -> Result<(), ClientError
         ..CreateOrderRequest::default()
     };
     match client.create_order(order).await {
+        Ok(made) if is_on_hold => end(client, &made.order.unwrap(), chance).await,
         Err(error) if error.reason == "INSUFFICIENT_STOCK" => {
             let restock = AdjustStockRequest {
                 request_id: uuid::Uuid::now_v7().to_string(),
@@ -182,5 +188,17 @@ async fn write(client: &Client, chance: &mut SmallRng) -> Result<(), ClientError
             client.adjust_stock(restock).await.map(drop)
         }
         answer => answer.map(drop),
+    }
+}
+
+/// Takes what an order holds, or gives it back.
+async fn end(client: &Client, held: &Order, chance: &mut SmallRng) -> Result<(), ClientError> {
+    let request_id = uuid::Uuid::now_v7().to_string();
+    if chance.random_bool(0.5) {
+        let request = confirm(&request_id, &held.order_id);
+        client.confirm_order(request).await.map(drop)
+    } else {
+        let request = cancel(&request_id, &held.order_id);
+        client.cancel_order(request).await.map(drop)
     }
 }

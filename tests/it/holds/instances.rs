@@ -4,7 +4,7 @@ use stockroom::client::proto::{Order, OrderState};
 
 use super::{hold, read};
 use crate::api::{level, order, stock};
-use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually, not_run};
 use crate::process::Server;
 
 on_postgres! {
@@ -17,11 +17,7 @@ on_postgres! {
 fn faketime() -> Option<String> {
     let found = std::env::var("STOCKROOM_TEST_FAKETIME").ok();
     if found.is_none() {
-        use std::io::Write as _;
-        let _ = writeln!(
-            std::io::stderr(),
-            "\nNOT RUN: clocks that are wrong, without libfaketime; `make test` installs it\n"
-        );
+        not_run("by wrong clocks: libfaketime is not installed; `make test` installs it");
     }
     found
 }

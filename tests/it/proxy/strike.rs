@@ -49,6 +49,15 @@ impl Strike {
         struck.expect("no request came").expect("it was armed anew");
     }
 
+    /// Waits until the fault is over, after it has struck: what it held up has gone on, or
+    /// has gone with its connection.
+    pub(crate) async fn over(&mut self) {
+        // The proxy lets go of its end then.
+        let over = async { while self.struck.changed().await.is_ok() {} };
+        let over = timeout(DEADLINE, over).await;
+        over.expect("the fault has no end");
+    }
+
     /// Whether the moment has come.
     pub(crate) fn has_struck(&self) -> bool {
         *self.struck.borrow()
@@ -60,7 +69,7 @@ impl Strike {
     }
 }
 
-/// A proxy's end.
+/// A proxy's end, kept until the fault is over.
 #[derive(Debug)]
 pub(super) struct Armed {
     /// Requests that pass before it.
