@@ -32,10 +32,11 @@ USER 65532:65532
 # The embedded store is `stockroom.db` in the working directory.
 WORKDIR /var/lib/stockroom
 VOLUME /var/lib/stockroom
+# Also for whoever runs a command in a container.
+ENV STOCKROOM_CONFIG=/etc/stockroom/stockroom.toml
 EXPOSE 50051 9464
 # Not healthy until the database is there and its schema is known, nor while it drains.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-    CMD ["stockroom", "--config=/etc/stockroom/stockroom.toml", "health"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 CMD ["stockroom", "health"]
 # SIGTERM, which `docker stop` sends, drains within a bound.
-ENTRYPOINT ["stockroom", "--config=/etc/stockroom/stockroom.toml"]
+ENTRYPOINT ["stockroom"]
 CMD ["serve"]

@@ -124,10 +124,9 @@ check() {
     # A chroot shares the ports of this machine: not those that a server may have here.
     in_image sh -euc '
         export STOCKROOM_SERVER_LISTEN=127.0.0.1:$1 STOCKROOM_HTTP_LISTEN=off
-        image=--config=/etc/stockroom/stockroom.toml
-        stockroom $image serve & server=$!
+        stockroom serve & server=$!
         left=$2
-        until stockroom $image health; do
+        until stockroom health; do
             left=$((left - 1))
             [ "$left" -gt 0 ] && kill -0 $server || exit 1
             sleep 1

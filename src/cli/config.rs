@@ -8,7 +8,7 @@ use crate::config::{Loaded, markdown_table};
 /// Print the configuration in force and where each value comes from
 ///
 /// Values come from, weakest first: defaults, a TOML file (`--config FILE`, or
-/// stockroom.toml in the working directory), environment variables, flags.
+/// the one that STOCKROOM_CONFIG names, or stockroom.toml in the working directory), environment variables, flags.
 /// Whatever is wrong with them is reported at once, by every command, with exit
 /// code 2. Passwords are hidden.
 ///

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::{ConfigErrors, DEFAULT_FILE, Flag, Loaded, Sources, load};
+use crate::config::{ConfigErrors, DEFAULT_FILE, FILE_VARIABLE, Flag, Loaded, Sources, load};
 
 /// Flags beat `STOCKROOM_SECTION_KEY` variables, which beat the file, which beats the defaults.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration (stockroom config --help says more)")]
 pub(super) struct ConfigOptions {
-    /// TOML file to read [default: stockroom.toml, if there is one]
+    /// TOML file to read [default: the one that STOCKROOM_CONFIG names, else stockroom.toml if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Set any key, such as engine.batch_orders_max=1; may be repeated
@@ -39,8 +39,11 @@ impl ConfigOptions {
         self,
         environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Loaded, ConfigErrors> {
+        let environment: Vec<_> = environment.collect();
+        let named = environment.iter().find(|(name, _)| name == FILE_VARIABLE);
+        let named = named.map(|(_, file)| PathBuf::from(file));
         let in_working_directory = Path::new(DEFAULT_FILE);
-        let file = self.config.or_else(|| {
+        let file = self.config.or(named).or_else(|| {
             in_working_directory
                 .exists()
                 .then(|| in_working_directory.to_owned())
@@ -62,7 +65,7 @@ impl ConfigOptions {
             .filter_map(|(name, key, value)| value.map(|value| flag(name, key, value)));
         load(&Sources {
             file,
-            environment: environment.collect(),
+            environment,
             flags: assigned.chain(named).collect(),
         })
     }

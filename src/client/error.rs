@@ -98,6 +98,11 @@ impl ClientError {
         self
     }
 
+    /// Whether this side has waited in vain.
+    pub(super) fn is_silence(&self) -> bool {
+        self.code == name(Code::DeadlineExceeded) && self.reason.is_empty()
+    }
+
     /// An error that this side found.
     pub(super) fn local(code: Code, message: impl Into<String>) -> Self {
         Self {

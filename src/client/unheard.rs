@@ -69,18 +69,36 @@ async fn answer(
     inventory: InventoryServiceClient<Channel>,
     request: WatchStockRequest,
 ) -> Result<Vec<WatchChanges>, ClientError> {
-    match timeout(ANSWER_TIMEOUT, snapshot(inventory, request)).await {
-        // There is no room for another stream, or for so many levels on one. The stream that
-        // there is shall not end for that: they are asked for again when it is resumed.
-        Ok(Err(error)) if error.reason == "TOO_MANY_WATCHES" || !error.retryable() => {
-            Ok(Vec::new())
-        }
-        Ok(answer) => answer,
-        Err(_) => {
-            let silence = format!("no snapshot within {ANSWER_TIMEOUT:?}");
-            Err(ClientError::local(Code::DeadlineExceeded, silence))
+    let mut told = Vec::new();
+    let mut requests = vec![request];
+    while let Some(request) = requests.pop() {
+        let answer = timeout(ANSWER_TIMEOUT, snapshot(inventory.clone(), request.clone())).await;
+        match answer {
+            Ok(Ok(changes)) => told.extend(changes),
+            // So many on one stream are more than the server takes.
+            Ok(Err(error)) if !error.retryable() && request.seen.len() > 1 => {
+                requests.extend(halves(request));
+            }
+            // There is no room for another stream. The stream that there is shall not end for
+            // that: they are asked for again when it is resumed.
+            Ok(Err(error)) if error.reason == "TOO_MANY_WATCHES" || !error.retryable() => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                let silence = format!("no snapshot within {ANSWER_TIMEOUT:?}");
+                return Err(ClientError::local(Code::DeadlineExceeded, silence));
+            }
         }
     }
+    Ok(told)
+}
+
+fn halves(mut request: WatchStockRequest) -> [WatchStockRequest; 2] {
+    let half = request.seen.split_off(request.seen.len() / 2);
+    let other = WatchStockRequest {
+        seen: half,
+        ..request.clone()
+    };
+    [request, other]
 }
 
 /// What a stream begins with.

@@ -272,6 +272,9 @@ impl Watch {
             Some(Err(error)) => {
                 // Begun anew, all of it is asked for again. It is not the stream that failed.
                 self.ended(StreamEnd::Reader);
+                if error.is_silence() {
+                    self.leave_lane();
+                }
                 return Err(error);
             }
             None => {

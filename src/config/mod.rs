@@ -27,7 +27,7 @@ pub use sections::{
     WatchConfig,
 };
 pub use show::markdown_table;
-pub use sources::{Flag, Sources};
+pub use sources::{FILE_VARIABLE, Flag, Sources};
 
 use serde::Deserialize;
 

@@ -63,6 +63,7 @@ section! { "server"
         /// Age at which a connection is asked to go (GOAWAY): what is under way on it ends, and the client opens another.
         ///
         /// Half an hour: behind a balancer of connections, instances that are new get their share of callers within it.
+        /// Connections that began together go together; each costs its client one handshake.
         connection_age_max_ms: u64 = Int { default: 1_800_000, min: 1_000, max: 604_800_000, unit: "ms" },
     }
 }

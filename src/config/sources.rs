@@ -18,6 +18,9 @@ pub(super) const DEFAULT: &str = "default";
 /// What environment variables of ours begin with.
 const ENVIRONMENT_PREFIX: &str = "STOCKROOM_";
 
+/// Names the file to read where no flag does: for a container, whoever runs something in it.
+pub const FILE_VARIABLE: &str = "STOCKROOM_CONFIG";
+
 /// What the tests' own variables begin with, which are none of the program's.
 const TEST_PREFIX: &str = "STOCKROOM_TEST_";
 
@@ -188,7 +191,7 @@ fn unknown(path: &str, origin: &str) -> String {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with(ENVIRONMENT_PREFIX) && !name.starts_with(TEST_PREFIX)
+    name.starts_with(ENVIRONMENT_PREFIX) && !name.starts_with(TEST_PREFIX) && name != FILE_VARIABLE
 }
 
 /// `STOCKROOM_ENGINE_BATCH_ORDERS_MAX` is `engine.batch_orders_max`.

@@ -20,15 +20,17 @@ pub(super) fn is_store_url(url: &str) -> bool {
     }
 }
 
-/// Whether this names a database on PostgreSQL. What is before the last `@` is taken for
-/// credentials: with one of `/`, `?` and `#` in them, as random passwords have, the URL means
-/// something else to whoever parses it.
+/// Whether this names a database on PostgreSQL. With one of `/`, `?` and `#` in its
+/// credentials, as random passwords have, or with an `@` in an option that is a password, the
+/// URL means something else to whoever parses it.
 pub(super) fn is_postgres_url(url: &str) -> bool {
     let rest = url.strip_prefix("postgres://");
     let rest = rest.or_else(|| url.strip_prefix("postgresql://"));
     rest.is_some_and(|rest| {
-        let credentials = rest.rsplit_once('@').map_or("", |(before, _)| before);
-        !rest.is_empty() && !credentials.contains(SPECIAL)
+        let before = rest.rsplit_once('@').map_or("", |(before, _)| before);
+        // Without a colon before it, such a character begins a path or options.
+        let colon = before.find(':').unwrap_or(before.len());
+        !rest.is_empty() && !before[colon..].contains(SPECIAL) && !is_secret(before)
     })
 }
 
@@ -62,8 +64,12 @@ pub(super) fn without_password(url: &str) -> String {
         None => ("", rest),
     };
     let shown = match rest.rsplit_once('@') {
-        // An option with an @ in it.
-        Some((before, _)) if is_secret(before) => HIDDEN.to_owned(),
+        // An option with an @ in it: which is the password cannot be said.
+        Some((before, place))
+            if is_secret(before) || (before.contains('?') && is_secret(place)) =>
+        {
+            HIDDEN.to_owned()
+        }
         Some((credentials, place)) => {
             format!("{}@{}", without_secret(credentials), without_options(place))
         }
@@ -90,9 +96,11 @@ fn is_secret(options: &str) -> bool {
 fn without_odd_port(place: &str) -> String {
     let end = place.find(SPECIAL).unwrap_or(place.len());
     let (host, path) = place.split_at(end);
-    match host.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') && port.parse::<u16>().is_err() => {
-            format!("{host}:{HIDDEN}{path}")
+    // The colons of an IPv6 address are in brackets.
+    let name = host.rfind(']').unwrap_or(0);
+    match host[name..].split_once(':') {
+        Some((rest, port)) if port.parse::<u16>().is_err() => {
+            format!("{}{rest}:{HIDDEN}{path}", &host[..name])
         }
         _ => place.to_owned(),
     }
@@ -134,6 +142,8 @@ mod tests {
             "postgres://u:S3cr%2Fet@h/d",
             "postgres://h/d?host=/run",
             "postgres:///d",
+            "postgres://h/d?application_name=svc@prod",
+            "postgres://u:p@h/d?user=me@corp",
         ] {
             assert!(is_postgres_url(url), "{url}");
         }
@@ -153,7 +163,9 @@ mod tests {
             ),
             ("postgres:u:p@h", "postgres:u:***@h"),
             ("postgres://h:1/d?user=u&password=p@ss", "postgres://***"),
+            ("postgres://h/d?user=me@corp&password=p", "postgres://***"),
             ("postgres://u:hun", "postgres://u:***"),
+            ("postgres://u:hun:ter", "postgres://u:***"),
             ("postgres://[::1]:5432/d", "postgres://[::1]:5432/d"),
             ("postgres://[::1]/d", "postgres://[::1]/d"),
             ("redis://h:6379/1", "redis://h:6379/1"),

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::domain::{LevelKey, OrderId, RequestId, StockLevel, Timestamp, Writes};
 use crate::error::{Error, chain};
 use crate::storage::{ExpiredHold, StorageError};
-use crate::telemetry::Counters;
+use crate::telemetry::{self, Counters};
 
 /// Answers written before the callers that they wake get their turn. All of a batch at
 /// once would leave clients idle meanwhile, and then the server: on two cores 64 took
@@ -268,11 +268,7 @@ pub(super) async fn failed(
             Vec::new()
         }
         StorageError::Unavailable(_) => {
-            tracing::error!(
-                error = chain(&error),
-                orders = batch.len(),
-                "the database is unavailable"
-            );
+            telemetry::store_unavailable("a commit", &error);
             refuse_all(batch, || Error::StoreUnavailable(None));
             Vec::new()
         }

@@ -86,6 +86,13 @@ impl Engine {
 }
 
 async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, Error> {
+    let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
+    let stored = context.store.find_products(&skus).await?;
+    let (put, changed) = ProductsPut::of(products, &stored);
+    // As a repeat is: nothing is locked for it, and nothing flushed.
+    if changed.is_empty() {
+        return Ok(put);
+    }
     let done = context
         .store
         .transaction(

@@ -44,7 +44,7 @@ const CLUSTER_RETRIES: u32 = 2;
 const KEY_PREFIX: &str = "stockroom:1";
 
 /// What the breaker's probe writes, for a millisecond.
-const PROBE: &str = "stockroom:probe";
+const PROBE: &str = "stockroom:1:probe";
 
 /// Redis did not answer; whoever asked does without.
 #[derive(Debug, thiserror::Error)]
@@ -326,9 +326,12 @@ impl Shared {
 }
 
 /// Whether a server that is alone has to be left after an error: the connection is gone, or
-/// the server refuses what it is asked, be it full, loading, or a replica by now.
+/// the server refuses what it is asked, be it full, loading, or a replica by now. What is
+/// wrong with one key (`WRONGTYPE`), or in a script (`ERR`), says nothing of the others.
 fn is_of_no_use(error: &RedisError) -> bool {
-    let is_refusal = error.code().is_some();
+    let is_refusal = error
+        .code()
+        .is_some_and(|code| !matches!(code, "WRONGTYPE" | "ERR"));
     error.is_connection_dropped() || error.is_unrecoverable_error() || is_refusal
 }
 

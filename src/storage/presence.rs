@@ -20,7 +20,7 @@ pub struct Presence {
     store: Store,
     /// What a question may take.
     patience: Duration,
-    /// A pool of one. None before the first question, and after silence: what is waited
+    /// A pool of one. None before the first question, and after an outage: what is waited
     /// for there may never come.
     connection: Option<DatabaseConnection>,
 }
@@ -70,7 +70,11 @@ impl Presence {
                 // The readers of a file have all of its connections: it is not away.
                 Ok(Err(error)) if !self.store.is_shared() && is_busy(&error) => {}
                 Ok(answer) => {
-                    self.connection = Some(connection);
+                    // One that failed to connect in time may have lost its only place: sqlx
+                    // does not give it back when the database is silent meanwhile.
+                    if !matches!(answer, Err(StorageError::Unavailable(_))) {
+                        self.connection = Some(connection);
+                    }
                     return answer;
                 }
                 Err(_) => {

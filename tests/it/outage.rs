@@ -10,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 
 use crate::api::{Refusal, hold_of, level, order, refusal, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually, in_time};
-use crate::proxy::{Line, Proxy, behind_proxy};
+use crate::proxy::{Action, Line, Place, Proxy, behind_proxy};
 use crate::scrape::get;
 use crate::watching::{Watcher, everything, watch_of};
 
@@ -22,6 +22,7 @@ on_postgres! {
     a_watch_outlives_a_database_that_is_away,
     holds_hear_together_that_the_database_is_silent,
     an_order_after_a_pause_finds_a_connection_in_the_smallest_pool,
+    a_database_that_falls_silent_while_it_is_connected_to_is_found_again,
 }
 
 mod of_the_network {
@@ -260,5 +261,22 @@ async fn an_order_after_a_pause_finds_a_connection_in_the_smallest_pool(store: S
             server.home.sql(rests) == "t"
         })
         .await;
+    }
+}
+
+/// Each request of a new connection in turn is the last that is heard of it.
+async fn a_database_that_falls_silent_while_it_is_connected_to_is_found_again(store: StoreKind) {
+    let (server, proxy) = behind_proxy(Home::new(store), |config| {
+        config.store.acquire_timeout_ms = 300;
+        config.store.statement_timeout_ms = 700;
+    })
+    .await;
+    for requests in 0..6 {
+        proxy.cut();
+        let mut strike = proxy.arm(requests, Place::Before, Action::Swallow);
+        strike.struck().await;
+        server.wait_for_health(ServingStatus::NotServing).await;
+        proxy.set(Line::Up);
+        server.wait_for_health(ServingStatus::Serving).await;
     }
 }

@@ -251,7 +251,7 @@ fn init(folder: &Folder) {
             "unix_socket_directories",
             &*format!("'{}'", folder.path().display()),
         ),
-        ("max_connections", "300"),
+        ("max_connections", "600"),
         ("log_line_prefix", "'%m [%p] %d '"),
     ] {
         writeln!(settings, "{name} = {value}").expect("a String takes all");

@@ -1,5 +1,7 @@
 //! The container image, as far as `Dockerfile` says what it is.
 
+use stockroom::config::FILE_VARIABLE;
+
 use super::{configured, read};
 use crate::process::{run, stdout};
 
@@ -46,16 +48,11 @@ pub(super) fn environment() -> Vec<(String, String)> {
 
 #[test]
 fn whatever_runs_in_the_image_reads_the_file_that_can_be_mounted() {
-    let entrypoint = the_one("ENTRYPOINT");
-    assert_eq!(
-        entrypoint,
-        ["stockroom".to_owned(), format!("--config={MOUNTED}")]
-    );
+    assert_eq!(the_one("ENTRYPOINT"), ["stockroom"]);
     assert_eq!(the_one("CMD"), ["serve"]);
-    assert_eq!(
-        health_check(),
-        [entrypoint, vec!["health".to_owned()]].concat()
-    );
+    assert_eq!(health_check(), ["stockroom", "health"]);
+    let variable = (FILE_VARIABLE.to_owned(), MOUNTED.to_owned());
+    assert_eq!(environment(), [variable]);
     let copied = instructions("COPY");
     assert!(copied.iter().any(|it| it.ends_with(MOUNTED)), "{copied:?}");
 }

@@ -3,13 +3,17 @@
 use super::{Ran, Sandbox};
 
 /// Writes what a backup begins with.
-const BEGIN: &str = "echo 17 >\"$PGDATA/PG_VERSION\"";
+const BEGIN: &str = "echo label >\"$PGDATA/backup_label\"; echo 17 >\"$PGDATA/PG_VERSION\"";
+
+/// And what it ends with.
+const END: &str = "mkdir \"$PGDATA/global\"; echo >\"$PGDATA/global/pg_control\"";
 
 /// A sandbox with an empty folder for the replica's data.
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     std::fs::create_dir(sandbox.path("data")).unwrap();
-    sandbox.stub("postgres", "ls \"$PGDATA\"");
+    let first_start = "ls \"$PGDATA\"; rm -f \"$PGDATA/backup_label\"";
+    sandbox.stub("postgres", first_start);
     sandbox
 }
 
@@ -27,7 +31,7 @@ fn a_replica_whose_backup_was_killed_begins_with_another_and_then_with_none() {
     sandbox.stub("pg_basebackup", &killed);
     assert!(!start(&sandbox).succeeded);
     assert!(sandbox.path("data/PG_VERSION").exists());
-    sandbox.stub("pg_basebackup", BEGIN);
+    sandbox.stub("pg_basebackup", &format!("{BEGIN}; {END}"));
     for _ in 0..2 {
         let ran = start(&sandbox);
         assert!(ran.succeeded, "{}", ran.said);
