@@ -143,7 +143,6 @@ mod tests {
             "postgres://h/d?host=/run",
             "postgres:///d",
             "postgres://h/d?application_name=svc@prod",
-            "postgres://u:p@h/d?user=me@corp",
         ] {
             assert!(is_postgres_url(url), "{url}");
         }

@@ -13,6 +13,7 @@ use crate::holding::Hold;
 on_postgres! {
     a_product_that_another_instance_sells_waits_its_turn,
     of_products_that_two_put_together_one_has_put_all,
+    products_that_are_put_as_they_are_wait_for_nobody,
 }
 
 async fn a_product_that_another_instance_sells_waits_its_turn(store: StoreKind) {
@@ -76,4 +77,12 @@ async fn of_products_that_two_put_together_one_has_put_all(store: StoreKind) {
     join(waiting, overtaking).await;
     let thresholds = "SELECT sku, low_stock_threshold FROM product ORDER BY sku";
     assert_eq!(home.sql(thresholds), "0|3\na|1\nb|1");
+}
+
+async fn products_that_are_put_as_they_are_wait_for_nobody(store: StoreKind) {
+    let server = Stockroom::start(store).await;
+    put_all(&server.client, &[("a", 1), ("b", 5)]).await;
+    let hold = Hold::on_rows(&server.home, "product WHERE sku = 'a'").await;
+    put_all(&server.client, &[("a", 1), ("b", 5)]).await;
+    drop(hold);
 }

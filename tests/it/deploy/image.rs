@@ -3,7 +3,7 @@
 use stockroom::config::FILE_VARIABLE;
 
 use super::{configured, read};
-use crate::process::{run, stdout};
+use crate::process::{stdout, stockroom};
 
 /// What the image is configured by.
 pub(super) const CONFIGURATION: &str = "image/stockroom.toml";
@@ -78,15 +78,18 @@ fn what_is_mounted_says_where_to_listen() {
 
 /// As the pods of Kubernetes do, whose arguments follow those of the image.
 #[test]
-fn another_file_may_be_named_after_the_images() {
+fn the_file_that_the_image_names_is_read_unless_another_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    for (name, port) in [("image", 6001), ("named", 6002)] {
+    for (name, port) in [("stockroom.toml", 6000), ("image", 6001), ("named", 6002)] {
         let text = format!("[server]\nlisten = \"0.0.0.0:{port}\"\n");
         std::fs::write(folder.path().join(name), text).unwrap();
     }
-    let printed = stdout(&run(
-        folder.path(),
-        &["--config=image", "config", "--config=named"],
-    ));
-    assert!(printed.contains("0.0.0.0:6002"), "{printed}");
+    let printed = |arguments: &[&str]| {
+        let mut config = stockroom(folder.path(), arguments);
+        stdout(&config.env(FILE_VARIABLE, "image").output().unwrap())
+    };
+    let of_the_image = printed(&["config"]);
+    assert!(of_the_image.contains("0.0.0.0:6001"), "{of_the_image}");
+    let named = printed(&["config", "--config=named"]);
+    assert!(named.contains("0.0.0.0:6002"), "{named}");
 }
