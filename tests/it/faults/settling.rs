@@ -4,9 +4,7 @@ use stockroom::client::proto::{CreateOrderRequest, CreateOrderResponse};
 use tonic::Code;
 
 use super::Guard;
-use super::unheard::{
-    Answer, ON, REQUESTS_MAX, SWEEPS, Unheard, named, settled, shop, unheard_commit,
-};
+use super::unheard::{Answer, ON, SWEEPS, Unheard, named, settled, shop, unheard_commit};
 use crate::api::{level, order, received, refusal, stock, transfer};
 use crate::fixture::{Home, Stockroom, StoreKind};
 use crate::proxy::{Action, Line, Place, Proxy, behind_proxy};
@@ -119,11 +117,12 @@ pub(super) async fn a_commit_that_arrives_after_it_was_given_up_changes_nothing(
     let retrying = server.client.retrying();
     // PostgreSQL itself ends a transaction whose COMMIT does not come.
     let given_up = || server.counters.commit.settled.get() + server.home.transactions_given_up();
-    for attempt in 0..SWEEPS {
+    for attempt in 0..3 * SWEEPS {
         let before: i64 = left(&server).await.parse().unwrap();
         let request = one_unit(&format!("given-up-{attempt}"));
-        // What precedes the commit is as much as it was, but for what else the server asks.
-        let point = (first.point + attempt) % REQUESTS_MAX;
+        // What precedes the commit is as much as it was, but for what else the server asks,
+        // then or now.
+        let point = (first.point + [1, 2, 0][attempt % 3]).saturating_sub(1);
         let mut held = proxy.arm(point, Place::Before, Action::Hold);
         let given_up_before = given_up();
         let mut making = std::pin::pin!(retrying.create_order(&request));
