@@ -209,12 +209,8 @@ fn main() -> anyhow::Result<ExitCode> {
     paper.print();
     let mut written = vec![rows::write_json(&rows, &verdicts)?];
     written.extend(charts::draw(&rows)?);
-    if let Some(path) = arguments.markdown {
-        paper.write_markdown(&path)?;
-        written.push(path);
-    }
     let problems = [results.problems().as_slice(), run.failures()].concat();
-    Ok(paper::end(&written, began, &problems))
+    paper.end(written, arguments.markdown, began, &problems)
 }
 
 /// Measures everything that is asked for, repeat after repeat.

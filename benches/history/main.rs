@@ -154,12 +154,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let paper = Paper::new(preface, tables);
     paper.print();
     let json = serde_json::json!({ "pages": &pages, "cases": &orders, "promises": &verdicts });
-    let mut written = vec![files::write_json("history.json", &json)?];
-    if let Some(path) = arguments.markdown {
-        paper.write_markdown(&path)?;
-        written.push(path);
-    }
-    Ok(paper::end(&written, began, &problems))
+    let written = vec![files::write_json("history.json", &json)?];
+    paper.end(written, arguments.markdown, began, &problems)
 }
 
 /// A database with stock of every product, and a level of ten movements.

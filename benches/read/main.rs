@@ -157,13 +157,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let paper = Paper::new(preface, tables);
     paper.print();
     let json = serde_json::json!({ "cases": &rows, "promises": &verdicts });
-    let mut written = vec![files::write_json("read.json", &json)?];
-    if let Some(path) = arguments.markdown {
-        paper.write_markdown(&path)?;
-        written.push(path);
-    }
+    let written = vec![files::write_json("read.json", &json)?];
     let problems = [astray(&rows).as_slice(), run.failures()].concat();
-    Ok(paper::end(&written, began, &problems))
+    paper.end(written, arguments.markdown, began, &problems)
 }
 
 /// Measures all cases, repeat after repeat: what came of each.

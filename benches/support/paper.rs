@@ -41,7 +41,7 @@ impl Paper {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn write_markdown(&self, path: &Path) -> anyhow::Result<()> {
+    fn write_markdown(&self, path: &Path) -> anyhow::Result<()> {
         let mut text = self.preface.join("  \n");
         for (title, table) in &self.tables {
             let mut table = table.clone();
@@ -50,10 +50,28 @@ impl Paper {
         }
         fs::write(path, text + "\n").with_context(|| path.display().to_string())
     }
+
+    /// Writes it to `markdown`, if that is asked for, and says what has been written
+    /// altogether, how long all of it took, and what was wrong.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn end(
+        &self,
+        mut written: Vec<PathBuf>,
+        markdown: Option<PathBuf>,
+        began: Instant,
+        problems: &[String],
+    ) -> anyhow::Result<ExitCode> {
+        if let Some(path) = markdown {
+            self.write_markdown(&path)?;
+            written.push(path);
+        }
+        Ok(end(&written, began, problems))
+    }
 }
 
-/// Says what has been written, how long all of it took, and what was wrong.
-pub(crate) fn end(written: &[PathBuf], began: Instant, problems: &[String]) -> ExitCode {
+fn end(written: &[PathBuf], began: Instant, problems: &[String]) -> ExitCode {
     println!();
     for path in written {
         println!("{} written", path.display());

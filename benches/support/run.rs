@@ -7,19 +7,19 @@
 //!
 //! A measurement that fails costs the run that one alone. It is told in the end.
 
+#[path = "signals.rs"]
+mod signals;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
-use anyhow::{Context as _, ensure};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::ensure;
+
+use signals::{INTERRUPTED, end_at_once, listen};
 
 /// What depends on a measurement that failed fails with it; so many mean that the rest
 /// would, too, and each may take its time.
 const FAILURES_MAX: usize = 10;
-
-/// As shells say of whoever ended by Ctrl-C.
-const INTERRUPTED: i32 = 130;
 
 /// One run.
 pub(crate) struct Run {
@@ -33,34 +33,15 @@ impl Run {
     /// # Errors
     /// That cannot be done.
     pub(crate) fn begin() -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let (mut interrupt, mut terminate) = {
-            let _entered = runtime.enter();
-            let listen = |kind| signal(kind).context("cannot listen for signals");
-            (
-                listen(SignalKind::interrupt())?,
-                listen(SignalKind::terminate())?,
-            )
-        };
         let is_interrupted = Arc::new(AtomicBool::new(false));
         let interrupted = Arc::clone(&is_interrupted);
-        thread::spawn(move || {
-            runtime.block_on(async {
-                let mut next = async || {
-                    tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
-                    }
-                };
-                next().await;
-                interrupted.store(true, Ordering::Relaxed);
-                eprintln!("ending after this measurement; once more ends at once");
-                next().await;
-                end_at_once();
-            });
-        });
+        listen(async move |mut signals| {
+            signals.next().await;
+            interrupted.store(true, Ordering::Relaxed);
+            eprintln!("ending after this measurement; once more ends at once");
+            signals.next().await;
+            end_at_once(INTERRUPTED);
+        })?;
         Ok(Self {
             is_interrupted,
             failures: Vec::new(),
@@ -102,12 +83,4 @@ impl Run {
     pub(crate) fn failures(&self) -> &[String] {
         &self.failures
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a second signal: whoever sends it does not want to wait for an order"
-)]
-fn end_at_once() -> ! {
-    std::process::exit(INTERRUPTED)
 }

@@ -173,12 +173,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let paper = Paper::new(preface.into_iter().flatten().collect(), tables);
     paper.print();
     let json = serde_json::json!({ "cases": &rows, "promises": &verdicts });
-    let mut written = vec![files::write_json("sweep.json", &json)?];
-    if let Some(path) = arguments.markdown {
-        paper.write_markdown(&path)?;
-        written.push(path);
-    }
-    Ok(paper::end(&written, began, &problems))
+    let written = vec![files::write_json("sweep.json", &json)?];
+    paper.end(written, arguments.markdown, began, &problems)
 }
 
 /// What measurements share.

@@ -8,8 +8,10 @@ use stockroom::client::proto::{
     GetStockRequest, GetStockResponse, ListStockRequest, ListStockResponse, ServedFrom,
 };
 use stockroom::config::Config;
+use stockroom::telemetry::Replica;
 
 use crate::fixture::{Home, Stockroom, eventually};
+use crate::proxy::Proxy;
 use crate::scrape::Scrape;
 use crate::servers::postgres::Server;
 
@@ -62,6 +64,26 @@ impl Fleet {
             configure(config);
         })
         .await
+    }
+
+    /// Starts a server that reaches the first replica through a proxy, and waits until that
+    /// one takes reads.
+    pub(super) async fn behind_proxy(
+        &self,
+        configure: impl FnOnce(&mut Config),
+    ) -> (Stockroom, Proxy, Replica) {
+        let replica = self.replicas[0].name();
+        let proxy = Proxy::before(replica.parse().unwrap()).await;
+        let name = proxy.addr.to_string();
+        let server = self
+            .not_ready(|config| {
+                config.store.replicas[0] = self.urls()[0].replace(&replica, &name);
+                configure(config);
+            })
+            .await;
+        let metrics = server.counters.replica(&name);
+        eventually("it serves", async || metrics.serves.get() == 1).await;
+        (server, proxy, metrics)
     }
 
     /// Waits until all replicas show what the primary has.

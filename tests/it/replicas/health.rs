@@ -134,19 +134,13 @@ async fn a_replica_that_falls_silent_costs_a_read_its_timeout_and_later_reads_no
     /// What a busy machine may add to a read.
     const BUSY: Duration = Duration::from_secs(2);
     let fleet = Fleet::of(1);
-    let proxy = Proxy::before(fleet.replicas[0].name().parse().unwrap()).await;
-    let server = fleet
-        .not_ready(|config| {
-            let replica = fleet.replicas[0].name();
-            let through = fleet.urls()[0].replace(&replica, &proxy.addr.to_string());
-            config.store.replicas[0] = through;
+    let (server, proxy, metrics) = fleet
+        .behind_proxy(|config| {
             config.store.replica_timeout_ms = 500;
             // The reads are to find out before the check does.
             config.store.replica_check_interval_ms = 2_000;
         })
         .await;
-    let metrics = server.counters.replica(&proxy.addr.to_string());
-    eventually("it serves", async || metrics.serves.get() == 1).await;
     stock(&server.client, "a", 10).await;
     fleet.catch_up();
     assert_eq!(

@@ -7,7 +7,7 @@ use stockroom::client::proto::ServedFrom;
 use super::fleet::{Fleet, get, read};
 use crate::api::stock;
 use crate::fixture::{DEADLINE, StoreKind, eventually};
-use crate::proxy::{Line, Proxy};
+use crate::proxy::Line;
 
 on_postgres! {
     a_replica_whose_reads_are_slow_is_not_asked_again_after_each_check,
@@ -19,19 +19,11 @@ async fn a_replica_whose_reads_are_slow_is_not_asked_again_after_each_check(_: S
     /// Time for several checks, each of which takes a round trip or two.
     const LONG: Duration = Duration::from_secs(5);
     let fleet = Fleet::of(1);
-    let proxy = Proxy::before(fleet.replicas[0].name().parse().unwrap()).await;
-    let server = fleet
-        .not_ready(|config| {
-            let replica = fleet.replicas[0].name();
-            let through = fleet.urls()[0].replace(&replica, &proxy.addr.to_string());
-            config.store.replicas[0] = through;
-            config.store.replica_timeout_ms = 250;
-        })
+    let (server, proxy, metrics) = fleet
+        .behind_proxy(|config| config.store.replica_timeout_ms = 250)
         .await;
     stock(&server.client, "a", 10).await;
     fleet.catch_up();
-    let metrics = server.counters.replica(&proxy.addr.to_string());
-    eventually("it serves", async || metrics.serves.get() == 1).await;
     proxy.set(Line::delayed(ROUND_TRIP));
     let until = Instant::now() + LONG;
     while Instant::now() < until {
