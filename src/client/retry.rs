@@ -15,10 +15,11 @@ use super::proto::{
     BatchGetStockRequest, BatchGetStockResponse, CancelOrderRequest, CancelOrderResponse,
     ConfirmOrderRequest, ConfirmOrderResponse, CountStockRequest, CountStockResponse,
     CreateOrderRequest, CreateOrderResponse, DeleteProductRequest, DeleteProductResponse,
-    ExtendHoldRequest, ExtendHoldResponse, GetProductRequest, GetProductResponse,
-    ListMovementsRequest, ListMovementsResponse, ListProductsRequest, ListProductsResponse,
-    ListStockRequest, ListStockResponse, PutProductsRequest, PutProductsResponse,
-    TransferStockRequest, TransferStockResponse,
+    ExtendHoldRequest, ExtendHoldResponse, GetOrderRequest, GetOrderResponse, GetProductRequest,
+    GetProductResponse, GetStockRequest, GetStockResponse, ListMovementsRequest,
+    ListMovementsResponse, ListOrdersRequest, ListOrdersResponse, ListProductsRequest,
+    ListProductsResponse, ListStockRequest, ListStockResponse, PutProductsRequest,
+    PutProductsResponse, TransferStockRequest, TransferStockResponse,
 };
 use super::{Client, ClientError, Lane};
 
@@ -121,9 +122,12 @@ macro_rules! repeated {
 }
 
 repeated! {
+    get_order(GetOrderRequest) -> GetOrderResponse;
+    list_orders(ListOrdersRequest) -> ListOrdersResponse;
     put_products(PutProductsRequest) -> PutProductsResponse;
     get_product(GetProductRequest) -> GetProductResponse;
     list_products(ListProductsRequest) -> ListProductsResponse;
+    get_stock(GetStockRequest) -> GetStockResponse;
     batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse;
     list_stock(ListStockRequest) -> ListStockResponse;
     list_movements(ListMovementsRequest) -> ListMovementsResponse;

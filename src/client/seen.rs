@@ -167,12 +167,8 @@ impl Seen {
     /// Names no level from now on, if that is less than the last resume named; says
     /// whether it is so.
     pub(super) fn name_none(&mut self) -> bool {
-        // That a level is no longer low is told to those alone who name it.
-        if self.named == 0 || self.selection.low() {
-            return false;
-        }
         self.bytes_max = 0;
-        true
+        self.named > 0
     }
 }
 
@@ -333,17 +329,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_low_goes_on_being_named_so_that_its_end_is_told() {
-        let low = StockLevel {
-            low_stock: true,
-            ..level("a", 1)
+    fn what_is_low_and_not_named_is_unheard_unless_it_is_sent_so_that_its_end_is_told() {
+        let low = |sku, version, low_stock| StockLevel {
+            low_stock,
+            ..level(sku, version)
         };
         let mut seen = Seen::new(&WatchTargets::low_only());
         seen.started("store".into());
-        seen.news(vec![low], false);
-        assert_eq!(seen.levels().len(), 1);
-        assert!(!seen.name_none());
-        assert_eq!(seen.levels().len(), 1);
+        seen.news(vec![low("still", 1, true), low("ended", 1, true)], false);
+        assert_eq!(seen.levels().len(), 2);
+        assert!(seen.name_none());
+        assert!(seen.levels().is_empty());
+        assert!(seen.news(vec![low("still", 1, true)], false).is_empty());
+        let unheard = seen.unheard();
+        assert_eq!(
+            unheard.iter().map(|it| &it.sku).collect::<Vec<_>>(),
+            ["ended"]
+        );
+        // As the answer to a question, and later in the stream.
+        for sku in ["ended", "still"] {
+            let sent = vec![low(sku, 2, false)];
+            assert_eq!(versions(&seen.news(sent, false)), [2], "{sku}");
+        }
     }
 
     #[test]

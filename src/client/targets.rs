@@ -73,10 +73,17 @@ impl WatchTargets {
 
     /// The request that begins a stream: for somebody who watches without
     /// [`Watch`](super::Watch). `store_id` is that of the versions in `seen`,
-    /// empty when there are none.
+    /// empty when there are none. What was seen is watched for that, and is not
+    /// selected by its name as well: the request of a resume is hardly larger than the first.
     pub fn request(&self, store_id: &str, seen: Vec<SeenLevel>) -> WatchStockRequest {
+        let named = seen.iter().map(|level| name(&level.sku, &level.location));
+        let named: HashSet<_> = named.collect();
+        let unseen = self.selectors.iter().filter(|it| match &it.selector {
+            Some(Selector::Level(key)) => !named.contains(&name(&key.sku, &key.location)),
+            _ => true,
+        });
         WatchStockRequest {
-            selectors: self.selectors.clone(),
+            selectors: unseen.cloned().collect(),
             seen,
             store_id: store_id.to_owned(),
             delivery: self.delivery.into(),
@@ -147,13 +154,15 @@ impl Selection {
     }
 
     fn name(&mut self, key: &StockKey) {
-        let location = match key.location.as_str() {
-            "" => MAIN,
-            location => location,
-        };
+        let (sku, location) = name(&key.sku, &key.location);
         let skus = self.named.entry(location.to_owned()).or_default();
-        skus.insert(key.sku.clone());
+        skus.insert(sku.to_owned());
     }
+}
+
+/// A level as (SKU, location).
+fn name<'a>(sku: &'a str, location: &'a str) -> (&'a str, &'a str) {
+    (sku, if location.is_empty() { MAIN } else { location })
 }
 
 #[cfg(test)]
@@ -188,6 +197,21 @@ mod tests {
         assert!(!selection.low());
         let all = WatchTargets::low_only().and(WatchTargets::all());
         assert!(all.selection().low() && all.selection().always("q", "x"));
+    }
+
+    #[test]
+    fn a_resume_names_each_level_once() {
+        let seen = |sku: &str, location: &str| SeenLevel {
+            sku: sku.to_owned(),
+            location: location.to_owned(),
+            version: 1,
+        };
+        let targets = WatchTargets::levels([key("a", ""), key("b", "york"), key("c", "main")])
+            .and(WatchTargets::sku_prefix("85"));
+        let request = targets.request("", vec![seen("a", "main"), seen("b", "york")]);
+        assert_eq!(request.seen.len(), 2);
+        let left = WatchTargets::levels([key("c", "main")]).and(WatchTargets::sku_prefix("85"));
+        assert_eq!(request.selectors, left.selectors);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The deadline of unary calls.
+//! The deadline of calls. A stream has begun to be answered when its headers are sent, and
+//! lives as long as its client wishes.
 //!
 //! tonic's own timeout answers CANCELLED, as if the caller had hung up; this
 //! answers DEADLINE_EXCEEDED, a little before it would. A commit that is under
@@ -17,7 +18,7 @@ use tower::{Layer, Service};
 /// it is this layer's and not tonic's.
 const MARGIN: Duration = Duration::from_millis(2);
 
-/// Bounds every call but the streams.
+/// Bounds the time until a call is answered.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadlineLayer {
     /// For callers that set no deadline, or a later one.
@@ -61,9 +62,6 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if is_stream(request.uri().path()) {
-            return self.inner.call(request).boxed();
-        }
         let timeout = caller_timeout(&request)
             .map_or(self.max, |timeout| timeout.saturating_sub(MARGIN))
             .min(self.max);
@@ -87,13 +85,6 @@ fn deadline_exceeded() -> http::Response<Body> {
         "the deadline passed; send the same request_id again to learn the outcome",
     )
     .into_http()
-}
-
-/// Streams live as long as their clients wish.
-fn is_stream(path: &str) -> bool {
-    path.ends_with("/WatchStock")
-        || path.ends_with("/Watch")
-        || path.ends_with("/ServerReflectionInfo")
 }
 
 /// `grpc-timeout`, as <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> has it.

@@ -163,7 +163,8 @@ async fn serve(
     let router = transport(&config.server).add_service(health_service);
     let reads = Reads::new(store.clone(), cache.clone(), config.cache.refuses_fast());
     let router = add_services(router, config, &engine, &store, reads, watching)?;
-    let (incoming, draining) = (incoming(listeners.grpc), gate.draining.clone());
+    let incoming = incoming(listeners.grpc, config.server.keepalive_timeout());
+    let draining = gate.draining.clone();
     let serving = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned());
     let mut serving = AbortOnDropHandle::new(tokio::spawn(serving));
 

@@ -1,11 +1,14 @@
 //! What calls come in on: the runtime, the transport, and the services behind it.
 
+use std::future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Runtime};
+use tokio::time::timeout;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
@@ -27,6 +30,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Streams that a peer may make the server reset before it is cut off
 /// (RUSTSEC-2024-0003).
 const LOCAL_RESETS_MAX: usize = 1_024;
+
+/// Connections that may be silent at a time before no other is taken: as many as there are
+/// ports at one address to come from, and more than a process has descriptors for as a rule.
+const SILENT_CONNECTIONS_MAX: usize = 65_536;
 
 /// What lies between the transport and every service.
 type Layers = Stack<DeadlineLayer, Identity>;
@@ -81,13 +88,25 @@ pub fn runtime(config: &ServerConfig) -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// The connections that come to the port of gRPC.
-pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    stream::unfold(listener, async |listener| {
+/// The connections that come to the port of gRPC and say something within `patience`. HTTP/2
+/// begins with the caller's words, and nothing behind this ends one that never has any.
+pub(super) fn incoming(
+    listener: TcpListener,
+    patience: Duration,
+) -> impl Stream<Item = io::Result<TcpStream>> {
+    let accepted = stream::unfold(listener, async |listener| {
         let stream = accept(&listener, "server.listen").await;
-        let ready = stream.set_nodelay(true).map(|()| stream);
-        Some((ready, listener))
-    })
+        Some((stream, listener))
+    });
+    let speaking = accepted.map(move |stream| async move {
+        // Looked at and left where it is: that there may be something to read, the runtime
+        // says of every new connection.
+        let spoke = timeout(patience, stream.peek(&mut [0])).await.ok()?;
+        let ready = spoke.and_then(|_| stream.set_nodelay(true));
+        Some(ready.map(|()| stream))
+    });
+    let speaking = speaking.buffer_unordered(SILENT_CONNECTIONS_MAX);
+    speaking.filter_map(future::ready)
 }
 
 /// The transport settings and layers that every Stockroom server has. Also what

@@ -11,7 +11,7 @@ use stockroom::client::proto::{
 use stockroom::client::{Client, Watch, WatchEvent, WatchTargets};
 use stockroom::config::Config;
 
-use crate::api::{counted, order, received, stock};
+use crate::api::{counted, order, put, received, stock};
 use crate::fixture::{DEADLINE, Stockroom, StoreKind};
 use crate::proxy::{Line, Proxy};
 use crate::recorder::ledger;
@@ -26,6 +26,7 @@ on_each_store! {
     a_watch_that_is_let_go_and_asked_again_still_opens,
     a_watch_that_grew_old_goes_on_over_another_connection,
     a_watch_that_cannot_name_all_it_saw_learns_what_is_gone,
+    a_watch_of_what_is_low_that_cannot_name_all_of_it_learns_what_no_longer_is,
 }
 
 async fn through(proxy: &Proxy) -> Client {
@@ -311,4 +312,35 @@ async fn a_watch_that_cannot_name_all_it_saw_learns_what_is_gone(store: StoreKin
     let (audit, now) = watch.into_audit().unwrap();
     let report = audit.finish(now, &truth);
     assert_eq!((report.violations, report.refused), (0, 1), "{report:#?}");
+}
+
+async fn a_watch_of_what_is_low_that_cannot_name_all_of_it_learns_what_no_longer_is(
+    store: StoreKind,
+) {
+    let configure = |config: &mut Config| config.watch.targets_max = 2;
+    let server = Stockroom::with(store, configure).await;
+    for sku in ["a", "b", "c"] {
+        put(&server.client, sku, 10).await;
+        let few = received(&format!("few-{sku}"), sku, 5);
+        server.client.adjust_stock(few).await.unwrap();
+    }
+    let proxy = Proxy::before(server.addr).await;
+    let mut watch = through(&proxy).await.watch(WatchTargets::low_only());
+    assert_eq!(until_synced(&mut watch).await.len(), 3);
+    proxy.set(Line::Down);
+    let many = received("many", "c", 100);
+    server.client.adjust_stock(many).await.unwrap();
+    proxy.set(Line::Up);
+    // To name three levels is refused, so the next stream begins with none.
+    let told = until_synced(&mut watch).await;
+    let told: Vec<_> = told
+        .iter()
+        .map(|level| (&*level.sku, level.version, level.low_stock))
+        .collect();
+    assert_eq!(told, [("c", 2, false)]);
+    sell(&server, 2).await;
+    let next = tokio::time::timeout(DEADLINE, watch.next_level()).await;
+    let next = next.expect("what is low goes on being told").unwrap();
+    assert_eq!((&*next.sku, next.version), ("a", 2));
+    assert_eq!(watch.repeats(), 0);
 }

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use stockroom::client::Client;
 use stockroom::config::Config;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use crate::api::{level, order, stock};
-use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually, in_time};
 use crate::process::{Server, run};
 use crate::proxy::Proxy;
 use crate::watching::{Watcher, level_of, watch_of};
 
 on_each_store! {
     callers_on_an_old_connection_come_to_another_instance_and_lose_nothing,
+    a_connection_that_never_says_anything_is_closed,
     a_server_without_descriptors_says_so_and_waits,
 }
 
@@ -46,6 +48,17 @@ async fn callers_on_an_old_connection_come_to_another_instance_and_lose_nothing(
     retrying.create_order(&request).await.unwrap();
     let last = level(&first.client, "a").await.version;
     watcher.until("a", last).await;
+}
+
+async fn a_connection_that_never_says_anything_is_closed(store: StoreKind) {
+    let short = |config: &mut Config| config.server.keepalive_timeout_ms = 100;
+    let server = Stockroom::with(store, short).await;
+    let mut silent = TcpStream::connect(server.addr).await.unwrap();
+    let mut nothing = [0];
+    let read = in_time("it is closed", silent.read(&mut nothing)).await;
+    assert_eq!(read.unwrap(), 0);
+    // Those that speak stay.
+    stock(&server.client, "a", 1).await;
 }
 
 /// Processor time of a process so far, in ticks of 10 ms.

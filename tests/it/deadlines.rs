@@ -3,17 +3,20 @@
 use std::net::SocketAddr;
 
 use futures_util::future::join_all;
+use h2::RecvStream;
+use h2::client::SendRequest;
 use prost::Message as _;
 use prost::bytes::{BufMut as _, Bytes, BytesMut};
 use stockroom::client::proto::CreateOrderRequest;
 use tonic::Code;
 
 use crate::api::{order, stock};
-use crate::fixture::{Stockroom, StoreKind};
+use crate::fixture::{Stockroom, StoreKind, in_time};
 use crate::holding::Hold;
 
 on_each_store! {
     a_deadline_shorter_than_any_answer_is_deadline_exceeded,
+    a_call_whose_request_never_comes_ends_at_the_servers_deadline,
 }
 
 async fn a_deadline_shorter_than_any_answer_is_deadline_exceeded(store: StoreKind) {
@@ -33,6 +36,21 @@ async fn a_deadline_shorter_than_any_answer_is_deadline_exceeded(store: StoreKin
         let id = uuid::Uuid::now_v7().to_string();
         let code = create_order(server.addr, timeout, &order(&id, &[("a", 1)])).await;
         assert_eq!(code, Code::Ok, "{timeout}");
+    }
+}
+
+async fn a_call_whose_request_never_comes_ends_at_the_servers_deadline(store: StoreKind) {
+    let server = Stockroom::with(store, |config| config.server.request_timeout_ms = 100).await;
+    let mut caller = connect(server.addr).await;
+    for method in [
+        "stockroom.v1.OrderService/CreateOrder",
+        "stockroom.v1.InventoryService/WatchStock",
+        "grpc.health.v1.Health/Watch",
+    ] {
+        let head = head(server.addr, method).body(()).unwrap();
+        let (answer, _request) = caller.send_request(head, false).unwrap();
+        let code = code_of(in_time("it is answered", answer).await.unwrap()).await;
+        assert_eq!(code, Code::DeadlineExceeded, "{method}");
     }
 }
 
@@ -102,21 +120,28 @@ mod of_a_slow_database {
 /// Calls CreateOrder by HTTP/2 alone: every gRPC client has a timer of its own
 /// that reads the deadline too, and would answer before the server.
 async fn create_order(addr: SocketAddr, timeout: &str, request: &CreateOrderRequest) -> Code {
-    let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
-    let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    let head = http::Request::post(format!(
-        "http://{addr}/stockroom.v1.OrderService/CreateOrder"
-    ))
-    .header("content-type", "application/grpc")
-    .header("te", "trailers")
-    .header("grpc-timeout", timeout)
-    .body(())
-    .unwrap();
-    let (answer, mut body) = sender.send_request(head, false).unwrap();
+    let head = head(addr, "stockroom.v1.OrderService/CreateOrder");
+    let head = head.header("grpc-timeout", timeout).body(()).unwrap();
+    let (answer, mut body) = connect(addr).await.send_request(head, false).unwrap();
     // A server that has answered already wants no body.
     let _ = body.send_data(framed(request), true);
-    let answer = answer.await.unwrap();
+    code_of(answer.await.unwrap()).await
+}
+
+async fn connect(addr: SocketAddr) -> SendRequest<Bytes> {
+    let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn head(addr: SocketAddr, method: &str) -> http::request::Builder {
+    http::Request::post(format!("http://{addr}/{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+}
+
+async fn code_of(answer: http::Response<RecvStream>) -> Code {
     let status = match answer.headers().get("grpc-status") {
         Some(status) => status.clone(),
         None => {

@@ -76,4 +76,5 @@ mod stock;
 mod validate;
 mod watch;
 mod watch_bounds;
+mod watch_stalled;
 mod watch_unstocked;

@@ -41,13 +41,16 @@ mod dead {
 }
 
 /// A connection of its own, whose streams have room for `window_bytes`.
-async fn connection(address: &str, window_bytes: u32) -> InventoryServiceClient<Channel> {
+pub(crate) async fn connection(
+    address: &str,
+    window_bytes: u32,
+) -> InventoryServiceClient<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let endpoint = endpoint.initial_stream_window_size(window_bytes);
     InventoryServiceClient::new(endpoint.connect().await.unwrap())
 }
 
-async fn open(
+pub(crate) async fn open(
     client: &InventoryServiceClient<Channel>,
     request: WatchStockRequest,
 ) -> Result<Streaming<WatchStockResponse>, Status> {

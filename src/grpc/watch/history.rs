@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cursor::{Cursor, Gap};
 use super::snapshot::Snapshot;
-use super::turns::Turns;
+use super::turns::{Turns, unattended};
 use crate::domain::{LevelKey, StockLevel, Version};
 use crate::feed::Watch;
 use crate::storage::{HistoryPage, StorageError, Store};
@@ -203,11 +203,10 @@ impl History {
     fn read(&mut self) -> BoxFuture<'static, Read> {
         let asked = self.cursor.next(PAGE_ROWS);
         let (store, turns) = (self.store.clone(), self.turns.clone());
-        async move {
+        unattended(async move {
             let _turn = turns.take().await;
             let page = store.read_history(&asked, PAGE_ROWS).await;
             (asked, page)
-        }
-        .boxed()
+        })
     }
 }

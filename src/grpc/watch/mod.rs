@@ -1,6 +1,6 @@
 //! WatchStock: the life of one stream.
 //!
-//! A stream is pulled by its connection: nothing is produced while the reader
+//! A stream is pulled by its connection: one message at most is made while the reader
 //! does not read, and changes meanwhile are folded in the feed's mailbox. The
 //! watch on the feed begins before the snapshot is read, so nothing falls
 //! between the two; versions decide what is new.
@@ -21,6 +21,7 @@ mod turns;
 mod wire;
 
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
@@ -38,6 +39,13 @@ use crate::feed::Feed;
 use crate::proto::WatchStockRequest;
 use crate::storage::Store;
 use crate::telemetry::Counters;
+
+/// Levels of one message: about 100 KB.
+const MESSAGE_LEVELS_MAX: usize = 1_000;
+
+/// Levels of a request that are taken in on the callers' thread: some milliseconds. What
+/// names more, up to 100,000 when it resumes, would keep every call waiting.
+const LEVELS_AT_ONCE: usize = 1_000;
 
 /// What every watch needs.
 #[derive(Debug)]
@@ -70,7 +78,8 @@ impl Watching {
         peer: Option<SocketAddr>,
     ) -> Result<Session, Error> {
         self.gate.pass()?;
-        let request = WatchRequest::parse(request)?;
+        let levels = request.selectors.len() + request.seen.len();
+        let request = aside(levels, || WatchRequest::parse(request)).await?;
         let limit = self.config.targets_max;
         if request.targets.keys.len() > limit {
             let bound = WatchBound::Targets;
@@ -84,6 +93,17 @@ impl Watching {
         if !request.seen.is_empty() {
             self.counters.watches.resumes.add(1);
         }
-        Ok(Session::new(Arc::clone(self), request, store_id, permit))
+        let watching = Arc::clone(self);
+        let session = move || Session::new(watching, request, store_id, permit);
+        Ok(aside(levels, session).await)
     }
+}
+
+/// Does `work` on this many levels, beside the callers' thread if there are many.
+async fn aside<T: Send + 'static>(levels: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
+    if levels <= LEVELS_AT_ONCE {
+        return work();
+    }
+    let work = tokio::task::spawn_blocking(work).await;
+    work.unwrap_or_else(|it| resume_unwind(it.into_panic()))
 }

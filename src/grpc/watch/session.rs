@@ -12,13 +12,13 @@ use http_body::{Body, Frame};
 use tonic::Status;
 use uuid::Uuid;
 
-use super::Watching;
 use super::history::{Broken, History, Step};
 use super::permits::Permit;
 use super::pulse::{Beat, Pulse};
 use super::request::WatchRequest;
 use super::snapshot::{Snapshot, Sources};
 use super::wire;
+use super::{MESSAGE_LEVELS_MAX, Watching};
 use crate::clock;
 use crate::domain::{ServedFrom, StockLevel};
 use crate::error::{Error, chain};
@@ -27,9 +27,6 @@ use crate::proto::watch_stock_response::Event;
 use crate::proto::{GoodbyeReason, WatchGoodbye, WatchHeartbeat, WatchStarted, WatchSynced};
 use crate::storage::StorageError;
 use crate::telemetry::{self, Held};
-
-/// Levels of one message: about 100 KB.
-const MESSAGE_LEVELS_MAX: usize = 1_000;
 
 /// When a watcher should come back after Goodbye, spread over this much so that
 /// the streams of an instance do not come back at once.
@@ -85,7 +82,7 @@ impl Session {
             turns: watching.snapshot_turns.clone(),
             replica_turns,
         };
-        let snapshot = Snapshot::new(sources, request.targets, MESSAGE_LEVELS_MAX);
+        let snapshot = Snapshot::new(sources, request.targets);
         let phase = if request.every_change {
             let turns = watching.ledger_turns.clone();
             let history = History::new(store, turns, snapshot, request.seen, anew);
@@ -99,7 +96,7 @@ impl Session {
         let heartbeat = watching.config.heartbeat();
         let started = wire::frame(Event::Started(WatchStarted {
             store_id: store_id.to_string(),
-            heartbeat_interval: Some(duration(heartbeat)),
+            heartbeat_interval: heartbeat.try_into().ok(),
             server_time: Some(clock::now().into()),
         }));
         Self {
@@ -305,7 +302,7 @@ impl Session {
         let after = Duration::from_millis(rand::random_range(RECONNECT_SPREAD_MS));
         wire::frame(Event::Goodbye(WatchGoodbye {
             reason: reason.into(),
-            reconnect_after: Some(duration(after)),
+            reconnect_after: after.try_into().ok(),
         }))
     }
 }
@@ -336,13 +333,6 @@ impl Body for Session {
 fn synced() -> Bytes {
     let server_time = Some(clock::now().into());
     wire::frame(Event::Synced(WatchSynced { server_time }))
-}
-
-fn duration(duration: Duration) -> prost_types::Duration {
-    prost_types::Duration {
-        seconds: duration.as_secs() as i64,
-        nanos: duration.subsec_nanos() as i32,
-    }
 }
 
 #[cfg(test)]

@@ -10,15 +10,14 @@
 
 use std::collections::BTreeSet;
 use std::iter;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::OnceCell;
-use tokio_util::task::AbortOnDropHandle;
 
-use super::turns::Turns;
+use super::MESSAGE_LEVELS_MAX;
+use super::turns::{Turns, unattended};
 use crate::domain::{LevelKey, Location, ServedFrom, StockLevel};
 use crate::feed::Targets;
 use crate::storage::{LevelFilter, Moment, StorageError, Store};
@@ -38,7 +37,6 @@ pub(super) struct Snapshot {
     sources: Sources,
     /// What a replica must have replayed; asked for with the first page.
     since: Arc<OnceCell<Moment>>,
-    page_levels: usize,
     /// What is listed now and after it.
     scans: Vec<Scan>,
     /// The last level of the page before, if the scan has begun.
@@ -68,7 +66,7 @@ type Page = (Levels, bool);
 type Reading = BoxFuture<'static, Result<Page, StorageError>>;
 
 impl Snapshot {
-    pub(super) fn new(sources: Sources, targets: Targets, page_levels: usize) -> Self {
+    pub(super) fn new(sources: Sources, targets: Targets) -> Self {
         let selectors = targets.selectors;
         let mut scans = Vec::new();
         if selectors.all {
@@ -82,7 +80,6 @@ impl Snapshot {
         Self {
             sources,
             since: Arc::default(),
-            page_levels,
             scans,
             after: None,
             unread: targets.keys,
@@ -115,32 +112,27 @@ impl Snapshot {
 
     /// Begins to read the next page, if there is one.
     fn read(&mut self) -> Option<Reading> {
-        let (sources, since, limit) = (
-            self.sources.clone(),
-            Arc::clone(&self.since),
-            self.page_levels,
-        );
+        let (sources, since) = (self.sources.clone(), Arc::clone(&self.since));
         if let Some(scan) = self.scans.last().cloned() {
             let after = self.after.take();
-            let read = async move {
-                sources
-                    .list(&since, after.as_ref(), &scan.filter(), limit)
-                    .await
-            };
-            return Some(read.boxed());
+            return Some(unattended(async move {
+                let filter = scan.filter();
+                sources.list(&since, after.as_ref(), &filter).await
+            }));
         }
         let take = |keys: &mut BTreeSet<LevelKey>| -> Vec<LevelKey> {
-            iter::from_fn(|| keys.pop_first()).take(limit).collect()
+            let keys = iter::from_fn(|| keys.pop_first());
+            keys.take(MESSAGE_LEVELS_MAX).collect()
         };
         let keys = take(&mut self.unread);
         if !keys.is_empty() {
-            return Some(async move { sources.read(&since, &keys).await }.boxed());
+            return Some(unattended(async move { sources.read(&since, &keys).await }));
         }
         let keys = take(&mut self.again);
-        (!keys.is_empty()).then(|| async move { sources.read_primary(&keys).await }.boxed())
+        (!keys.is_empty()).then(|| unattended(async move { sources.read_primary(&keys).await }))
     }
 
-    /// Turns the page.
+    /// Turns the page, and has the next one read while this one is sent.
     fn turn(&mut self, ((levels, from), more): Page) -> Levels {
         if !self.unread.is_empty() {
             for level in &levels {
@@ -149,7 +141,7 @@ impl Snapshot {
         }
         if more {
             self.after = levels.last().map(|level| level.key.clone());
-            self.reading = self.read().map(read_ahead);
+            self.reading = self.read();
         } else {
             self.scans.pop();
         }
@@ -163,8 +155,8 @@ impl Sources {
         since: &OnceCell<Moment>,
         after: Option<&LevelKey>,
         filter: &LevelFilter<'_>,
-        limit: usize,
     ) -> Result<Page, StorageError> {
+        let limit = MESSAGE_LEVELS_MAX;
         if let Some(turns) = &self.replica_turns {
             let since = *since.get_or_init(|| self.store.moment()).await;
             let _turn = turns.take().await;
@@ -200,16 +192,6 @@ impl Sources {
         let levels = loaded.into_iter().map(|it| it.level).collect();
         Ok(((levels, ServedFrom::Primary), false))
     }
-}
-
-/// Lets a page be read while the one before is sent: one page, however long that takes.
-fn read_ahead(read: Reading) -> Reading {
-    let read = AbortOnDropHandle::new(tokio::spawn(read));
-    async move {
-        read.await
-            .unwrap_or_else(|it| resume_unwind(it.into_panic()))
-    }
-    .boxed()
 }
 
 impl Scan {

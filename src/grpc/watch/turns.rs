@@ -4,9 +4,12 @@
 //! wait for one of a few connections, and the calls of others with them, until most of
 //! them had waited too long. Here they queue, as many as there are streams.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Reads for streams under way at a time. Clones share the turns.
 #[derive(Debug, Clone)]
@@ -31,4 +34,18 @@ impl Turns {
         // Nobody closes it.
         Arc::clone(&self.0).acquire_owned().await.ok()
     }
+}
+
+/// Reads to the end, whoever asks for it meanwhile. The transport asks a stream for nothing
+/// while its reader has no room, and a read that stood still with it would keep its turn,
+/// and its connection to the store, from everybody else for as long.
+pub(super) fn unattended<T: Send + 'static>(
+    read: impl Future<Output = T> + Send + 'static,
+) -> BoxFuture<'static, T> {
+    let read = AbortOnDropHandle::new(tokio::spawn(read));
+    async move {
+        read.await
+            .unwrap_or_else(|it| resume_unwind(it.into_panic()))
+    }
+    .boxed()
 }
