@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Location, Sku, Timestamp};
+use super::{Location, Movement, Sku, Timestamp};
 
 /// The number of movements that made a stock level.
 ///
@@ -92,6 +92,16 @@ impl StockLevel {
             low_stock_threshold: 0,
             backorder_limit: 0,
             updated: Timestamp::default(),
+        }
+    }
+
+    /// Brings it up to `movement`, which is one of its own, if it is older.
+    pub fn catch_up(&mut self, movement: &Movement) {
+        if movement.version > self.version {
+            self.on_hand = movement.on_hand;
+            self.reserved = movement.reserved;
+            self.version = movement.version;
+            self.updated = movement.time;
         }
     }
 

@@ -1,7 +1,8 @@
 //! What a commit reads before it plans and what it writes after.
 //!
-//! The engine plans from [`Loaded`] to [`Writes`]; storage fills the one and
-//! stores the other.
+//! Storage reads a [`LoadedLevel`] for each level and a [`StoredRequest`] for each repeat, and
+//! stores the [`Writes`] that the engine plans on them. [`Loaded`] has all of it at once, for
+//! whoever plans without an engine.
 
 use std::collections::HashMap;
 use std::sync::Arc;

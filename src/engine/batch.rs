@@ -33,15 +33,7 @@ const PLAN_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Takes batches off the queue until nobody can submit any more.
 pub(super) async fn run(queue: mpsc::UnboundedReceiver<Queued>, context: Arc<Context>) {
-    let mut lane = Lane {
-        queue,
-        context,
-        waiting: VecDeque::new(),
-        aside: Vec::new(),
-        strangers: Strangers::default(),
-        ahead: Ahead::default(),
-        earlier: Arc::default(),
-    };
+    let mut lane = Lane::new(queue, context);
     while lane.turn().await {}
 }
 
@@ -76,7 +68,7 @@ enum Foreseen {
     Accepted(Done),
     /// One of its levels is not remembered.
     Unknown,
-    /// It would be refused, or meets a conflict for the second time: only a load may say.
+    /// It would be refused: only a load may say.
     Doubtful,
 }
 
@@ -88,6 +80,18 @@ struct Sent {
 }
 
 impl Lane {
+    fn new(queue: mpsc::UnboundedReceiver<Queued>, context: Arc<Context>) -> Self {
+        Self {
+            queue,
+            context,
+            waiting: VecDeque::new(),
+            aside: Vec::new(),
+            strangers: Strangers::default(),
+            ahead: Ahead::default(),
+            earlier: Arc::default(),
+        }
+    }
+
     /// One batch, and those that follow from it without a pause; false when there
     /// will be no more.
     async fn turn(&mut self) -> bool {
@@ -114,8 +118,10 @@ impl Lane {
         } else {
             let batch = self.batch_to_read();
             let context = Arc::clone(&self.context);
-            self.apart(async move { commit::run(&context, batch).await })
-                .await;
+            let work = async move {
+                commit::run(&context, batch).await;
+            };
+            self.apart(work).await;
             drop(lane);
         }
         true
@@ -132,6 +138,10 @@ impl Lane {
     /// Sees commits through, each sent when the one before it is durable.
     async fn follow(&mut self, mut sent: Sent) {
         loop {
+            // Before the first pause, which a commit may be shorter than: else whoever waits is
+            // passed by for as long as commits are fast. Who comes meanwhile goes with the next
+            // read.
+            self.strangers.read(&self.context);
             let (batch, done) = loop {
                 tokio::select! {
                     biased;
@@ -174,8 +184,9 @@ impl Lane {
                     self.plan_anew();
                     let (context, planned_at) = (Arc::clone(&self.context), sent.planned_at);
                     self.apart(async move {
-                        let again = commit::failed(&context, batch, error, planned_at).await;
-                        commit::run(&context, again).await;
+                        for batch in commit::failed(&context, batch, error, planned_at).await {
+                            commit::run(&context, batch).await;
+                        }
                     })
                     .await;
                     return;
@@ -308,9 +319,6 @@ impl Ahead {
 
     /// What can be said of `queued` from what is remembered.
     fn plan(&mut self, queued: &Queued, context: &Context, earlier: &Arc<Accepted>) -> Foreseen {
-        if queued.conflicted {
-            return Foreseen::Doubtful;
-        }
         let planner = self
             .planner
             .get_or_insert_with(|| Planner::new(clock::now(), Arc::clone(earlier), context.events));
@@ -339,3 +347,6 @@ impl Ahead {
         self.outcomes.push(Ok(done));
     }
 }
+
+#[cfg(test)]
+mod tests;

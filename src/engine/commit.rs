@@ -11,43 +11,67 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::locking::{Draft, Manner, pessimistic};
+use super::metering::{count, count_changes, count_settled};
 use super::plan::{Plan, Planner};
 use super::queue::Queued;
 use super::reclaim::{Attempted, asked, prove_short, put_in_front};
-use super::{Command, Context, Done, Prepared, backoff};
+use super::{Context, Prepared, backoff};
 use crate::clock;
-use crate::domain::{LevelKey, OrderId, RequestId, StockLevel, Timestamp, Writes};
+use crate::domain::{LevelKey, OrderId, StockLevel, Timestamp};
 use crate::error::{Error, chain};
 use crate::storage::{ExpiredHold, StorageError};
-use crate::telemetry::{self, Counters};
+use crate::telemetry;
 
 /// Answers written before the callers that they wake get their turn. All of a batch at
 /// once would leave clients idle meanwhile, and then the server: on two cores 64 took
 /// 5 % more orders than a thousand, and fewer took no more.
 const ANSWERS_AT_ONCE: usize = 64;
 
-/// Carries out `batch` to the end and answers everyone in it.
-pub(super) async fn run(context: &Arc<Context>, mut batch: Vec<Queued>) {
+/// Carries out `batch` to the end and answers everyone in it. How many of it the database
+/// refused, each alone.
+pub(super) async fn run(context: &Arc<Context>, batch: Vec<Queued>) -> usize {
     context.begins(&batch);
-    while !batch.is_empty() {
+    let mut broken = 0;
+    let mut first = Some(batch);
+    // What it is taken apart into; the next one is the last.
+    let mut parts = Vec::new();
+    while let Some(mut batch) = first.take().or_else(|| parts.pop()) {
         batch.retain(|queued| !queued.is_abandoned(&context.counters.queue));
+        if batch.is_empty() {
+            continue;
+        }
         let now = clock::now();
         match Box::pin(attempt(context, &batch, now)).await {
-            Ok(Attempted::Done(plan)) => return remember_and_answer(context, batch, plan),
+            Ok(Attempted::Done(plan)) => remember_and_answer(context, batch, plan),
             Ok(Attempted::Reclaim(over)) => {
                 end_alone(context, &mut batch, over).await;
+                parts.push(batch);
             }
-            Err(error) => batch = failed(context, batch, error, now).await,
+            Err(error) => {
+                let is_refused = matches!(error, StorageError::Failed(_));
+                broken += usize::from(is_refused && batch.len() == 1);
+                let again = failed(context, batch, error, now).await;
+                parts.extend(again.into_iter().rev());
+            }
         }
     }
+    broken
 }
 
 /// Ends these holds in front of `batch`, or by themselves if they are too many.
 async fn end_alone(context: &Arc<Context>, batch: &mut Vec<Queued>, over: Vec<ExpiredHold>) {
     let alone = put_in_front(batch, over, context.config.batch_lines_max);
-    let are_many = !alone.is_empty();
+    let ends: usize = alone.iter().map(Vec::len).sum();
+    let are_many = ends > 0;
+    let mut broken = 0;
     for alone in alone {
-        Box::pin(run(context, alone)).await;
+        broken += Box::pin(run(context, alone)).await;
+    }
+    if are_many && broken == ends {
+        // The next look would find the very same, and for ever.
+        for queued in batch.iter_mut() {
+            queued.short_is_final = true;
+        }
     }
     // It spares the next look the way past them. The rest is for the sweeper: callers wait.
     if are_many && let Err(error) = context.store.forget_some_deadlines().await {
@@ -178,85 +202,20 @@ pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
     });
 }
 
-fn count(counters: &Counters, writes: &Writes) {
-    counters.commits.add(1);
-    if !writes.requests.is_empty() {
-        // Holds that end by themselves are nobody's writes.
-        counters.commit.orders.record(writes.requests.len() as f64);
-    }
-    counters.orders_committed.add(writes.orders.len() as u64);
-    let requests = writes.requests.iter();
-    let adjusted = requests
-        .filter(|request| request.order_id.is_none())
-        .count();
-    counters.adjustments_committed.add(adjusted as u64);
-}
-
-/// Counts what an earlier attempt at `batch` committed, which is no part of what `plan` writes.
-fn count_settled(counters: &Counters, batch: &[Queued], plan: &Plan) {
-    let written = plan.writes.requests.iter().map(|write| &write.request_id);
-    let written: HashSet<&RequestId> = written.collect();
-    let is_written = |queued: &Queued| {
-        let request_id = queued.prepared.command.request_id();
-        request_id.is_some_and(|id| written.contains(id))
-    };
-    let (mut orders, mut adjustments) = (0, 0);
-    let outcomes = batch.iter().zip(&plan.outcomes);
-    for (queued, outcome) in outcomes.filter(|(queued, _)| !is_written(queued)) {
-        match (&queued.prepared.command, outcome) {
-            (
-                Command::CreateOrder(_),
-                Ok(Done::Order {
-                    replayed: false, ..
-                }),
-            ) => orders += 1,
-            (
-                Command::AdjustStock(_),
-                Ok(Done::Adjusted {
-                    replayed: false, ..
-                }),
-            ) => adjustments += 1,
-            _ => {}
-        }
-    }
-    counters.orders_committed.add(orders);
-    counters.adjustments_committed.add(adjustments);
-    // Where some are written, all are counted with them.
-    if plan.writes.order_changes.is_empty() {
-        count_changes(counters, batch, &plan.outcomes);
-    }
-}
-
-fn count_changes(counters: &Counters, batch: &[Queued], outcomes: &[Result<Done, Error>]) {
-    for (queued, outcome) in batch.iter().zip(outcomes) {
-        let Command::ChangeOrder(change) = &queued.prepared.command else {
-            continue;
-        };
-        if matches!(
-            outcome,
-            Ok(Done::Order {
-                replayed: false,
-                ..
-            })
-        ) {
-            counters.holds.of(&change.transition).add(1);
-        }
-    }
-}
-
 /// What follows from a failed attempt at `batch`, which was planned at `planned_at`.
-/// Returns those that are to be tried again at once; the others have been answered.
+/// Returns the batches that are to be tried again at once, one after the other; the others
+/// have been answered.
 pub(super) async fn failed(
     context: &Arc<Context>,
     mut batch: Vec<Queued>,
     error: StorageError,
     planned_at: Timestamp,
-) -> Vec<Queued> {
+) -> Vec<Vec<Queued>> {
     context.memory.forget();
     match error {
         StorageError::Conflict { levels } => {
             context.conflicted(&levels);
-            send_back_conflicted(batch, &levels)
+            vec![send_back_conflicted(batch, &levels)]
         }
         StorageError::CommitUnknown(_) => {
             tracing::warn!(
@@ -276,17 +235,15 @@ pub(super) async fn failed(
             // Perhaps one of the ends breaks it: they go alone, once, and then the rest.
             let (ends, mut others): (Vec<_>, Vec<_>) =
                 batch.into_iter().partition(Queued::is_of_engine);
-            Box::pin(run(context, ends)).await;
             for queued in &mut others {
                 queued.short_is_final = true;
             }
-            others
+            vec![ends, others]
         }
         StorageError::Failed(_) if batch.len() > 1 => {
             // One of them breaks the statement: halve until it stands alone.
             let second = batch.split_off(batch.len() / 2);
-            Box::pin(run(context, second)).await;
-            batch
+            vec![batch, second]
         }
         StorageError::Failed(_) => {
             // Logged by the caller, whose span knows the request.

@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::domain::{LevelKey, LoadedLevel, Order, OrderId, OrderState, Writes};
 
 /// Levels remembered at most, some 20 MB; beyond it all are forgotten and the
-/// busy ones come back with their next commit.
+/// busy ones come back with their next commit. Of a commit or a read of more, which takes
+/// a large `batch_lines_max` or a product that lies at as many locations, none is.
 const LEVELS_MAX: usize = 100_000;
 
 /// Orders remembered at most, some 10 MB of small ones; beyond it all are forgotten, and
@@ -116,6 +117,9 @@ impl Memory {
         if known.len() + levels().len() > LEVELS_MAX {
             known.clear();
         }
+        if levels().len() > LEVELS_MAX {
+            return;
+        }
         for level in levels() {
             match known.get_mut(&level.key) {
                 // Commits that ran side by side may tell of themselves in any order.
@@ -134,6 +138,9 @@ impl Memory {
 
     /// Remembers levels that were read, unless a commit of ours has told of a later version.
     pub(super) fn learn(&self, levels: Vec<LoadedLevel>) {
+        if levels.len() > LEVELS_MAX {
+            return;
+        }
         let mut known = self.lock();
         if known.len() + levels.len() > LEVELS_MAX {
             known.clear();
@@ -213,7 +220,8 @@ impl Orders {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{OrderWrite, RequestId, Timestamp};
+    use crate::domain::{LevelWrite, OrderWrite, RequestId, StockLevel, Timestamp, Version};
+    use crate::engine::samples::level;
 
     fn pending(id: u128) -> Arc<Order> {
         Arc::new(Order {
@@ -276,5 +284,31 @@ mod tests {
         memory.foresee(&Writes::default());
         memory.came_true();
         assert_eq!(versions(&memory, &order), (None, 1));
+    }
+
+    fn write(level: StockLevel) -> LevelWrite {
+        LevelWrite {
+            expected: Version::NONE,
+            level,
+        }
+    }
+
+    #[test]
+    fn of_more_levels_than_are_remembered_at_most_none_is() {
+        let memory = Memory::default();
+        let many = || (0..=LEVELS_MAX).map(|i| level(&format!("s-{i}"), 2, 1));
+        let loaded = |level| LoadedLevel {
+            level,
+            sku_known: true,
+        };
+        memory.learn(vec![loaded(level("s-7", 1, 9))]);
+        memory.learn(many().map(loaded).collect());
+        assert_eq!(memory.lock().len(), 1);
+        memory.remember(&Writes {
+            levels: many().map(write).collect(),
+            ..Writes::default()
+        });
+        // Nor is what they have left behind them.
+        assert_eq!(memory.lock().len(), 0);
     }
 }

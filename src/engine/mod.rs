@@ -11,11 +11,14 @@ mod commit;
 mod delete;
 mod locking;
 mod memory;
+mod metering;
 mod orders;
 pub mod plan;
 mod products;
 mod queue;
 mod reclaim;
+#[cfg(test)]
+mod samples;
 mod single;
 mod strangers;
 mod validate;

@@ -12,9 +12,9 @@ use super::reclaim::portions;
 use super::{Command, Done, Engine};
 use crate::clock;
 use crate::domain::{Order, OrderChange, OrderId, RequestId, Timestamp, Trace, Transition};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::gather::Gather;
-use crate::storage::{ExpiredHold, Store};
+use crate::storage::{ExpiredHold, StorageError, Store};
 
 /// Orders that are read together, in one statement.
 const ORDERS_AT_ONCE_MAX: usize = 256;
@@ -31,8 +31,11 @@ const CLOCK_AGE_MAX: Duration = Duration::from_secs(10);
 /// has set the other one: the database is asked again.
 const CLOCK_STEP_MAX_US: i64 = 100_000;
 
+/// What whoever asked for an order is told.
+type Answer = Result<Option<Arc<Order>>, Error>;
+
 /// Orders that callers wait for.
-pub(super) type Questions = Gather<OrderId, Result<Option<Arc<Order>>, ()>>;
+pub(super) type Questions = Gather<OrderId, Answer>;
 
 impl Engine {
     /// Changes the order `order_id`.
@@ -81,8 +84,7 @@ impl Engine {
         match self.orders.ask(id).await {
             Some(Ok(Some(order))) => Ok(order),
             Some(Ok(None)) => Err(Error::OrderNotFound(id.to_string())),
-            // The reader has logged why.
-            Some(Err(())) => Err(Error::StoreUnavailable(None)),
+            Some(Err(error)) => Err(error),
             None => Err(Error::Overloaded(
                 "too many wait for their orders to be read",
             )),
@@ -94,18 +96,35 @@ impl Engine {
 pub(super) async fn read_forever(store: Store, questions: Arc<Questions>) {
     loop {
         let (ids, replies) = questions.next(ORDERS_AT_ONCE_MAX, |_| 1).await;
-        let read = store.read_orders(&ids).await;
-        if let Err(error) = &read {
-            tracing::error!(error = crate::error::chain(error), "cannot read orders");
-        }
-        let found = read.map_err(|_| ()).map(|orders| {
-            let by_id = orders.into_iter().map(|order| (order.order_id, order));
-            by_id.collect::<HashMap<_, _>>()
-        });
-        for (id, reply) in ids.into_iter().zip(replies) {
+        let answers = read(&store, &ids).await;
+        for (answer, reply) in answers.into_iter().zip(replies) {
             // One that hung up needs no answer.
-            let answer = found.as_ref().map(|found| found.get(&id).cloned());
-            let _ = reply.send(answer.map_err(|_| ()));
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// An answer for each of `ids`.
+async fn read(store: &Store, ids: &[OrderId]) -> Vec<Answer> {
+    match store.read_orders(ids).await {
+        Ok(orders) => {
+            let by_id = orders.into_iter().map(|order| (order.order_id, order));
+            let by_id: HashMap<OrderId, Arc<Order>> = by_id.collect();
+            ids.iter().map(|id| Ok(by_id.get(id).cloned())).collect()
+        }
+        Err(StorageError::Failed(_)) if ids.len() > 1 => {
+            // The row of one of them makes no sense: halve until it stands alone.
+            let (first, second) = ids.split_at(ids.len() / 2);
+            let mut answers = Box::pin(read(store, first)).await;
+            answers.extend(Box::pin(read(store, second)).await);
+            answers
+        }
+        // Logged by the caller, whose span knows the request.
+        Err(error @ StorageError::Failed(_)) => vec![Err(Error::Internal(error))],
+        Err(error) => {
+            tracing::error!(error = chain(&error), "cannot read orders");
+            let unavailable = || Err(Error::StoreUnavailable(None));
+            ids.iter().map(|_| unavailable()).collect()
         }
     }
 }

@@ -39,29 +39,29 @@ impl Queued {
         reply: oneshot::Sender<Result<Done, Error>>,
         room: Room,
     ) -> Self {
-        Self {
-            prepared,
-            reply: Some(reply),
-            since: Instant::now(),
-            conflicted: false,
-            read: false,
-            short_is_final: false,
-            unheard: Vec::new(),
-            _room: Some(room),
-        }
+        Self::begin(prepared, Some(reply), Some(room))
     }
 
     /// What the engine does by itself, beside the commands that need it.
     pub(super) fn of_engine(command: Command) -> Self {
+        Self::begin(Arc::new(command.into()), None, None)
+    }
+
+    fn begin(
+        prepared: Arc<Prepared>,
+        reply: Option<oneshot::Sender<Result<Done, Error>>>,
+        room: Option<Room>,
+    ) -> Self {
         Self {
-            prepared: Arc::new(command.into()),
-            reply: None,
+            prepared,
             since: Instant::now(),
             conflicted: false,
-            read: true,
+            // What the engine does by itself follows from a read.
+            read: reply.is_none(),
+            reply,
             short_is_final: false,
             unheard: Vec::new(),
-            _room: None,
+            _room: room,
         }
     }
 

@@ -39,15 +39,17 @@ pub(super) async fn run(mut queue: mpsc::UnboundedReceiver<Queued>, context: Arc
 async fn carry_out(context: &Arc<Context>, queued: Queued) {
     let batch = vec![queued];
     let Some(plan) = plan_from_memory(context, &batch[0]) else {
-        return commit::run(context, batch).await;
+        commit::run(context, batch).await;
+        return;
     };
     context.begins(&batch);
     let planned_at = plan.writes.time;
     match commit::write(context, &commands(&batch), plan).await {
         Ok(plan) => commit::remember_and_answer(context, batch, plan),
         Err(error) => {
-            let again = commit::failed(context, batch, error, planned_at).await;
-            commit::run(context, again).await;
+            for batch in commit::failed(context, batch, error, planned_at).await {
+                commit::run(context, batch).await;
+            }
         }
     }
 }

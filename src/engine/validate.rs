@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::plan::{Events, Plan, Planner};
 use super::products::{ProductsPut, require_limits};
+use super::reclaim::RECLAIMED_ORDERS_MAX;
 use super::{Command, Done, Engine, Prepared};
 use crate::clock;
 use crate::domain::{LevelKey, OrderChange, OrderId, Product, RequestId, Transition};
@@ -20,12 +21,15 @@ impl Engine {
     /// answered is answered as its repeat.
     ///
     /// # Errors
-    /// Whatever speaks against the command, [`Error::StoreUnavailable`].
+    /// Whatever speaks against the command, [`Error::StoreUnavailable`], and
+    /// [`Error::Overloaded`] where more holds are to end first than in one transaction.
     pub async fn validate(&self, mut command: Command) -> Result<Done, Error> {
         if let Some(hold) = command.hold() {
             hold.begin(self.clock.now(&self.context.store).await?);
         }
         let prepared = Prepared::from(command);
+        let lines_max = self.context.config.batch_lines_max;
+        let lines = |over: &[Prepared]| over.iter().map(|end| end.command.lines()).sum::<usize>();
         let mut over: Vec<Prepared> = Vec::new();
         loop {
             // On the heap, as the look for holds: both are large, and rarely asked for.
@@ -39,6 +43,13 @@ impl Engine {
                 // Such holds would be in nobody's way.
                 let found = Box::pin(self.context.store.expired_holds(&asked)).await?;
                 if !found.is_empty() {
+                    // In earnest they would end in commits of their own before anybody knew what
+                    // comes of it. The sweeper is at them.
+                    if over.len() >= RECLAIMED_ORDERS_MAX || lines(&over) >= lines_max {
+                        return Err(Error::Overloaded(
+                            "too many holds are over and not yet ended",
+                        ));
+                    }
                     over.extend(found.into_iter().map(|hold| Command::from(hold).into()));
                     continue;
                 }

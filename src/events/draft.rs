@@ -100,9 +100,10 @@ impl Draft {
         }
     }
 
-    /// The row.
-    pub fn finish(self) -> Vec<u8> {
-        self.bytes
+    /// The row; none if there is no event.
+    pub fn finish(self) -> Option<Vec<u8>> {
+        // The form is no event.
+        (self.bytes.len() > 1).then_some(self.bytes)
     }
 
     fn add(&mut self, topic: Topic, trace: Trace, key: &[u8], body: &impl Message) {

@@ -126,7 +126,12 @@ mod tests {
             causes,
             trace: Trace::of_id([3; 16]),
         });
-        draft.finish()
+        draft.finish().expect("it has an event")
+    }
+
+    #[test]
+    fn what_has_no_event_is_no_row() {
+        assert_eq!(Draft::new().finish(), None);
     }
 
     #[test]

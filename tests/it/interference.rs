@@ -1,5 +1,6 @@
 //! What others do to the database costs no more than it must.
 
+use futures_util::future::join_all;
 use tonic::Code;
 
 use crate::api::{confirm, order, refusal, stock};
@@ -9,6 +10,7 @@ use crate::holds::hold;
 on_postgres! {
     what_the_database_has_as_defaults_weakens_no_commit,
     an_order_whose_row_is_gone_costs_its_call_and_nothing_else,
+    an_order_whose_row_makes_no_sense_costs_its_calls_and_nobody_elses,
 }
 
 async fn what_the_database_has_as_defaults_weakens_no_commit(store: StoreKind) {
@@ -52,4 +54,34 @@ async fn an_order_whose_row_is_gone_costs_its_call_and_nothing_else(store: Store
     let made = server.client.create_order(order("o", &[("b", 1)]));
     made.await.unwrap();
     home.sql("INSERT INTO orders TABLE kept; DROP TABLE kept");
+}
+
+async fn an_order_whose_row_makes_no_sense_costs_its_calls_and_nobody_elses(store: StoreKind) {
+    const HOLDS: usize = 40;
+    const DAMAGED: usize = 17;
+    let home = Home::new(store);
+    let server = Stockroom::on(home.clone(), |_| {}).await;
+    stock(&server.client, "a", HOLDS as i64).await;
+    let mut held = Vec::new();
+    for i in 0..HOLDS {
+        held.push(hold(&server.client, &format!("held-{i}"), &[("a", 1)], 3_600).await);
+    }
+    home.sql(&format!(
+        "CREATE TABLE kept AS SELECT order_id, lines FROM orders WHERE request_id = 'held-{DAMAGED}';
+         UPDATE orders SET lines = '{{}}' WHERE request_id = 'held-{DAMAGED}'"
+    ));
+    // One that remembers none of them, and reads them together.
+    let other = Stockroom::on(home.clone(), |_| {}).await;
+    let confirmed = held.iter().enumerate().map(|(i, held)| {
+        let mut orders = other.orders();
+        let request = confirm(&format!("confirm-{i}"), &held.order_id);
+        async move { orders.confirm_order(request).await }
+    });
+    for (i, answer) in join_all(confirmed).await.into_iter().enumerate() {
+        let code = answer.err().map(|status| status.code());
+        assert_eq!(code, (i == DAMAGED).then_some(Code::Internal), "order {i}");
+    }
+    home.sql("UPDATE orders AS o SET lines = k.lines FROM kept AS k WHERE o.order_id = k.order_id; DROP TABLE kept");
+    let again = confirm("again", &held[DAMAGED].order_id);
+    other.client.confirm_order(again).await.unwrap();
 }

@@ -130,13 +130,17 @@ fn plan_again(
     let outcomes = commands
         .iter()
         .zip(hint.outcomes)
-        .map(|(command, outcome)| {
-            // Refusals, and answers that were stored, stay as they are.
+        .map(|(command, mut outcome)| {
             let request_id = command.command.request_id();
             let is_made = outcome.is_ok() && request_id.is_none_or(|id| made.contains(id));
             if is_made {
                 planner.command(command)
             } else {
+                // Refusals stay as they are. What a repeat tells beside its stored answer may
+                // be foreseen, and has come otherwise.
+                if let Ok(done) = &mut outcome {
+                    planner.renew(done);
+                }
                 outcome
             }
         });
@@ -223,3 +227,6 @@ fn before(take: &LevelTake, level: &StockLevel) -> LoadedLevel {
         sku_known: true,
     }
 }
+
+#[cfg(test)]
+mod tests;

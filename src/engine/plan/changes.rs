@@ -150,3 +150,39 @@ impl Order {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Hold, LoadedLevel, Timestamp, Writes};
+    use crate::engine::plan::Events;
+    use crate::engine::samples::{change, hold, level};
+    use crate::engine::{Done, Prepared};
+
+    /// What `command` writes on ten units, with the order that it makes or changes.
+    fn written(command: &Prepared, known: Option<&Arc<Order>>) -> (Writes, Arc<Order>) {
+        let mut planner = Planner::new(Timestamp::default(), Arc::default(), Events::On);
+        planner.know(LoadedLevel {
+            level: level("a", 1, 10),
+            sku_known: true,
+        });
+        if let Some(order) = known {
+            planner.know_order(Arc::clone(order));
+        }
+        let done = planner.command(command).unwrap();
+        let Done::Order { order, .. } = done.clone() else {
+            panic!("{done:?}");
+        };
+        (planner.finish(vec![Ok(done)]).0.writes, order)
+    }
+
+    #[test]
+    fn a_hold_that_lasts_longer_is_written_and_told_to_nobody() {
+        let (begun, order) = written(&hold("h", "a", 1), None);
+        assert!(begun.outbox.is_some());
+        let extension = change("x", &order, Transition::Extend(Hold::of(9)));
+        let (extended, _) = written(&extension, Some(&order));
+        assert_eq!(extended.order_changes.len(), 1);
+        assert_eq!(extended.outbox, None);
+    }
+}

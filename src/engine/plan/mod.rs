@@ -9,6 +9,7 @@
 mod changes;
 mod known;
 mod orders;
+mod repeats;
 mod stock;
 
 use std::collections::{BTreeSet, HashMap};
@@ -186,50 +187,6 @@ impl Planner {
         Ok(done)
     }
 
-    fn answered(&self, request_id: &RequestId) -> Option<&StoredRequest> {
-        let answered = [&self.accepted, &*self.earlier, &self.stored];
-        answered.into_iter().find_map(|known| known.get(request_id))
-    }
-
-    /// Answers a request that has been answered before.
-    fn repeat(&self, prepared: &Prepared, stored: &StoredRequest) -> Result<Done, Error> {
-        let reused = || {
-            let request_id = prepared.command.request_id();
-            Error::RequestIdReused(request_id.expect("it was looked up").clone())
-        };
-        if stored.fingerprint != prepared.fingerprint {
-            return Err(reused());
-        }
-        match (&stored.answer, &prepared.command) {
-            (StoredAnswer::Order(order), Command::CreateOrder(new)) => Ok(Done::Order {
-                order: self.latest(order),
-                // The very order that this command made, before its commit's answer was lost.
-                replayed: order.order_id != new.order_id,
-            }),
-            (StoredAnswer::Order(order), Command::ChangeOrder(_)) => Ok(Done::Order {
-                order: self.latest(order),
-                replayed: true,
-            }),
-            (StoredAnswer::Movements(movements), Command::AdjustStock(asked)) => {
-                Ok(Done::Adjusted {
-                    movements: movements.clone(),
-                    levels: self.levels_of(asked),
-                    replayed: true,
-                })
-            }
-            // The fingerprint covers the kind of the request, so this takes a
-            // collision of hashes; the other kind's answer would be wrong even then.
-            _ => Err(reused()),
-        }
-    }
-
-    /// The order as the commands so far have left it.
-    fn latest(&self, order: &Arc<Order>) -> Arc<Order> {
-        let known = self.orders.get(&order.order_id).map(|known| &known.after);
-        let later = known.filter(|known| known.version > order.version);
-        Arc::clone(later.unwrap_or(order))
-    }
-
     /// The level as the commands so far have left it.
     fn level(&self, key: &LevelKey) -> &StockLevel {
         &self.levels[key].level
@@ -276,7 +233,7 @@ impl Planner {
             for known in &changed {
                 draft.stock_changed(&known.change());
             }
-            self.writes.outbox = Some(draft.finish());
+            self.writes.outbox = draft.finish();
         }
         self.writes.levels = changed.into_iter().map(Known::into_write).collect();
         let orders = self.orders.into_values();

@@ -194,8 +194,6 @@ fn plan_each(
         }
         writes.levels.push(known.into_write());
     }
-    writes.outbox = draft
-        .filter(|_| !writes.levels.is_empty())
-        .map(Draft::finish);
+    writes.outbox = draft.and_then(Draft::finish);
     writes
 }

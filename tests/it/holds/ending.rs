@@ -1,10 +1,11 @@
 //! How holds end that nobody ends.
 
 use futures_util::future::join_all;
-use stockroom::client::proto::OrderState;
+use stockroom::client::proto::{CreateOrderRequest, OrderState};
+use tonic::Code;
 
 use super::{hold, is_over, read};
-use crate::api::{cancel, confirm, level, order, stock};
+use crate::api::{cancel, confirm, level, order, refusal, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 use crate::process::Server;
 
@@ -13,6 +14,7 @@ on_each_store! {
     confirm_cancel_and_expiry_that_race_end_each_order_once,
     a_hold_that_is_over_can_be_confirmed_until_it_ends,
     thousands_of_expired_holds_are_in_no_orders_way,
+    what_takes_the_end_of_thousands_of_holds_is_not_foretold,
     holds_outlive_a_server_that_is_killed,
 }
 
@@ -88,8 +90,10 @@ async fn a_hold_that_is_over_can_be_confirmed_until_it_ends(store: StoreKind) {
 }
 
 /// More than are taken back in one transaction.
-async fn thousands_of_expired_holds_are_in_no_orders_way(store: StoreKind) {
-    const HOLDS: i64 = 1_500;
+const HOLDS: i64 = 1_500;
+
+/// Has no unit but those of as many holds, which are over.
+async fn sold_out_by_expired_holds(store: StoreKind) -> Stockroom {
     let server = Stockroom::with(store, |c| c.holds.sweep_interval_ms = 3_600_000).await;
     let client = &server.client;
     stock(client, "a", HOLDS).await;
@@ -100,10 +104,28 @@ async fn thousands_of_expired_holds_are_in_no_orders_way(store: StoreKind) {
         .iter()
         .max_by_key(|held| held.expire_time.map(|t| (t.seconds, t.nanos)));
     is_over(&server.home, last.unwrap()).await;
+    server
+}
+
+async fn thousands_of_expired_holds_are_in_no_orders_way(store: StoreKind) {
+    let server = sold_out_by_expired_holds(store).await;
+    let client = &server.client;
     let all = order("all", &[("a", HOLDS)]);
     client.create_order(all).await.unwrap();
     let now = level(client, "a").await;
     assert_eq!((now.on_hand, now.reserved), (0, 0));
+}
+
+async fn what_takes_the_end_of_thousands_of_holds_is_not_foretold(store: StoreKind) {
+    let server = sold_out_by_expired_holds(store).await;
+    let asked = |units| CreateOrderRequest {
+        validate_only: true,
+        ..order("asked", &[("a", units)])
+    };
+    server.client.create_order(asked(HOLDS / 3)).await.unwrap();
+    let refused = refusal(server.orders().create_order(asked(HOLDS)).await);
+    refused.is(Code::ResourceExhausted, "OVERLOADED");
+    assert_eq!(level(&server.client, "a").await.reserved, HOLDS);
 }
 
 async fn holds_outlive_a_server_that_is_killed(store: StoreKind) {
@@ -142,7 +164,10 @@ async fn holds_outlive_a_server_that_is_killed(store: StoreKind) {
 mod of_damaged_books {
     use super::*;
 
-    on_postgres! { a_hold_that_cannot_end_keeps_its_own_units_alone }
+    on_postgres! {
+        a_hold_that_cannot_end_keeps_its_own_units_alone,
+        holds_that_cannot_end_keep_no_order_waiting_however_many_they_are,
+    }
 
     async fn a_hold_that_cannot_end_keeps_its_own_units_alone(store: StoreKind) {
         let server = Stockroom::with(store, |c| c.holds.sweep_interval_ms = 3_600_000).await;
@@ -172,5 +197,37 @@ mod of_damaged_books {
             .unwrap();
         let left = level(client, "a").await;
         assert_eq!((left.on_hand, left.reserved), (0, 0));
+    }
+
+    async fn holds_that_cannot_end_keep_no_order_waiting_however_many_they_are(store: StoreKind) {
+        const HOLDS: i64 = 3;
+        /// So many that two of them fill a batch, and the three are ended by themselves.
+        const LINES: usize = 500;
+        const HELD: i64 = HOLDS * LINES as i64;
+        let server = Stockroom::with(store, |c| {
+            c.holds.sweep_interval_ms = 3_600_000;
+            c.engine.batch_lines_max = 1_000;
+        })
+        .await;
+        let (client, home) = (&server.client, &server.home);
+        stock(client, "a", HELD).await;
+        for i in 0..HOLDS {
+            let lines = [("a", 1); LINES];
+            is_over(
+                home,
+                &hold(client, &format!("damaged-{i}"), &lines, 1).await,
+            )
+            .await;
+        }
+        home.sql(
+            "ALTER TABLE orders ADD CONSTRAINT damaged CHECK (state = 2 OR request_id NOT LIKE 'damaged-%') NOT VALID",
+        );
+        let short = client.create_order(order("short", &[("a", 1)])).await;
+        assert_eq!(short.unwrap_err().reason, "INSUFFICIENT_STOCK");
+        home.sql("ALTER TABLE orders DROP CONSTRAINT damaged");
+        client
+            .create_order(order("all", &[("a", HELD)]))
+            .await
+            .unwrap();
     }
 }
