@@ -7,7 +7,8 @@
 #   docker run -p 50051:50051 -v stockroom:/var/lib/stockroom stockroom
 #
 # A configuration of your own is mounted over /etc/stockroom/stockroom.toml, which says where
-# to listen. Variables would say it as well, and beat whatever yours says.
+# to listen. Variables would say it as well, and beat whatever yours says. Flags of `serve` must
+# not: the health check below sees the file and the variables, and would ask another address.
 
 ARG RUNTIME=debian:bookworm-slim
 

@@ -22,6 +22,9 @@ pub(crate) async fn sweep_forever(
 ) {
     let leadership = store.leadership(Role::Sweeper);
     loop {
+        // Who does not sweep knows of none. First of all: what swept before may have been ended
+        // with its store, and another instance may lead from now on.
+        counters.overdue_seconds.set(0);
         let mut lead = leadership.acquire().await;
         let sweeping = counters.sweeping.hold(1);
         tokio::select! {
@@ -29,7 +32,6 @@ pub(crate) async fn sweep_forever(
             () = lead.lost() => tracing::debug!("another instance may end holds now"),
         }
         drop(sweeping);
-        counters.overdue_seconds.set(0);
         lead.leave().await;
     }
 }
@@ -64,4 +66,42 @@ fn oldest_seconds(over: &[ExpiredHold]) -> i64 {
         Some((hold.now.us() - expires.us()) / 1_000_000)
     });
     ages.max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::config::{Config, StoreConfig};
+    use crate::engine::plan::Events;
+    use crate::storage::Access;
+    use crate::telemetry::Counters;
+
+    #[tokio::test]
+    async fn what_a_sweeper_found_in_another_store_is_forgotten_before_it_leads() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.store = StoreConfig {
+            url: format!("sqlite://{}", folder.path().join("s.db").display()),
+            ..config.store
+        };
+        let store = Store::open(&config.store, Access::Write).await.unwrap();
+        let counters = Arc::new(Counters::default());
+        let engine = Engine::start(
+            store.clone(),
+            &config,
+            Events::Off,
+            Arc::clone(&counters),
+            |_| {},
+        );
+        counters.holds.overdue_seconds.set(900);
+        let holds = counters.holds.clone();
+        let sweeping = sweep_forever(store, engine.unwrap(), config.holds, holds);
+        // It has asked the database nothing that could have been answered yet.
+        assert!(sweeping.now_or_never().is_none());
+        assert_eq!(counters.holds.overdue_seconds.get(), 0);
+    }
 }

@@ -14,6 +14,11 @@ pub(super) struct Address {
 }
 
 impl Address {
+    /// As if this were what the flag says.
+    pub(super) fn at(addr: Option<String>) -> Self {
+        Self { addr }
+    }
+
     /// The server's URL.
     pub(super) fn url(&self, config: &Config) -> String {
         match &self.addr {

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::get;
-use super::level::{failed_write, parse_level, print, tell};
+use super::get::answered;
+use super::level::parse_level;
 use crate::client::proto::adjust_stock_request::Change;
 use crate::client::proto::{AdjustStockRequest, MovementKind, StockKey};
 use crate::config::Config;
@@ -109,14 +109,6 @@ pub(super) async fn run(args: AdjustArgs, config: Config) -> anyhow::Result<Exit
         expected_version: args.expected_version,
         validate_only: args.validate_only,
     };
-    let answer = match client.retrying().adjust_stock(&request).await {
-        Ok(answer) => answer,
-        Err(error) => return failed_write(error),
-    };
-    if answer.replayed {
-        tell("-- this request had been answered before; the level is as it is now");
-    }
-    let level = answer.level.unwrap_or_default();
-    print([get::header(), get::line(&level)])?;
-    Ok(ExitCode::SUCCESS)
+    let answer = client.retrying().adjust_stock(&request).await;
+    answered(answer.map(|answer| (answer.level, answer.replayed)))
 }

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::level::{print, tell};
+use super::number::parse_number;
 use super::replay::{self, Replay};
 use super::shutdown;
 use crate::client::Client;
@@ -57,7 +58,7 @@ pub(super) struct DemoArgs {
     #[arg(long, default_value_t = 50_051)]
     port: u16,
     /// Opening stock, as a part of what the invoices need
-    #[arg(long, value_name = "FACTOR", default_value_t = 0.97, value_parser = replay::parse_stock)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 0.97, value_parser = parse_number::<{ replay::STOCK_MAX }>)]
     stock: f64,
 }
 

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::level::{parse_level, print, time};
+use super::level::{failed_write, parse_level, print, tell, time};
+use crate::client::ClientError;
 use crate::client::proto::{BatchGetStockKey, BatchGetStockRequest, StockKey, StockLevel};
 use crate::config::Config;
 
@@ -42,6 +43,21 @@ pub(super) async fn run(args: GetArgs, config: Config) -> anyhow::Result<ExitCod
     };
     let answer = client.batch_get_stock(request).await?;
     print(std::iter::once(header()).chain(answer.levels.iter().map(line)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the level that a change answered with: the level, and whether it is a replay.
+pub(super) fn answered(
+    answer: Result<(Option<StockLevel>, bool), ClientError>,
+) -> anyhow::Result<ExitCode> {
+    let (level, replayed) = match answer {
+        Ok(answer) => answer,
+        Err(error) => return failed_write(error),
+    };
+    if replayed {
+        tell("-- this request had been answered before; the level is as it is now");
+    }
+    print([header(), line(&level.unwrap_or_default())])?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -46,13 +46,14 @@ const IMPORT_ID_CHARS_MAX: usize = 64;
 /// The location is main where it is empty. An exported ledger cannot be imported: what
 /// happened is never rewritten. Text is UTF-8, with or without a byte order mark.
 ///
-/// Nothing is written unless every row is good: the whole file is checked first, and each
-/// bad row is told with its line, its column and the bound. Then rows are written in
-/// pieces, 500 changes or 100 products a call. Of a piece that the store refuses, because
-/// less is in stock than a row takes away, the rows before that one are written, and it is
-/// told by its line. An import that ended too soon goes on when the same command is run
-/// again: what was written is found by its id, which follows from the bytes of the file, and
-/// is not written twice. To apply the same file once more, give a new --import-id.
+/// Nothing is written unless every row is good: the whole file is checked first, and what is
+/// wrong is told with its line, its column and the bound, the first 1,000 of it. SKUs are
+/// looked up in the store once all else is good. Then rows are written in pieces, 500
+/// changes or 100 products a call. Of a piece that the store refuses, because less is in
+/// stock than a row takes away, the rows before that one are written, and it is told by its
+/// line. An import that ended too soon goes on when the same command is run again: what was
+/// written is found by its id, which follows from the bytes of the file, and is not written
+/// twice. To apply the same file once more, give a new --import-id.
 ///
 /// Examples:
 ///
@@ -77,7 +78,7 @@ pub(super) struct ImportArgs {
     /// What makes this import the same one when it is run again [default: a digest of the file]
     #[arg(long, value_name = "ID", value_parser = parse_import_id)]
     import_id: Option<String>,
-    /// Tell every bad row, and write nothing
+    /// Tell what is wrong, and write nothing
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -98,12 +99,18 @@ pub(super) async fn run(args: ImportArgs, config: Config) -> anyhow::Result<Exit
     let stop = shutdown::requested()?;
     tokio::pin!(stop);
     let name = args.file.display().to_string();
-    let source = Source::open(&args.file).with_context(|| format!("cannot open {name}"))?;
     let nothing_written = || {
         tell("interrupted; nothing was written");
         Ok(ExitCode::from(shutdown::EXIT_INTERRUPTED))
     };
 
+    // Whoever writes standard input may take as long as they like. A thread that still waits
+    // for them when the command ends is left behind, and keeps the process for a second.
+    let opening = tokio::task::spawn_blocking(move || Source::open(&args.file));
+    let source = tokio::select! {
+        source = opening => source?.with_context(|| format!("cannot open {name}"))?,
+        () = &mut stop => return nothing_written(),
+    };
     // On a thread of its own: it may take minutes and never waits for anything else.
     let file = source.again()?;
     let checking = tokio::task::spawn_blocking(move || check::check(file));
@@ -172,5 +179,20 @@ fn ended(sent: Sent, rows: &str, import_id: &str) -> anyhow::Result<ExitCode> {
             tell(imported);
             Err(error.context("the import is not complete; the same command goes on"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_says_how_much_of_what_is_wrong_is_told() {
+        let command = clap::Command::new("import");
+        let mut command = <ImportArgs as clap::Args>::augment_args(command);
+        let help = command.render_long_help().to_string();
+        let words: Vec<&str> = help.split_whitespace().collect();
+        let shown = format!("the first {} of it", grouped(bad::SHOWN_MAX as u64));
+        assert!(words.join(" ").contains(&shown), "{help}");
     }
 }

@@ -1,9 +1,12 @@
 //! How levels are named on the command line, and how rows of text are printed.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use anyhow::bail;
 
 use crate::client::ClientError;
 use crate::client::proto::StockKey;
@@ -21,6 +24,21 @@ pub(super) fn parse_level(text: &str) -> Result<StockKey, Infallible> {
 pub(super) fn parse_label(text: &str) -> Result<(String, String), &'static str> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Labels by their keys.
+///
+/// # Errors
+/// A key comes twice: one of its values would be lost.
+pub(super) fn labels(given: Vec<(String, String)>) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in given {
+        if labels.contains_key(&key) {
+            bail!("--label {key} must come once");
+        }
+        labels.insert(key, value);
+    }
+    Ok(labels)
 }
 
 /// A time as it is printed; a dash where there is none.
@@ -55,4 +73,23 @@ pub(super) fn failed_write(error: ClientError) -> anyhow::Result<ExitCode> {
         ));
     }
     Err(error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::labels;
+
+    #[test]
+    fn a_label_that_comes_twice_is_named_and_none_is_lost() {
+        let given = |texts: &[&str]| {
+            let texts = texts.iter().map(|text| super::parse_label(text).unwrap());
+            labels(texts.collect())
+        };
+        let two = given(&["channel=web", "shop=york"]).unwrap();
+        assert_eq!((two.len(), &*two["channel"]), (2, "web"));
+        for again in ["channel=phone", "channel=web"] {
+            let error = given(&["channel=web", "shop=york", again]).expect_err(again);
+            assert_eq!(error.to_string(), "--label channel must come once");
+        }
+    }
 }

@@ -16,12 +16,16 @@ use anyhow::{Context, ensure};
 use clap::builder::RangedU64ValueParser;
 
 use super::level::{print, tell};
+use super::number::parse_number;
 use crate::config::Config;
 use addresses::Addresses;
 use drive::Drive;
 use mix::{LineCounts, Mix};
 use report::Report;
 use schedule::Pace;
+
+/// Longest time to measure or to warm up: a day.
+const SECONDS_MAX: u32 = 86_400;
 
 /// Measure how many orders a server takes
 ///
@@ -74,7 +78,7 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
     skus: usize,
     /// Part of the orders that name load-00000, from 0 to 1; at least, where orders have as many lines as there are products
-    #[arg(long, value_name = "FRACTION", default_value_t = 0.0, value_parser = parse_fraction)]
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.0, value_parser = parse_number::<1>)]
     hot: f64,
     /// Lines an order, each of another product
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000))]
@@ -89,10 +93,10 @@ pub(super) struct LoadArgs {
     #[arg(long, requires = "hold")]
     confirm: bool,
     /// How long to measure
-    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = parse_number::<SECONDS_MAX>)]
     seconds: f64,
     /// How long to send before that
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = parse_number::<SECONDS_MAX>)]
     warmup_seconds: f64,
     /// The products and their stock are there from an earlier run
     #[arg(long)]
@@ -100,20 +104,6 @@ pub(super) struct LoadArgs {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
-}
-
-fn parse_fraction(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(fraction) if (0.0..=1.0).contains(&fraction) => Ok(fraction),
-        _ => Err("must be a number from 0 to 1".to_owned()),
-    }
-}
-
-fn parse_seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("must be a number from 0 to 86400".to_owned()),
-    }
 }
 
 impl LoadArgs {

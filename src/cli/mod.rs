@@ -33,6 +33,7 @@ mod change;
 mod duration;
 mod latency;
 mod level;
+mod number;
 mod options;
 mod progress;
 mod sheet;

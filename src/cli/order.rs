@@ -6,7 +6,7 @@ use prost_types::Duration;
 
 use super::address::Address;
 use super::duration::parse_duration;
-use super::level::{failed_write, parse_label, parse_level, print, tell};
+use super::level::{failed_write, labels, parse_label, parse_level, print, tell};
 use super::orders;
 use crate::client::proto::{CreateOrderRequest, OrderLineRequest};
 use crate::config::Config;
@@ -70,12 +70,13 @@ fn parse_line(text: &str) -> Result<OrderLineRequest, String> {
 }
 
 pub(super) async fn run(args: OrderArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let labels = labels(args.labels)?;
     let client = args.address.connect(&config, 1).await?;
     let request = CreateOrderRequest {
         request_id: args.request_id,
         lines: args.lines,
         customer_ref: args.customer_ref,
-        labels: args.labels.into_iter().collect(),
+        labels,
         hold: args.hold,
         validate_only: args.validate_only,
     };

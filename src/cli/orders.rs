@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use prost_types::Timestamp;
 
 use super::address::Address;
-use super::level::{parse_label, parse_level, print, time};
+use super::level::{labels, parse_label, parse_level, print, time};
 use super::movements;
 use crate::client::Client;
 use crate::client::proto::get_order_request::Key;
@@ -101,6 +101,7 @@ impl From<State> for OrderState {
 }
 
 pub(super) async fn run(args: OrdersArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let labels = labels(args.labels)?;
     let client = args.address.connect(&config, 1).await?;
     let by_id = args.id.map(Key::OrderId);
     match by_id.or(args.request_id.map(Key::RequestId)) {
@@ -110,7 +111,7 @@ pub(super) async fn run(args: OrdersArgs, config: Config) -> anyhow::Result<Exit
             let request = ListOrdersRequest {
                 state: state.into(),
                 customer_ref: args.customer_ref,
-                labels: args.labels.into_iter().collect(),
+                labels,
                 level: args.level,
                 start_time: args.since,
                 end_time: args.until,

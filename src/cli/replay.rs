@@ -18,11 +18,15 @@ use clap::builder::RangedU64ValueParser;
 
 use super::address::Address;
 use super::level::{print, tell};
+use super::number::parse_number;
 use crate::client::ClientError;
 use crate::config::Config;
 
 /// Connections that the clients share; more cost the server more than they gain.
 const CONNECTIONS_MAX: usize = 8;
+
+/// Largest `--stock`.
+pub(super) const STOCK_MAX: u32 = 1_000;
 
 /// Send the orders of a real shop to a server
 ///
@@ -63,16 +67,8 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     clients: usize,
     /// Opening stock, as a part of what the file sells and corrects away
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_stock)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_number::<STOCK_MAX>)]
     stock: f64,
-}
-
-/// Reads the factor of `--stock`.
-pub(super) fn parse_stock(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(factor) if (0.0..=1_000.0).contains(&factor) => Ok(factor),
-        _ => Err("must be a number from 0 to 1000".to_owned()),
-    }
 }
 
 pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<ExitCode> {

@@ -6,6 +6,7 @@
 //! nothing is lost on the way.
 
 use std::borrow::Cow;
+use std::io;
 
 /// What a product has.
 pub(super) const PRODUCTS: &[&str] = &[
@@ -45,6 +46,14 @@ pub(super) const LEDGER: &[&str] = &[
     "counterpart_location",
     "counterpart_version",
 ];
+
+/// What is to be added to the lines that a reader tells of its rows, once it has read the
+/// header. Where lines end in CRLF it ends a row at the CR and counts the LF with the next
+/// row, so that it tells each one line too low, and has counted none after the header:
+/// <https://github.com/BurntSushi/rust-csv/issues/395>
+pub(super) fn lines_uncounted<R: io::Read>(reader: &csv::Reader<R>) -> u64 {
+    u64::from(reader.position().line() == 1)
+}
 
 /// What spreadsheets take for the beginning of a formula.
 const FORMULA_BEGINS: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];

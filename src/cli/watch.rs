@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::level::{parse_level, print, tell};
+use super::level::{parse_level, print, tell, time};
 use super::shutdown;
 use crate::client::proto::{StockKey, StockLevel};
 use crate::client::{WatchEvent, WatchTargets};
@@ -139,11 +139,8 @@ fn header() -> String {
 
 /// One level as a line.
 fn line(level: &StockLevel, reset: bool) -> String {
-    let time = level
-        .update_time
-        .map_or_else(|| "-".to_owned(), |time| time.to_string());
     let mut line = row(
-        &time,
+        &time(level.update_time.as_ref()),
         &level.sku,
         &level.location,
         &level.on_hand.to_string(),

@@ -26,17 +26,6 @@ pub enum CacheLevels {
     Off,
 }
 
-/// Whether orders may be refused on cached levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum FastRefusal {
-    /// They may.
-    #[serde(rename = "true")]
-    On,
-    /// The database refuses.
-    #[serde(rename = "false")]
-    Off,
-}
-
 /// Whether `serve` migrates the schema first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum MigrateAtStart {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::choices::{FastRefusal, MigrateAtStart, Switch};
+use super::choices::{MigrateAtStart, Switch};
 use super::neighbours::{CacheConfig, EventsConfig, RedisConfig};
 use super::sections::{
     EngineConfig, HoldsConfig, HttpConfig, LockingConfig, OFF, ServerConfig, StoreConfig,
@@ -253,6 +253,6 @@ impl CacheConfig {
 
     /// [`Self::fast_refusal`].
     pub fn refuses_fast(&self) -> bool {
-        self.fast_refusal == FastRefusal::On
+        self.fast_refusal == Switch::On
     }
 }

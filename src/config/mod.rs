@@ -19,7 +19,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use choices::{CacheLevels, FastRefusal, LockingStrategy, LogFormat, MigrateAtStart, Switch};
+pub use choices::{CacheLevels, LockingStrategy, LogFormat, MigrateAtStart, Switch};
 pub use load::{ConfigErrors, Loaded, load};
 pub use neighbours::{CacheConfig, EventsConfig, RedisConfig};
 pub use sections::{

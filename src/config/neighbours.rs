@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::choices::{CacheLevels, FastRefusal, Switch};
+use super::choices::{CacheLevels, Switch};
 use super::sections::{OFF, is_address};
 use super::store_url::{is_redis_url, without_password};
 use super::table::{Kind, Row, Section, section};
@@ -53,7 +53,7 @@ section! { "cache"
         /// Whether orders may be refused on a cached level that has not enough; none is ever accepted on one.
         ///
         /// Keeps the floods after a sell-out out of the engine's queue. Off, because a refusal may then be as old as the cache.
-        fast_refusal: FastRefusal = Choice { default: "false", choices: &["true", "false"] },
+        fast_refusal: Switch = Choice { default: "false", choices: &["true", "false"] },
     }
 }
 

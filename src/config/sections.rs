@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::choices::{LockingStrategy, LogFormat, MigrateAtStart};
 use super::store_url::{is_postgres_url, is_store_url, without_password};
@@ -24,7 +25,7 @@ section! { "server"
         /// that gRPC examples and tools use.
         listen: String = Text {
             default: "127.0.0.1:50051",
-            bound: "HOST:PORT",
+            bound: "HOST:PORT or [IPV6]:PORT",
             accepts: is_address,
             shown: str::to_owned,
         },
@@ -32,7 +33,7 @@ section! { "server"
         ///
         /// As long as a call may take, and well inside the 30 s after which orchestrators kill.
         drain_timeout_ms: u64 = Int { default: 10_000, min: 0, max: 600_000, unit: "ms" },
-        /// Time after which a call (not a watch) is answered `DEADLINE_EXCEEDED`.
+        /// Time in which the answer to a call must begin, before it is `DEADLINE_EXCEEDED`; a watch then lasts.
         ///
         /// Retries of a contended order end after 3 s by default, so only a sick database gets here.
         request_timeout_ms: u64 = Int { default: 10_000, min: 1, max: 600_000, unit: "ms" },
@@ -56,7 +57,7 @@ section! { "server"
         ///
         /// Without pings a dead watcher would live until TCP gives up, a quarter of an hour.
         keepalive_interval_ms: u64 = Int { default: 30_000, min: 100, max: 3_600_000, unit: "ms" },
-        /// Time in which a ping must be answered before the connection is closed.
+        /// Time in which a ping must be answered, and a new connection must say something, before it is closed.
         ///
         /// Long enough for a paused laptop or a slow mobile network.
         keepalive_timeout_ms: u64 = Int { default: 10_000, min: 100, max: 600_000, unit: "ms" },
@@ -78,7 +79,7 @@ section! { "http"
         /// where OpenTelemetry's Prometheus exporter listens.
         listen: String = Text {
             default: "127.0.0.1:9464",
-            bound: "HOST:PORT or off",
+            bound: "HOST:PORT, [IPV6]:PORT or off",
             accepts: is_address_or_off,
             shown: str::to_owned,
         },
@@ -282,7 +283,7 @@ section! { "log"
         /// Starts, ends and failures, but no line for each request.
         filter: String = Text {
             default: "info",
-            bound: "a level or a list of TARGET=LEVEL",
+            bound: "off, error, warn, info, debug, trace, TARGET=LEVEL, or a list of these without spaces",
             accepts: is_log_filter,
             shown: str::to_owned,
         },
@@ -293,16 +294,25 @@ section! { "log"
     }
 }
 
-/// A host may be a name, which only the system can resolve.
+/// A host may be a name, which only the system can resolve. One with colons is in brackets:
+/// without them the system takes it to listen on, and no URL can be made of it to call.
 pub(super) fn is_address(text: &str) -> bool {
-    text.rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let is_in_brackets = host.starts_with('[') && host.ends_with(']');
+    let is_host = !host.is_empty() && (!host.contains(':') || is_in_brackets);
+    is_host && port.parse::<u16>().is_ok()
 }
 
 fn is_address_or_off(text: &str) -> bool {
     text == OFF || is_address(text)
 }
 
+/// A word that is no level would be a target, and all else be silent: `warning`, ` debug`.
 fn is_log_filter(text: &str) -> bool {
-    !text.trim().is_empty() && EnvFilter::builder().parse(text).is_ok()
+    let is_meant = |part: &str| part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
+    !text.trim().is_empty()
+        && text.split(',').all(is_meant)
+        && EnvFilter::builder().parse(text).is_ok()
 }

@@ -21,8 +21,12 @@ const ENVIRONMENT_PREFIX: &str = "STOCKROOM_";
 /// Names the file to read where no flag does: for a container, whoever runs something in it.
 pub const FILE_VARIABLE: &str = "STOCKROOM_CONFIG";
 
-/// What the tests' own variables begin with, which are none of the program's.
-const TEST_PREFIX: &str = "STOCKROOM_TEST_";
+/// What variables of this repository's tests begin with, which are none of the program's:
+/// what is exported for a test run must not break a server that is started beside it.
+const TEST_PREFIXES: [&str; 2] = ["STOCKROOM_TEST_", "STOCKROOM_CHAOS_"];
+
+/// Likewise the variables of `make image`, which begin like a section and are none.
+const IMAGE_VARIABLES: [&str; 2] = ["STOCKROOM_IMAGE", "STOCKROOM_IMAGE_BINARY"];
 
 /// Where configuration comes from besides the defaults; later fields win.
 #[derive(Debug, Default)]
@@ -191,7 +195,11 @@ fn unknown(path: &str, origin: &str) -> String {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.starts_with(ENVIRONMENT_PREFIX) && !name.starts_with(TEST_PREFIX) && name != FILE_VARIABLE
+    let is_of_tests = TEST_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    name.starts_with(ENVIRONMENT_PREFIX)
+        && !is_of_tests
+        && !IMAGE_VARIABLES.contains(&name)
+        && name != FILE_VARIABLE
 }
 
 /// `STOCKROOM_ENGINE_BATCH_ORDERS_MAX` is `engine.batch_orders_max`.

@@ -4,6 +4,7 @@ use std::io::Write;
 use super::table::{self, Kind};
 use super::*;
 
+mod lookalikes;
 mod together;
 
 /// A file that is deleted when it goes out of scope.
@@ -115,7 +116,7 @@ fn everything_wrong_is_reported_at_once_with_key_bound_value_and_origin() {
         format!("there is no key store.colour; store has url, pool_max, acquire_timeout_ms, statement_timeout_ms, migrate_at_start, replicas, replica_pool_max, replica_timeout_ms, replica_lag_max_ms, replica_check_interval_ms ({path})"),
         "there is no key port; the sections are server, http, store, engine, holds, locking, events, redis, cache, watch, log (STOCKROOM_PORT)".into(),
         "there is no key engine.batch_max; engine has queue_orders_max, queue_lines_max, batch_orders_max, batch_lines_max, commits_in_flight_max, retry_attempts_max, retry_backoff_ms, retry_backoff_max_ms, retry_total_ms, settle_timeout_ms (--set)".into(),
-        "server.listen must be HOST:PORT; it is \"50051\" (--listen)".into(),
+        "server.listen must be HOST:PORT or [IPV6]:PORT; it is \"50051\" (--listen)".into(),
         "store.url must be sqlite://FILE or postgres://…, a password percent-encoded; it is \"mysql:***\" (--store-url)".into(),
         format!("store.pool_max must be 1 to 64 connections; it is 65 ({path})"),
         format!("store.acquire_timeout_ms must be 10 to 60000 ms; it is \"soon\" ({path})"),
@@ -225,7 +226,7 @@ fn the_port_of_metrics_can_be_switched_off() {
     assert_eq!(address("off"), None);
     assert_eq!(
         listen("on").unwrap_err().messages(),
-        ["http.listen must be HOST:PORT or off; it is \"on\" (STOCKROOM_HTTP_LISTEN)"]
+        ["http.listen must be HOST:PORT, [IPV6]:PORT or off; it is \"on\" (STOCKROOM_HTTP_LISTEN)"]
     );
 }
 
@@ -276,18 +277,6 @@ fn migrating_at_start_is_a_word_or_a_boolean() {
     }
     let loaded = from_environment(&[("STOCKROOM_STORE_MIGRATE_AT_START", "false")]).unwrap();
     assert!(!loaded.config.store.migrates_at_start());
-}
-
-#[test]
-fn variables_that_kubernetes_makes_for_a_service_are_left_alone() {
-    from_environment(&[
-        ("STOCKROOM_SERVICE_HOST", "10.0.0.1"),
-        ("STOCKROOM_SERVICE_PORT_GRPC", "50051"),
-        ("STOCKROOM_PORT", "tcp://10.0.0.1:50051"),
-        ("STOCKROOM_PORT_50051_TCP_ADDR", "10.0.0.1"),
-        ("STOCKROOM_DB_PORT", "tcp://10.0.0.2:5432"),
-    ])
-    .unwrap();
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl Place {
 
 impl Output {
     pub(super) fn stdout() -> Self {
-        Self::new(Sink::Stdout, Place::default(), 0, 0, "rows")
+        Self::new(Sink::Stdout, Place::default(), 0, 0)
     }
 
     /// Begins a file, whatever is there.
@@ -92,7 +92,8 @@ impl Output {
             rows: 0,
         };
         // Before the file: one without a place beside it is complete.
-        state.write(&path)?;
+        let written = state.write(&path);
+        written.with_context(|| format!("cannot write {}", path.display()))?;
         Self::at(path, state)
     }
 
@@ -150,13 +151,13 @@ impl Output {
             path,
             selection,
         };
-        Ok(Self::new(sink, place, bytes, rows, "rows"))
+        Ok(Self::new(sink, place, bytes, rows))
     }
 
-    fn new(sink: Sink, place: Place, bytes: u64, rows: u64, label: &'static str) -> Self {
+    fn new(sink: Sink, place: Place, bytes: u64, rows: u64) -> Self {
         Self {
             sink,
-            progress: Progress::counting(label),
+            progress: Progress::counting("rows"),
             place,
             bytes,
             rows,
@@ -295,5 +296,22 @@ mod tests {
         assert!(read(&after_the_last).done);
         assert!(!read(&Place::after_page("next")).done);
         assert!(!read(&Place::default()).done);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing/levels.csv");
+        let selection = Selection {
+            what: crate::cli::export::What::Levels,
+            sku_prefix: String::new(),
+            level: None,
+            after: 0,
+        };
+        let error = Output::create(path.clone(), selection).expect_err("no folder");
+        assert_eq!(
+            error.to_string(),
+            format!("cannot write {}", path.display())
+        );
     }
 }

@@ -113,3 +113,34 @@ impl Names {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::Source;
+    use super::*;
+
+    /// What is said of a bad file, but for the number of problems.
+    fn told(text: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("levels.csv");
+        std::fs::write(&path, text).unwrap();
+        let bytes = Source::open(&path).unwrap().again().unwrap();
+        let error = check(bytes).expect_err("bad rows").to_string();
+        error.lines().skip(1).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_row_is_told_by_its_line_whatever_ends_lines() {
+        let file = "sku,on_hand,note\na,1,\nb,two,\nc,3,\"two\nlines\"\nd\na,6,\n";
+        let expected = [
+            "  line 3, on_hand: must be -1000000000 to 1000000000000, is \"two\"",
+            "  line 6: must have 3 cells, has 1",
+            "  line 7, sku: must come once, is in line 2 already",
+        ];
+        assert_eq!(told(file), expected);
+        assert_eq!(told(&file.replace('\n', "\r\n")), expected);
+        // The rest of the file cannot be read where a quote is left open.
+        let open = format!("sku,note,on_hand\r\na,\"{}", "b,c\r\n".repeat(100_000));
+        assert!(told(&open)[0].starts_with("  line 2: "));
+    }
+}

@@ -88,8 +88,8 @@ impl Columns {
         let Some(what) = What::of(&header) else {
             bail!(
                 "line 1: the first line must name the columns: sku, display_name, \
-                 low_stock_threshold of products; sku, location, on_hand of levels; or sku, \
-                 location, delta, kind, note of adjustments"
+                 low_stock_threshold, backorder_limit of products; sku, location, on_hand, note \
+                 of levels; or sku, location, delta, kind, note of adjustments"
             );
         };
         let mut wrong = Vec::new();
@@ -168,6 +168,13 @@ mod tests {
             let error = columns(header).expect_err(header).to_string();
             assert!(error.contains(said), "{header}: {error}");
         }
+        // Whoever follows what it says leaves nothing out, which would be set to its default.
+        let unknown = columns("a,b").expect_err("no columns").to_string();
+        let products = crate::cli::sheet::PRODUCTS.join(", ");
+        assert!(
+            unknown.contains(&format!("{products} of products")),
+            "{unknown}"
+        );
         let ledger = crate::cli::sheet::LEDGER.join(",");
         let error = columns(&ledger).expect_err("a ledger").to_string();
         assert!(error.contains("never rewritten"), "{error}");

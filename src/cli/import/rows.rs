@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use super::bad::Problem;
 use super::columns::{Columns, What};
 use super::source::Bytes;
-use crate::cli::sheet::unguarded;
+use crate::cli::sheet::{lines_uncounted, unguarded};
 use crate::client::proto::adjust_stock_request::Change;
 use crate::client::proto::{AdjustStockRequest, MovementKind, Product};
 use crate::domain::{self, Adjustment, Location, Sku, StockLevel};
@@ -39,6 +39,7 @@ pub(super) struct Table {
     reader: csv::Reader<Bytes>,
     pub(super) columns: Columns,
     record: csv::ByteRecord,
+    lines_uncounted: u64,
 }
 
 /// A row, and the line that it begins on.
@@ -60,6 +61,7 @@ impl Table {
         let mut reader = reader.from_reader(bytes);
         let columns = Columns::of(reader.byte_headers()?)?;
         Ok(Self {
+            lines_uncounted: lines_uncounted(&reader),
             reader,
             columns,
             record: csv::ByteRecord::new(),
@@ -72,17 +74,16 @@ impl Table {
     /// The file cannot be read any further.
     pub(super) fn next(&mut self) -> Result<Option<Read>, Problem> {
         self.reader.get_mut().begin_row();
-        let begin = self.reader.position().line();
+        let line = self.reader.position().line() + self.lines_uncounted;
         let there = self.reader.read_byte_record(&mut self.record);
         let there = there.map_err(|error| Problem {
-            line: begin,
+            line,
             column: String::new(),
             why: error.to_string(),
         })?;
         if !there {
             return Ok(None);
         }
-        let line = self.record.position().map_or(begin, csv::Position::line);
         let mut cells = Cells {
             columns: &self.columns,
             record: &self.record,

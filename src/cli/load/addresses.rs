@@ -1,6 +1,5 @@
 //! Which servers share a load.
 
-use clap::Parser as _;
 use futures_util::future::try_join_all;
 
 use crate::cli::address::Address;
@@ -15,13 +14,6 @@ pub(super) struct Addresses {
     addr: Vec<String>,
 }
 
-/// The flag of the commands that call one server, which knows the default.
-#[derive(clap::Parser)]
-struct One {
-    #[command(flatten)]
-    address: Address,
-}
-
 impl Addresses {
     /// How many servers there are.
     pub(super) fn count(&self) -> usize {
@@ -34,17 +26,12 @@ impl Addresses {
         config: &Config,
         connections: usize,
     ) -> anyhow::Result<Vec<Client>> {
-        let mut servers: Vec<One> = self
-            .addr
-            .iter()
-            .map(|addr| One::parse_from(["load", &format!("--addr={addr}")]))
-            .collect();
+        let given = self.addr.iter().cloned().map(Some);
+        let mut servers: Vec<_> = given.map(Address::at).collect();
         if servers.is_empty() {
-            servers.push(One::parse_from(["load"]));
+            servers.push(Address::at(None));
         }
-        let clients = servers
-            .iter()
-            .map(|one| one.address.connect(config, connections));
+        let clients = servers.iter().map(|it| it.connect(config, connections));
         try_join_all(clients).await
     }
 }

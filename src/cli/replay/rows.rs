@@ -12,6 +12,7 @@
 use std::fmt;
 use std::io;
 
+use crate::cli::sheet::lines_uncounted;
 use crate::domain::{Adjustment, Quantity, RequestId, Sku};
 
 /// Codes of the data set that are no goods, in capitals.
@@ -137,6 +138,7 @@ fn units(quantity: &str) -> Result<i64, String> {
 pub(super) fn read(file: impl io::Read) -> anyhow::Result<Vec<Row>> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
     let columns = Columns::find(reader.byte_headers()?)?;
+    let lines_uncounted = lines_uncounted(&reader);
     let (mut rows, mut bad) = (Vec::new(), Vec::new());
     for record in reader.into_byte_records() {
         let record = record?;
@@ -144,6 +146,7 @@ pub(super) fn read(file: impl io::Read) -> anyhow::Result<Vec<Row>> {
             Ok(row) => rows.push(row),
             Err(why) => {
                 let line = record.position().map_or(0, csv::Position::line);
+                let line = line + lines_uncounted;
                 bad.push(BadRow { line, why });
             }
         }
@@ -229,15 +232,18 @@ mod tests {
             1,A\n\
             1,A,,1000001,\n\
             1,BANK CHARGES,,,\n";
-        let error = read(file.as_bytes())
-            .expect_err("seven bad rows")
-            .to_string();
-        let lines = error
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split(':').next());
-        let expected = [2, 4, 6, 7, 8, 9, 10].map(|line| format!("  line {line}"));
-        assert_eq!(lines.collect::<Vec<_>>(), expected, "{error}");
+        // As spreadsheets write it, too.
+        for file in [file.to_owned(), file.replace('\n', "\r\n")] {
+            let error = read(file.as_bytes())
+                .expect_err("seven bad rows")
+                .to_string();
+            let lines = error
+                .lines()
+                .skip(1)
+                .filter_map(|line| line.split(':').next());
+            let expected = [2, 4, 6, 7, 8, 9, 10].map(|line| format!("  line {line}"));
+            assert_eq!(lines.collect::<Vec<_>>(), expected, "{error}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! nobody who has an order, or could have one, is.
 
 use futures_util::future::join_all;
-use stockroom::config::FastRefusal;
+use stockroom::config::Switch;
 
 use super::{Redis, cache_is_written, on_each_redis, on_own_redis};
 use crate::api::{order, received, stock};
@@ -23,7 +23,7 @@ on_own_redis! {
 
 async fn refusing(redis: &Redis, home: std::sync::Arc<Home>) -> Stockroom {
     redis
-        .cached(home, |config| config.cache.fast_refusal = FastRefusal::On)
+        .cached(home, |config| config.cache.fast_refusal = Switch::On)
         .await
 }
 

@@ -135,6 +135,11 @@ async fn what_fails_says_why_with_exit_code_1(store: StoreKind) {
         ("order a=2", "INSUFFICIENT_STOCK"),
         ("orders --request-id nobody", "ORDER_NOT_FOUND"),
         (
+            "order a --label k=1 --label k=2",
+            "--label k must come once",
+        ),
+        ("orders --label k=1 --label k=2", "--label k must come once"),
+        (
             "adjust a --on-hand 7 --kind count --expected-version 9",
             "VERSION_MISMATCH",
         ),

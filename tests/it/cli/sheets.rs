@@ -2,6 +2,7 @@
 
 mod interrupted;
 mod pieces;
+mod piped;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -225,6 +226,13 @@ async fn unknown_skus_are_told_before_anything_is_written(store: StoreKind) {
         let sku = if row % 500 == 0 { "nobody" } else { "a" };
         file += &format!("{sku},1,received\n");
     }
+    // They are looked up once all else is good.
+    let bad = folder.write("bad.csv", format!("{file}a,none,received\n"));
+    let told = refused(&server, &[&bad]);
+    assert!(
+        told.contains("line 1501, delta: ") && !told.contains("nobody"),
+        "{told}"
+    );
     let file = folder.write("adjustments.csv", file);
     let told = refused(&server, &[&file]);
     for line in [500, 1_000, 1_500] {

@@ -142,6 +142,8 @@ fn nginx_balances_over_the_instances_and_alone_is_reached_from_outside() {
         let test = &services[name]["healthcheck"]["test"];
         assert_eq!(*test, serde_json::to_value(asked).unwrap());
         assert_eq!(depends_on(&services["nginx"])[name], "service_healthy");
+        // Made anew it has another address, and nginx asks for it once.
+        assert_eq!(services["nginx"]["depends_on"][name]["restart"], true);
     }
     for (name, service) in &services {
         assert_eq!(service["ports"].is_array(), name == "nginx", "{name}");
@@ -154,9 +156,14 @@ fn volumes_and_files_are_there() {
     let named = compose["volumes"].as_object().unwrap();
     for (name, service) in services() {
         for volume in service["volumes"].as_array().into_iter().flatten() {
-            let source = volume.as_str().unwrap().split(':').next().unwrap();
+            let volume = volume.as_str().unwrap();
+            let source = volume.split(':').next().unwrap();
             match source.strip_prefix("./") {
-                Some(file) => assert!(deploy().join(file).is_file(), "{name}: {source}"),
+                Some(file) => {
+                    assert!(deploy().join(file).is_file(), "{name}: {source}");
+                    // Without the label SELinux lets no container read it.
+                    assert!(volume.ends_with(":ro,z"), "{name}: {volume}");
+                }
                 None => assert!(named.contains_key(source), "{name}: {source}"),
             }
         }
