@@ -22,8 +22,8 @@ pub(crate) async fn sweep_forever(
 ) {
     let leadership = store.leadership(Role::Sweeper);
     loop {
-        // Who does not sweep knows of none. First of all: what swept before may have been ended
-        // with its store, and another instance may lead from now on.
+        // Who does not sweep knows of none. Here too: what swept before may have been ended with
+        // its store, and another instance may lead from now on.
         counters.overdue_seconds.set(0);
         let mut lead = leadership.acquire().await;
         let sweeping = counters.sweeping.hold(1);
@@ -32,6 +32,7 @@ pub(crate) async fn sweep_forever(
             () = lead.lost() => tracing::debug!("another instance may end holds now"),
         }
         drop(sweeping);
+        counters.overdue_seconds.set(0);
         lead.leave().await;
     }
 }

@@ -50,7 +50,8 @@ pub(super) const LEDGER: &[&str] = &[
 /// What is to be added to the lines that a reader tells of its rows, once it has read the
 /// header. Where lines end in CRLF it ends a row at the CR and counts the LF with the next
 /// row, so that it tells each one line too low, and has counted none after the header:
-/// <https://github.com/BurntSushi/rust-csv/issues/395>
+/// <https://github.com/BurntSushi/rust-csv/issues/395>. Not where a header has lines before it
+/// or in it, or ends otherwise than the rows.
 pub(super) fn lines_uncounted<R: io::Read>(reader: &csv::Reader<R>) -> u64 {
     u64::from(reader.position().line() == 1)
 }

@@ -33,7 +33,7 @@ section! { "server"
         ///
         /// As long as a call may take, and well inside the 30 s after which orchestrators kill.
         drain_timeout_ms: u64 = Int { default: 10_000, min: 0, max: 600_000, unit: "ms" },
-        /// Time in which the answer to a call must begin, before it is `DEADLINE_EXCEEDED`; a watch then lasts.
+        /// Time in which the answer to a call must begin, before it is `DEADLINE_EXCEEDED`; the request of a watch has six times as long to come.
         ///
         /// Retries of a contended order end after 3 s by default, so only a sick database gets here.
         request_timeout_ms: u64 = Int { default: 10_000, min: 1, max: 600_000, unit: "ms" },
@@ -266,7 +266,7 @@ section! { "watch"
         ///
         /// A fifth: orders lose a tenth of two cores when ten thousand streams watch what sells, and each stream still has its value twice a second.
         cpu_share_percent: u32 = Int { default: 20, min: 0, max: 10_000, unit: "%" },
-        /// Age, give or take a tenth, at which a stream is sent Goodbye and reconnects.
+        /// Age, give or take a tenth, at which a stream is sent Goodbye and reconnects, or once it is read again.
         ///
         /// Six hours: spreads watchers over new instances within a shift, and costs nothing. Its
         /// connection has been asked to go by then (`server.connection_age_max_ms`).
@@ -311,8 +311,7 @@ fn is_address_or_off(text: &str) -> bool {
 
 /// A word that is no level would be a target, and all else be silent: `warning`, ` debug`.
 fn is_log_filter(text: &str) -> bool {
-    let is_meant = |part: &str| part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok();
-    !text.trim().is_empty()
-        && text.split(',').all(is_meant)
-        && EnvFilter::builder().parse(text).is_ok()
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    let is_meant = |part: &str| part.contains(['=', '[']) || is_level(part);
+    text.split(',').all(is_meant) && EnvFilter::builder().parse(text).is_ok()
 }

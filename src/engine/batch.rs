@@ -184,9 +184,7 @@ impl Lane {
                     self.plan_anew();
                     let (context, planned_at) = (Arc::clone(&self.context), sent.planned_at);
                     self.apart(async move {
-                        for batch in commit::failed(&context, batch, error, planned_at).await {
-                            commit::run(&context, batch).await;
-                        }
+                        commit::begin_again(&context, batch, error, planned_at).await;
                     })
                     .await;
                     return;

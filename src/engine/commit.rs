@@ -202,10 +202,22 @@ pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
     });
 }
 
+/// Carries out what follows from a failed attempt at `batch`.
+pub(super) async fn begin_again(
+    context: &Arc<Context>,
+    batch: Vec<Queued>,
+    error: StorageError,
+    planned_at: Timestamp,
+) {
+    for batch in failed(context, batch, error, planned_at).await {
+        run(context, batch).await;
+    }
+}
+
 /// What follows from a failed attempt at `batch`, which was planned at `planned_at`.
 /// Returns the batches that are to be tried again at once, one after the other; the others
 /// have been answered.
-pub(super) async fn failed(
+async fn failed(
     context: &Arc<Context>,
     mut batch: Vec<Queued>,
     error: StorageError,

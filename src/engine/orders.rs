@@ -108,19 +108,15 @@ pub(super) async fn read_forever(store: Store, questions: Arc<Questions>) {
 async fn read(store: &Store, ids: &[OrderId]) -> Vec<Answer> {
     match store.read_orders(ids).await {
         Ok(orders) => {
-            let by_id = orders.into_iter().map(|order| (order.order_id, order));
-            let by_id: HashMap<OrderId, Arc<Order>> = by_id.collect();
-            ids.iter().map(|id| Ok(by_id.get(id).cloned())).collect()
+            let by_id: HashMap<OrderId, _> = orders.into_iter().collect();
+            let answer = |id| match by_id.get(id) {
+                Some(Ok(order)) => Ok(Some(Arc::clone(order))),
+                // Logged by the caller, whose span knows the request.
+                Some(Err(error)) => Err(Error::Internal(StorageError::corrupt(chain(error)))),
+                None => Ok(None),
+            };
+            ids.iter().map(answer).collect()
         }
-        Err(StorageError::Failed(_)) if ids.len() > 1 => {
-            // The row of one of them makes no sense: halve until it stands alone.
-            let (first, second) = ids.split_at(ids.len() / 2);
-            let mut answers = Box::pin(read(store, first)).await;
-            answers.extend(Box::pin(read(store, second)).await);
-            answers
-        }
-        // Logged by the caller, whose span knows the request.
-        Err(error @ StorageError::Failed(_)) => vec![Err(Error::Internal(error))],
         Err(error) => {
             tracing::error!(error = chain(&error), "cannot read orders");
             let unavailable = || Err(Error::StoreUnavailable(None));

@@ -47,9 +47,7 @@ async fn carry_out(context: &Arc<Context>, queued: Queued) {
     match commit::write(context, &commands(&batch), plan).await {
         Ok(plan) => commit::remember_and_answer(context, batch, plan),
         Err(error) => {
-            for batch in commit::failed(context, batch, error, planned_at).await {
-                commit::run(context, batch).await;
-            }
+            commit::begin_again(context, batch, error, planned_at).await;
         }
     }
 }

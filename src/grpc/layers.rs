@@ -1,5 +1,5 @@
-//! The deadline of calls. A stream has begun to be answered when its headers are sent, and
-//! lives as long as its client wishes.
+//! The deadline of calls: the answer must begin in time. A stream then lives as long as its
+//! client wishes.
 //!
 //! tonic's own timeout answers CANCELLED, as if the caller had hung up; this
 //! answers DEADLINE_EXCEEDED, a little before it would. A commit that is under
@@ -14,11 +14,13 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::watch::WATCH_STOCK;
+
 /// How much earlier than the caller's own deadline the answer leaves, so that
 /// it is this layer's and not tonic's.
 const MARGIN: Duration = Duration::from_millis(2);
 
-/// Bounds the time until a call is answered.
+/// Bounds the time until a call is answered, but for WatchStock, which sees to it by itself.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadlineLayer {
     /// For callers that set no deadline, or a later one.
@@ -62,6 +64,9 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if request.uri().path() == WATCH_STOCK {
+            return self.inner.call(request).boxed();
+        }
         let timeout = caller_timeout(&request)
             .map_or(self.max, |timeout| timeout.saturating_sub(MARGIN))
             .min(self.max);
@@ -82,7 +87,7 @@ where
 
 fn deadline_exceeded() -> http::Response<Body> {
     Status::deadline_exceeded(
-        "the deadline passed; send the same request_id again to learn the outcome",
+        "the deadline passed; what has a request_id can be sent again with it to learn the outcome",
     )
     .into_http()
 }

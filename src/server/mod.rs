@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -158,6 +158,7 @@ async fn serve(
         snapshot_turns: Turns::new(),
         replica_turns: Turns::on_replicas(store.replica_count()),
         ledger_turns: Turns::new(),
+        beginning: Arc::new(Semaphore::new(1)),
         store_id: OnceCell::new(),
     };
     let router = transport(&config.server).add_service(health_service);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{self, Runtime};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
@@ -34,6 +34,13 @@ const LOCAL_RESETS_MAX: usize = 1_024;
 /// Connections that may be silent at a time before no other is taken: as many as there are
 /// ports at one address to come from, and more than a process has descriptors for as a rule.
 const SILENT_CONNECTIONS_MAX: usize = 65_536;
+
+/// What a caller begins a connection with has so many bytes:
+/// <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
+const PREFACE_BYTES: usize = 24;
+
+/// Until the rest of a preface is looked for of which a part has come, as it hardly ever does.
+const PART_PAUSE: Duration = Duration::from_millis(10);
 
 /// What lies between the transport and every service.
 type Layers = Stack<DeadlineLayer, Identity>;
@@ -63,11 +70,12 @@ pub(super) fn add_services(
         counters: Arc::clone(&watching.counters),
     };
     let bytes_max = config.server.message_bytes_max;
+    let inventory = InventoryServer::new(inventory, watching, &config.server);
     Ok(router
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(OrderServiceServer::new(orders).max_decoding_message_size(bytes_max))
-        .add_service(InventoryServer::new(inventory, watching, bytes_max)))
+        .add_service(inventory))
 }
 
 /// The runtime that a server is made for. A single worker takes woken tasks in turn: the
@@ -88,8 +96,8 @@ pub fn runtime(config: &ServerConfig) -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-/// The connections that come to the port of gRPC and say something within `patience`. HTTP/2
-/// begins with the caller's words, and nothing behind this ends one that never has any.
+/// The connections that come to the port of gRPC and begin within `patience`, as HTTP/2 does:
+/// with the caller's words. Nothing behind this ends one that never has them.
 pub(super) fn incoming(
     listener: TcpListener,
     patience: Duration,
@@ -98,15 +106,25 @@ pub(super) fn incoming(
         let stream = accept(&listener, "server.listen").await;
         Some((stream, listener))
     });
-    let speaking = accepted.map(move |stream| async move {
-        // Looked at and left where it is: that there may be something to read, the runtime
-        // says of every new connection.
-        let spoke = timeout(patience, stream.peek(&mut [0])).await.ok()?;
-        let ready = spoke.and_then(|_| stream.set_nodelay(true));
+    let begun = accepted.map(move |stream| async move {
+        let begun = timeout(patience, begins(&stream)).await.ok()?;
+        let ready = begun.and_then(|()| stream.set_nodelay(true));
         Some(ready.map(|()| stream))
     });
-    let speaking = speaking.buffer_unordered(SILENT_CONNECTIONS_MAX);
-    speaking.filter_map(future::ready)
+    let begun = begun.buffer_unordered(SILENT_CONNECTIONS_MAX);
+    begun.filter_map(future::ready)
+}
+
+/// Waits until all of the preface has come, or the end, and leaves it where it is.
+async fn begins(stream: &TcpStream) -> io::Result<()> {
+    let mut preface = [0; PREFACE_BYTES];
+    loop {
+        match stream.peek(&mut preface).await? {
+            0 | PREFACE_BYTES => return Ok(()),
+            // There is something to look at all the while.
+            _ => sleep(PART_PAUSE).await,
+        }
+    }
 }
 
 /// The transport settings and layers that every Stockroom server has. Also what

@@ -30,7 +30,7 @@ pub enum StorageError {
 
 impl StorageError {
     /// An answer of the database that the schema rules out.
-    pub(super) fn corrupt(what: impl Into<String>) -> Self {
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Failed(DbErr::Custom(what.into()))
     }
 

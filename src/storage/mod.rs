@@ -42,7 +42,7 @@ pub use ledger::MovementPage;
 pub use ledger_time::{TimePage, TimePlace};
 pub use movements::HistoryPage;
 pub use order_list::{OrderFilter, OrderPage, OrderPlace};
-pub use orders::OrderParts;
+pub use orders::{OrderParts, ReadOrder};
 pub use outbox::{Backlog, Outbox, OutboxRow, Room};
 pub use pool::PoolUsage;
 pub use presence::Presence;

@@ -130,14 +130,15 @@ impl Store {
             return Ok(Vec::new());
         }
         let read = async { load(Connection::of(&self.writer()), ids).await };
-        self.writer.bounded(read).await
+        let read = self.writer.bounded(read).await?;
+        read.into_iter().map(|(_, order)| order).collect()
     }
 
     /// As [`Store::load_orders`], beside the commits, for callers who wait.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn read_orders(&self, ids: &[OrderId]) -> Result<Vec<Arc<Order>>, StorageError> {
+    pub async fn read_orders(&self, ids: &[OrderId]) -> Result<Vec<ReadOrder>, StorageError> {
         let read = async { load(Connection::of(&self.readers()), ids).await };
         self.readers.bounded(read).await
     }
@@ -153,15 +154,20 @@ impl WriteTx {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        match self {
-            Self::Postgres(tx) => of_postgres(tx, LOCK_POSTGRES, ids).await,
+        let read = match self {
+            Self::Postgres(tx) => of_postgres(tx, LOCK_POSTGRES, ids).await?,
             // The transaction itself is the lock.
-            Self::Sqlite(tx) => of_sqlite(tx, ids).await,
-        }
+            Self::Sqlite(tx) => of_sqlite(tx, ids).await?,
+        };
+        read.into_iter().map(|(_, order)| order).collect()
     }
 }
 
-async fn load(connection: Connection, ids: &[OrderId]) -> Result<Vec<Arc<Order>>, StorageError> {
+/// An order that was asked for; or what makes no sense about its row, which is no fault of
+/// those that were read with it.
+pub type ReadOrder = (OrderId, Result<Arc<Order>, StorageError>);
+
+async fn load(connection: Connection, ids: &[OrderId]) -> Result<Vec<ReadOrder>, StorageError> {
     match connection {
         Connection::Postgres(pool) => {
             of_postgres(&mut *pool.acquire().await?, LOAD_POSTGRES, ids).await
@@ -174,7 +180,7 @@ async fn of_postgres(
     connection: &mut PgConnection,
     text: &'static str,
     ids: &[OrderId],
-) -> Result<Vec<Arc<Order>>, StorageError> {
+) -> Result<Vec<ReadOrder>, StorageError> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = query(text).bind(ids).fetch_all(connection).await?;
     rows.into_iter().map(|row| loaded(&row.into())).collect()
@@ -183,16 +189,17 @@ async fn of_postgres(
 async fn of_sqlite(
     connection: &mut SqliteConnection,
     ids: &[OrderId],
-) -> Result<Vec<Arc<Order>>, StorageError> {
+) -> Result<Vec<ReadOrder>, StorageError> {
     let ids = ids.iter().map(|id| id.0.simple().to_string());
     let ids = serde_json::Value::from_iter(ids).to_string();
     let rows = query(LOAD_SQLITE).bind(ids).fetch_all(connection).await?;
     rows.into_iter().map(|row| loaded(&row.into())).collect()
 }
 
-fn loaded(row: &QueryResult) -> Result<Arc<Order>, StorageError> {
-    let order = order::Model::from_query_result(row, "")?;
-    Ok(Arc::new(order_of(order)?))
+fn loaded(row: &QueryResult) -> Result<ReadOrder, StorageError> {
+    let id: Uuid = row.try_get("", "order_id")?;
+    let order = order::Model::from_query_result(row, "").map_err(StorageError::from);
+    Ok((OrderId(id), order.and_then(order_of).map(Arc::new)))
 }
 
 async fn find(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stockroom::client::Client;
 use stockroom::config::Config;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::api::{level, order, stock};
@@ -53,10 +53,14 @@ async fn callers_on_an_old_connection_come_to_another_instance_and_lose_nothing(
 async fn a_connection_that_never_says_anything_is_closed(store: StoreKind) {
     let short = |config: &mut Config| config.server.keepalive_timeout_ms = 100;
     let server = Stockroom::with(store, short).await;
-    let mut silent = TcpStream::connect(server.addr).await.unwrap();
-    let mut nothing = [0];
-    let read = in_time("it is closed", silent.read(&mut nothing)).await;
-    assert_eq!(read.unwrap(), 0);
+    for said in ["", "PRI * HTTP/2.0"] {
+        let mut silent = TcpStream::connect(server.addr).await.unwrap();
+        silent.write_all(said.as_bytes()).await.unwrap();
+        let mut nothing = [0];
+        // What was said and not read makes the end of the connection a reset.
+        let read = in_time("it is closed", silent.read(&mut nothing)).await;
+        assert_eq!(read.unwrap_or(0), 0, "{said:?}");
+    }
     // Those that speak stay.
     stock(&server.client, "a", 1).await;
 }

@@ -83,6 +83,8 @@ fn a_word_that_is_no_level_is_no_filter_of_the_log() {
         "info,stockroom",
         "info, debug",
         " info",
+        ",",
+        "info,",
         "",
         "a=loud",
     ] {

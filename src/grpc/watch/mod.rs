@@ -21,17 +21,18 @@ mod turns;
 mod wire;
 
 use std::net::SocketAddr;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 pub(crate) use self::permits::Permits;
 use self::request::WatchRequest;
-pub(crate) use self::server::InventoryServer;
+pub(crate) use self::server::{InventoryServer, WATCH_STOCK};
 use self::session::Session;
 pub(crate) use self::turns::Turns;
+use self::turns::joined;
 use super::Gate;
 use crate::config::WatchConfig;
 use crate::error::{Error, WatchBound};
@@ -62,6 +63,8 @@ pub(crate) struct Watching {
     pub(crate) replica_turns: Option<Turns>,
     /// … and of the ledger, which live streams need as well.
     pub(crate) ledger_turns: Turns,
+    /// One of the watches of many levels may begin.
+    pub(crate) beginning: Arc<Semaphore>,
     /// Read once: a server does not outlive its store.
     pub(crate) store_id: OnceCell<Uuid>,
 }
@@ -79,7 +82,7 @@ impl Watching {
     ) -> Result<Session, Error> {
         self.gate.pass()?;
         let levels = request.selectors.len() + request.seen.len();
-        let request = aside(levels, || WatchRequest::parse(request)).await?;
+        let request = self.aside(levels, || WatchRequest::parse(request)).await?;
         let limit = self.config.targets_max;
         if request.targets.keys.len() > limit {
             let bound = WatchBound::Targets;
@@ -90,20 +93,32 @@ impl Watching {
             .store_id
             .get_or_try_init(|| self.store.store_id())
             .await?;
-        if !request.seen.is_empty() {
-            self.counters.watches.resumes.add(1);
-        }
+        let is_resume = !request.seen.is_empty();
         let watching = Arc::clone(self);
         let session = move || Session::new(watching, request, store_id, permit);
-        Ok(aside(levels, session).await)
+        let session = self.aside(levels, session).await;
+        if is_resume {
+            self.counters.watches.resumes.add(1);
+        }
+        Ok(session)
     }
-}
 
-/// Does `work` on this many levels, beside the callers' thread if there are many.
-async fn aside<T: Send + 'static>(levels: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
-    if levels <= LEVELS_AT_ONCE {
-        return work();
+    /// Does `work` on this many levels; if there are many, beside the callers' thread, and for
+    /// one caller at a time: there are few cores, and commits want the same locks.
+    async fn aside<T: Send + 'static>(
+        &self,
+        levels: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        if levels <= LEVELS_AT_ONCE {
+            return work();
+        }
+        // Nobody closes it.
+        let turn = Arc::clone(&self.beginning).acquire_owned().await.ok();
+        let work = spawn_blocking(move || {
+            let _until_done = turn;
+            work()
+        });
+        joined(work).await
     }
-    let work = tokio::task::spawn_blocking(work).await;
-    work.unwrap_or_else(|it| resume_unwind(it.into_panic()))
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Reads for streams under way at a time. Clones share the turns.
@@ -42,10 +43,11 @@ impl Turns {
 pub(super) fn unattended<T: Send + 'static>(
     read: impl Future<Output = T> + Send + 'static,
 ) -> BoxFuture<'static, T> {
-    let read = AbortOnDropHandle::new(tokio::spawn(read));
-    async move {
-        read.await
-            .unwrap_or_else(|it| resume_unwind(it.into_panic()))
-    }
-    .boxed()
+    joined(AbortOnDropHandle::new(tokio::spawn(read))).boxed()
+}
+
+/// What a task made; a panic of it goes on here.
+pub(super) async fn joined<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
+    task.await
+        .unwrap_or_else(|it| resume_unwind(it.into_panic()))
 }
