@@ -29,7 +29,7 @@ use tonic::Status;
 pub use layers::DeadlineLayer;
 pub(crate) use orders::Orders;
 pub(crate) use stock::Inventory;
-pub(crate) use watch::{InventoryServer, Permits, Turns, Watching};
+pub(crate) use watch::{InventoryServer, Watching};
 
 use crate::error::Error;
 use crate::telemetry::Outcomes;

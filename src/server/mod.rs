@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use tokio::net::TcpListener;
-use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,7 +26,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::feed::{Feed, HintOutbox, exchange_forever};
 pub use crate::grpc::DeadlineLayer;
-use crate::grpc::{Gate, Permits, Turns, Watching};
+use crate::grpc::{Gate, Watching};
 use crate::http;
 use crate::reads::Reads;
 use crate::relay::Relay;
@@ -148,19 +147,7 @@ async fn serve(
         AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed)))
     });
 
-    let watching = Watching {
-        feed: feed.clone(),
-        store: store.clone(),
-        config: config.watch.clone(),
-        counters: Arc::clone(counters),
-        gate: Arc::clone(&gate),
-        permits: Permits::new(&config.watch),
-        snapshot_turns: Turns::new(),
-        replica_turns: Turns::on_replicas(store.replica_count()),
-        ledger_turns: Turns::new(),
-        beginning: Arc::new(Semaphore::new(1)),
-        store_id: OnceCell::new(),
-    };
+    let watching = Watching::new(&feed, &store, &config.watch, counters, &gate);
     let router = transport(&config.server).add_service(health_service);
     let reads = Reads::new(store.clone(), cache.clone(), config.cache.refuses_fast());
     let router = add_services(router, config, &engine, &store, reads, watching)?;

@@ -27,12 +27,11 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-pub(crate) use self::permits::Permits;
+use self::permits::Permits;
 use self::request::WatchRequest;
 pub(crate) use self::server::{InventoryServer, WATCH_STOCK};
 use self::session::Session;
-pub(crate) use self::turns::Turns;
-use self::turns::joined;
+use self::turns::{Turns, joined};
 use super::Gate;
 use crate::config::WatchConfig;
 use crate::error::{Error, WatchBound};
@@ -51,25 +50,47 @@ const LEVELS_AT_ONCE: usize = 1_000;
 /// What every watch needs.
 #[derive(Debug)]
 pub(crate) struct Watching {
-    pub(crate) feed: Feed,
-    pub(crate) store: Store,
-    pub(crate) config: WatchConfig,
+    feed: Feed,
+    store: Store,
+    config: WatchConfig,
     pub(crate) counters: Arc<Counters>,
     pub(crate) gate: Arc<Gate>,
-    pub(crate) permits: Permits,
+    permits: Permits,
     /// Whose turn it is to read a page of a snapshot …
-    pub(crate) snapshot_turns: Turns,
+    snapshot_turns: Turns,
     /// … the same on replicas, if there are any …
-    pub(crate) replica_turns: Option<Turns>,
+    replica_turns: Option<Turns>,
     /// … and of the ledger, which live streams need as well.
-    pub(crate) ledger_turns: Turns,
+    ledger_turns: Turns,
     /// One of the watches of many levels may begin.
-    pub(crate) beginning: Arc<Semaphore>,
+    beginning: Arc<Semaphore>,
     /// Read once: a server does not outlive its store.
-    pub(crate) store_id: OnceCell<Uuid>,
+    store_id: OnceCell<Uuid>,
 }
 
 impl Watching {
+    pub(crate) fn new(
+        feed: &Feed,
+        store: &Store,
+        config: &WatchConfig,
+        counters: &Arc<Counters>,
+        gate: &Arc<Gate>,
+    ) -> Self {
+        Self {
+            feed: feed.clone(),
+            store: store.clone(),
+            config: config.clone(),
+            counters: Arc::clone(counters),
+            gate: Arc::clone(gate),
+            permits: Permits::new(config),
+            snapshot_turns: Turns::new(),
+            replica_turns: Turns::on_replicas(store.replica_count()),
+            ledger_turns: Turns::new(),
+            beginning: Arc::new(Semaphore::new(1)),
+            store_id: OnceCell::new(),
+        }
+    }
+
     /// Begins a watch for a caller on the connection from `peer`.
     ///
     /// # Errors

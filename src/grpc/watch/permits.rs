@@ -10,7 +10,7 @@ use crate::error::{Error, WatchBound};
 
 /// Gives streams their place, which they hold until they end.
 #[derive(Debug)]
-pub(crate) struct Permits(Arc<Shared>);
+pub(super) struct Permits(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -28,7 +28,7 @@ struct Open {
 }
 
 impl Permits {
-    pub(crate) fn new(config: &WatchConfig) -> Self {
+    pub(super) fn new(config: &WatchConfig) -> Self {
         Self(Arc::new(Shared {
             streams_max: config.streams_max,
             per_connection_max: config.streams_per_connection_max,

@@ -14,19 +14,19 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Reads for streams under way at a time. Clones share the turns.
 #[derive(Debug, Clone)]
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(super) struct Turns(Arc<Semaphore>);
 
 impl Turns {
     /// Pages of snapshots, and as many of the ledger: half of the connections that
     /// reads have by default are left to calls.
     const READS_MAX: usize = 2;
 
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(Semaphore::new(Self::READS_MAX)))
     }
 
     /// As many on each of some replicas, if there are any.
-    pub(crate) fn on_replicas(count: usize) -> Option<Self> {
+    pub(super) fn on_replicas(count: usize) -> Option<Self> {
         (count > 0).then(|| Self(Arc::new(Semaphore::new(count * Self::READS_MAX))))
     }
 
