@@ -30,6 +30,13 @@ const CONNECTIONS: usize = 8;
 /// wait in a queue, which shall be gone before latencies count.
 const OPEN_WARMUP_LEAST: Duration = Duration::from_secs(2);
 
+/// Unbatched, a warm-up names a third of 10,000 levels, and an order for one that the engine
+/// does not know reads it first, which the bare client never does. Orders of this many lines
+/// name them all within [`KNOWING`], so that a server is measured that has been up for a while.
+const KNOWING_LINES: usize = 100;
+
+const KNOWING: Duration = Duration::from_secs(1);
+
 /// Baskets of one transaction of the bare client: what is asked for. The server's batches
 /// are several times larger, and its ratio to this floor is the better for it.
 const BARE_BASKETS: usize = 64;
@@ -211,12 +218,13 @@ impl Bench {
     ) -> anyhow::Result<Measured> {
         let trial = self.trial(served)?;
         let orders = self.orders(setup, rate, served.instances);
+        let known = self.make_levels_known(setup, served, &trial)?;
         let meter = Meter::of(&trial)?;
         let load = self.load(&trial.urls(), &orders)?;
         let cpu = meter.read([&load])?;
         let totals = match setup.course {
             Course::Holds => Totals::of_holds(&load),
-            _ => Totals::of([&load]),
+            _ => Totals::of(known.iter().chain([&load])),
         };
         let audit = Some(trial.end(&self.runtime, totals)?);
         Ok(Measured {
@@ -226,6 +234,25 @@ impl Bench {
             offered_per_s: rate.map(f64::from),
             ..Measured::default()
         })
+    }
+
+    /// Lets the servers meet every level once where the warm-up is too short for it.
+    fn make_levels_known(
+        &self,
+        setup: Setup,
+        served: Served,
+        trial: &Trial,
+    ) -> anyhow::Result<Option<Load>> {
+        if setup.shape != Shape::Spread || served.batching {
+            return Ok(None);
+        }
+        let wide = Orders {
+            lines: KNOWING_LINES,
+            warmup: Duration::ZERO,
+            measured: KNOWING,
+            ..self.orders(setup, None, served.instances)
+        };
+        self.load(&trial.urls(), &wide).map(Some)
     }
 
     /// Servers as `served` says on a fresh copy of the stocked database.

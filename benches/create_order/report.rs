@@ -78,7 +78,8 @@ impl Report<'_> {
              in batches as large as the server's, of baskets in batches of 64; \
              limit: 1 / (1/echo + 1/bare), the one after the other"
                 .to_owned(),
-            "unbatched: the best of the pools and calls in flight that were tried, of which the rows show that one"
+            "unbatched: the best of the pools and calls in flight that were tried, of which the rows show that one; \
+             spread after a second of orders of 100 lines, which make the levels known"
                 .to_owned(),
         ]);
         lines
