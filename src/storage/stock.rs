@@ -163,7 +163,8 @@ fn list_statement(
     Statement::from_sql_and_values(backend, sql, values)
 }
 
-fn listed_level(row: &QueryResult) -> Result<StockLevel, StorageError> {
+/// A row of [`LIST_LEVELS`], or of another statement with its first columns.
+pub(super) fn listed_level(row: &QueryResult) -> Result<StockLevel, StorageError> {
     let (sku, location): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
     Ok(StockLevel {
         key: key(&sku, &location)?,
@@ -249,7 +250,8 @@ pub(super) fn no_levels(keys: &[LevelKey]) -> Vec<LoadedLevel> {
     keys.iter().map(none).collect()
 }
 
-fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, StorageError> {
+/// A row of [`READ_LEVELS_POSTGRES`], or of another statement with its columns.
+pub(super) fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, StorageError> {
     let threshold: Option<i64> = row.try_get_by_index(4)?;
     let deleted: Option<bool> = row.try_get_by_index(6)?;
     let mut level = StockLevel {

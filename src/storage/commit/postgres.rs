@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use sea_orm::sqlx::postgres::{PgArguments, PgRow};
+use sea_orm::sqlx::postgres::PgArguments;
 use sea_orm::sqlx::query::Query;
 use sea_orm::sqlx::{PgConnection, Postgres, Row as _, query};
 use uuid::Uuid;
@@ -211,14 +211,13 @@ pub(super) async fn lock_levels(
         .fetch_all(&mut *connection)
         .await?;
     let mut levels = stock::no_levels(keys);
-    for row in &rows {
+    for row in rows {
         let place: i64 = row.try_get(0)?;
         let found = usize::try_from(place)
             .ok()
             .and_then(|place| levels.get_mut(place));
         let found = found.ok_or_else(|| StorageError::corrupt("a level was not asked for"))?;
-        found.level = locked_level(&found.level.key, row)?;
-        found.sku_known = !row.try_get::<bool, _>(6)?;
+        *found = stock::loaded_level(&found.level.key, &row.into())?;
     }
     let none = |place: &usize| levels[*place].level.version == Version::NONE;
     let missing: Vec<usize> = (0..keys.len()).filter(none).collect();
@@ -255,18 +254,6 @@ async fn know_products(
     Ok(())
 }
 
-fn locked_level(key: &LevelKey, row: &PgRow) -> Result<StockLevel, StorageError> {
-    Ok(StockLevel {
-        key: key.clone(),
-        on_hand: row.try_get(1)?,
-        reserved: row.try_get(2)?,
-        version: Version::new(row.try_get(3)?),
-        low_stock_threshold: row.try_get(4)?,
-        backorder_limit: row.try_get(7)?,
-        updated: Timestamp::from_us(row.try_get(5)?),
-    })
-}
-
 pub(super) async fn take(
     connection: &mut PgConnection,
     takes: &[LevelTake],
@@ -281,17 +268,7 @@ pub(super) async fn take(
         .bind(column(takes, |t| t.movements))
         .fetch_all(connection)
         .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(StockLevel {
-                key: stock::key(row.try_get(0)?, row.try_get(1)?)?,
-                on_hand: row.try_get(2)?,
-                reserved: row.try_get(3)?,
-                version: Version::new(row.try_get(4)?),
-                low_stock_threshold: row.try_get(5)?,
-                backorder_limit: row.try_get(7)?,
-                updated: Timestamp::from_us(row.try_get(6)?),
-            })
-        })
+    rows.into_iter()
+        .map(|row| stock::listed_level(&row.into()))
         .collect()
 }
