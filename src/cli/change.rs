@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::level::{failed_write, print, tell};
+use super::level;
 use super::orders;
 use crate::client::ClientError;
 use crate::client::proto::Order;
@@ -28,13 +28,8 @@ pub(super) struct OrderChange {
 pub(super) fn answered(
     answer: Result<(Option<Order>, bool), ClientError>,
 ) -> anyhow::Result<ExitCode> {
-    let (order, replayed) = match answer {
-        Ok(answer) => answer,
-        Err(error) => return failed_write(error),
-    };
-    if replayed {
-        tell("-- this request had been answered before; the order is as it is now");
-    }
-    print(orders::whole(&order.unwrap_or_default()))?;
-    Ok(ExitCode::SUCCESS)
+    level::answered(
+        answer.map(|(order, replayed)| (orders::whole(&order.unwrap_or_default()), replayed)),
+        "; the order is as it is now",
+    )
 }

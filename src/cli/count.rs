@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::get::answered;
-use super::level::parse_level;
+use super::get::table;
+use super::level::{answered, parse_level};
 use crate::client::proto::{CountStockRequest, StockKey};
 use crate::config::Config;
 
@@ -55,5 +55,8 @@ pub(super) async fn run(args: CountArgs, config: Config) -> anyhow::Result<ExitC
         validate_only: args.validate_only,
     };
     let answer = client.retrying().count_stock(&request).await;
-    answered(answer.map(|answer| (answer.level, answer.replayed)))
+    answered(
+        answer.map(|it| (table(&it.level), it.replayed)),
+        "; the level is as it is now",
+    )
 }

@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::level::{failed_write, parse_level, print, tell, time};
-use crate::client::ClientError;
+use super::level::{parse_level, print, time};
 use crate::client::proto::{BatchGetStockKey, BatchGetStockRequest, StockKey, StockLevel};
 use crate::config::Config;
 
@@ -42,23 +41,14 @@ pub(super) async fn run(args: GetArgs, config: Config) -> anyhow::Result<ExitCod
         keys: keys.collect(),
     };
     let answer = client.batch_get_stock(request).await?;
-    print(std::iter::once(header()).chain(answer.levels.iter().map(line)))?;
+    print(table(&answer.levels))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the level that a change answered with: the level, and whether it is a replay.
-pub(super) fn answered(
-    answer: Result<(Option<StockLevel>, bool), ClientError>,
-) -> anyhow::Result<ExitCode> {
-    let (level, replayed) = match answer {
-        Ok(answer) => answer,
-        Err(error) => return failed_write(error),
-    };
-    if replayed {
-        tell("-- this request had been answered before; the level is as it is now");
-    }
-    print([header(), line(&level.unwrap_or_default())])?;
-    Ok(ExitCode::SUCCESS)
+/// Levels as lines, under the names of their columns.
+pub(super) fn table<'a>(levels: impl IntoIterator<Item = &'a StockLevel>) -> Vec<String> {
+    let lines = levels.into_iter().map(line);
+    std::iter::once(header()).chain(lines).collect()
 }
 
 /// The names of the columns of [`line`].

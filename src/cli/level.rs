@@ -64,9 +64,28 @@ pub(super) fn tell(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// Ends a command that sent a write: prints the lines of its answer. Of one that had been
+/// answered before, which comes with them, `replay` says what the lines are then.
+pub(super) fn answered(
+    answer: Result<(Vec<String>, bool), ClientError>,
+    replay: &str,
+) -> anyhow::Result<ExitCode> {
+    let (lines, replayed) = match answer {
+        Ok(answer) => answer,
+        Err(error) => return failed_write(error),
+    };
+    if replayed {
+        tell(format_args!(
+            "-- this request had been answered before{replay}"
+        ));
+    }
+    print(lines)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Ends a command that sent a write which failed: says how to learn what became of it,
 /// where the error does not tell.
-pub(super) fn failed_write(error: ClientError) -> anyhow::Result<ExitCode> {
+fn failed_write(error: ClientError) -> anyhow::Result<ExitCode> {
     if let Some(request_id) = error.request_id.as_ref().filter(|_| !error.is_refusal()) {
         tell(format_args!(
             "it may have been done; the same again with --request-id {request_id} tells"

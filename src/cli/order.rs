@@ -6,7 +6,7 @@ use prost_types::Duration;
 
 use super::address::Address;
 use super::duration::parse_duration;
-use super::level::{failed_write, labels, parse_label, parse_level, print, tell};
+use super::level::{answered, labels, parse_label, parse_level};
 use super::orders;
 use crate::client::proto::{CreateOrderRequest, OrderLineRequest};
 use crate::config::Config;
@@ -80,15 +80,11 @@ pub(super) async fn run(args: OrderArgs, config: Config) -> anyhow::Result<ExitC
         hold: args.hold,
         validate_only: args.validate_only,
     };
-    let answer = match client.retrying().create_order(&request).await {
-        Ok(answer) => answer,
-        Err(error) => return failed_write(error),
-    };
-    if answer.replayed {
-        tell("-- this request had been answered before: the order is not new");
-    }
-    print(orders::whole(&answer.order.unwrap_or_default()))?;
-    Ok(ExitCode::SUCCESS)
+    let answer = client.retrying().create_order(&request).await;
+    answered(
+        answer.map(|it| (orders::whole(&it.order.unwrap_or_default()), it.replayed)),
+        ": the order is not new",
+    )
 }
 
 #[cfg(test)]

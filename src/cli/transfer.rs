@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::get;
-use super::level::{failed_write, print, tell};
+use super::get::table;
+use super::level::answered;
 use crate::client::proto::{TransferLine, TransferStockRequest};
 use crate::config::Config;
 
@@ -66,14 +66,9 @@ pub(super) async fn run(args: TransferArgs, config: Config) -> anyhow::Result<Ex
         note: args.note,
         validate_only: args.validate_only,
     };
-    let answer = match client.retrying().transfer_stock(&request).await {
-        Ok(answer) => answer,
-        Err(error) => return failed_write(error),
-    };
-    if answer.replayed {
-        tell("-- this request had been answered before; the levels are as they are now");
-    }
-    let levels = answer.levels.iter().map(get::line);
-    print(std::iter::once(get::header()).chain(levels))?;
-    Ok(ExitCode::SUCCESS)
+    let answer = client.retrying().transfer_stock(&request).await;
+    answered(
+        answer.map(|it| (table(&it.levels), it.replayed)),
+        "; the levels are as they are now",
+    )
 }
