@@ -32,10 +32,9 @@ const ANSWERS_AT_ONCE: usize = 64;
 pub(super) async fn run(context: &Arc<Context>, batch: Vec<Queued>) -> usize {
     context.begins(&batch);
     let mut broken = 0;
-    let mut first = Some(batch);
     // What it is taken apart into; the next one is the last.
-    let mut parts = Vec::new();
-    while let Some(mut batch) = first.take().or_else(|| parts.pop()) {
+    let mut parts = vec![batch];
+    while let Some(mut batch) = parts.pop() {
         batch.retain(|queued| !queued.is_abandoned(&context.counters.queue));
         if batch.is_empty() {
             continue;
