@@ -2,6 +2,10 @@
 //!
 //! Knows no transport: `grpc/status.rs` turns these into status codes.
 
+mod causes;
+
+pub(crate) use causes::{causes, chain, in_one_line};
+
 use crate::domain::{LevelKey, OrderId, OrderState, RequestId, Sku, StockLevel, Version};
 use crate::storage::StorageError;
 
@@ -71,8 +75,8 @@ pub enum Error {
     /// The database did not answer.
     #[error("the database is unavailable")]
     StoreUnavailable(#[source] Option<StorageError>),
-    /// The instance shuts down.
-    #[error("the server is shutting down")]
+    /// The instance shuts down, changes its store, or ends a stream that has grown old.
+    #[error("this instance ends its calls; the next one is served, here or by another")]
     Draining,
     /// A fault of the program or of the database's contents.
     #[error("internal error")]
@@ -377,16 +381,4 @@ fn list<T: ToString>(items: &[T]) -> String {
         0 => shown,
         more => format!("{shown}; and {more} more"),
     }
-}
-
-/// The whole chain of an error, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -2,10 +2,11 @@
 //! were on their way, as the engine makes its batches. A single question does not wait.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use tokio::sync::{Notify, oneshot};
+
+use crate::lock::lock;
 
 /// Questions that may wait; whoever comes then goes without an answer. Every caller has
 /// one, so that this is more than the connections of a server carry.
@@ -15,12 +16,6 @@ const WAITING_MAX: usize = 65_536;
 pub(crate) struct Gather<Q, A> {
     waiting: Mutex<VecDeque<(Q, oneshot::Sender<A>)>>,
     came: Notify,
-}
-
-impl<Q, A> fmt::Debug for Gather<Q, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gather").finish_non_exhaustive()
-    }
 }
 
 /// Nobody asks yet.
@@ -38,7 +33,7 @@ impl<Q, A> Gather<Q, A> {
     pub(crate) async fn ask(&self, question: Q) -> Option<A> {
         let (reply, answer) = oneshot::channel();
         {
-            let mut waiting = self.lock();
+            let mut waiting = lock(&self.waiting);
             if waiting.len() >= WAITING_MAX {
                 return None;
             }
@@ -71,7 +66,7 @@ impl<Q, A> Gather<Q, A> {
         weight_max: usize,
         weigh: impl Fn(&Q) -> usize,
     ) -> (Vec<Q>, Vec<oneshot::Sender<A>>) {
-        let mut waiting = self.lock();
+        let mut waiting = lock(&self.waiting);
         let mut weight = 0;
         let mut taken = (Vec::new(), Vec::new());
         while let Some((question, _)) = waiting.front() {
@@ -88,10 +83,5 @@ impl<Q, A> Gather<Q, A> {
             }
         }
         taken
-    }
-
-    /// A queue is whole whatever panicked.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Q, oneshot::Sender<A>)>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@
 //! - One writer of stock: every change of a level goes through [`engine`].
 //! - `plan` is pure; time and ids enter it with what is planned.
 //! - `tonic` is named in `grpc`, `server` and `client` alone, `sea_orm` in `storage` alone,
-//!   `rdkafka` in [`kafka`] alone, `redis` in [`redis_link`] and [`cache`] alone.
+//!   `rdkafka` in [`kafka`] alone, `redis` in `redis_link` and `cache` alone.
 //! - Dependencies point one way: `grpc → engine, reads, storage, feed`; `reads → cache → redis_link`;
 //!   `engine, reads, feed, relay → storage → domain`; `relay, feed → kafka → events`;
 //!   `engine → events, redis_link`; `http → telemetry`. [`server`] ties them together.
@@ -22,6 +22,9 @@ mod clock;
 pub mod config;
 pub mod error;
 mod gather;
+mod lock;
+#[cfg(test)]
+mod samples;
 pub mod telemetry;
 
 pub mod events;
@@ -29,16 +32,16 @@ pub mod events;
 pub mod storage;
 
 pub mod kafka;
-pub mod redis_link;
-pub mod relay;
+mod redis_link;
+mod relay;
 
 pub mod engine;
 mod sweeper;
 
-pub mod feed;
+mod feed;
 
-pub mod cache;
-pub mod reads;
+mod cache;
+mod reads;
 
 mod grpc;
 mod http;

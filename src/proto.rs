@@ -1,7 +1,7 @@
 //! The generated messages and services of `proto/stockroom/v1`.
 //!
-//! Only the edge names them: `grpc/` on the server's side, `client.rs` and
-//! through it `cli/` on the caller's.
+//! Only the edge names them: `grpc/` and `server/` on the server's side, `client/` and
+//! through it `cli/` on the caller's, and `events/`, where bodies for Kafka are encoded.
 #![expect(
     unused_qualifications,
     clippy::allow_attributes,

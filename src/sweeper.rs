@@ -76,19 +76,15 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::config::{Config, StoreConfig};
     use crate::engine::plan::Events;
+    use crate::samples::config_in;
     use crate::storage::Access;
     use crate::telemetry::Counters;
 
     #[tokio::test]
     async fn what_a_sweeper_found_in_another_store_is_forgotten_before_it_leads() {
         let folder = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
-        config.store = StoreConfig {
-            url: format!("sqlite://{}", folder.path().join("s.db").display()),
-            ..config.store
-        };
+        let config = config_in(&folder);
         let store = Store::open(&config.store, Access::Write).await.unwrap();
         let counters = Arc::new(Counters::default());
         let engine = Engine::start(

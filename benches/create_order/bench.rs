@@ -13,15 +13,15 @@ use tokio::runtime::Runtime;
 
 use crate::bare;
 use crate::invoices;
-use crate::load::{self, Load, Orders};
 use crate::meter::{Cpu, Meter};
-use crate::processes::Server;
 use crate::results::Results;
-use crate::servers::kafka::Kafka;
 use crate::setup::{Course, Guard, Served, Setup, Shape, Target};
-use crate::stock::Stocks;
-use crate::stores::{Audit, Database, StoreKind, Totals};
-use crate::trial::Trial;
+use crate::support::load::{self, Load, Orders};
+use crate::support::processes::Server;
+use crate::support::servers::kafka::Kafka;
+use crate::support::stock::Stocks;
+use crate::support::stores::{Audit, Database, StoreKind, Totals};
+use crate::support::trial::Trial;
 
 /// Connections that the calls of a load share.
 const CONNECTIONS: usize = 8;

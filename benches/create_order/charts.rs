@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use plotters::prelude::*;
 
-use crate::canvas::{self, CAPTION, COLOURS, Canvas, SIZE, TEXT, swatch};
 use crate::rows::Row;
 use crate::setup::Guard;
+use crate::support::canvas::{self, CAPTION, COLOURS, Canvas, SIZE, TEXT, legend, swatch};
 
 /// Where bars begin: a scale of powers of ten has no zero.
 const BARS_FROM: f64 = 100.0;
@@ -96,12 +96,7 @@ fn strategies(canvas: &Canvas<'_>, rows: &[Row]) -> anyhow::Result<bool> {
         let below = SIZE.1.cast_signed() - 36;
         canvas.draw(&Text::new(*name, (x, below), TEXT))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE)
-        .border_style(BLACK)
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::UpperRight)?;
     Ok(true)
 }
 
@@ -183,11 +178,6 @@ fn lines(
         let dots = points.iter().map(|at| Circle::new(*at, 4, colour.filled()));
         chart.draw_series(dots)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE)
-        .border_style(BLACK)
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
     Ok(true)
 }

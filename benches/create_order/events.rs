@@ -13,12 +13,12 @@ use anyhow::{Context as _, ensure};
 use stockroom::kafka::{Topics, make_topics};
 
 use crate::bench::{Bench, Measured};
-use crate::cpu;
 use crate::meter::Meter;
-use crate::servers::kafka::{self, Kafka};
 use crate::setup::{Served, Setup};
-use crate::stores::{Totals, sql};
-use crate::trial::Trial;
+use crate::support::cpu;
+use crate::support::servers::kafka::{self, Kafka};
+use crate::support::stores::{Totals, sql};
+use crate::support::trial::Trial;
 
 /// Partitions of each topic.
 const PARTITIONS: i32 = 4;

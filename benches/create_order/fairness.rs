@@ -9,11 +9,11 @@
 use std::thread;
 
 use crate::bench::{Bench, Measured};
-use crate::load::Orders;
 use crate::meter::Meter;
 use crate::setup::{Crowd, IN_FLIGHT, Served};
-use crate::stock::PRODUCTS;
-use crate::stores::Totals;
+use crate::support::load::Orders;
+use crate::support::stock::PRODUCTS;
+use crate::support::stores::Totals;
 
 /// Orders of the few each second, and the most of them under way.
 const RATE: u32 = 500;

@@ -29,15 +29,7 @@
 //! report    the tables that people read
 //! charts    target/bench/create_order_*.svg
 //!
-//! in ../support, shared with the other benches:
-//! run       what ends a run early, and what failed in it
-//! trial     servers on a database of their own
-//! stock     databases with stock in them (`stores`), and their books
-//! processes servers as child processes
-//! load      generators as child processes
-//! promises  verdicts (`tables`); canvas: charts; files: where results go
-//! paper     what people read in the end; effort: how much is measured
-//! machine   what it was measured on
+//! in ../support, shared with the other benches: support/mod.rs lists them
 //! ```
 //!
 //! Prints its progress to stderr and its tables to stdout. Exits 1 when a book
@@ -45,53 +37,23 @@
 
 mod bare;
 mod bench;
-#[path = "../support/canvas.rs"]
-mod canvas;
 mod charts;
-#[path = "../support/cpu.rs"]
-mod cpu;
 mod echo;
-#[path = "../support/effort.rs"]
-mod effort;
 mod events;
 mod fairness;
-#[path = "../support/files.rs"]
-mod files;
 mod invoices;
-#[path = "../support/load.rs"]
-mod load;
-#[path = "../support/machine.rs"]
-mod machine;
 mod meter;
-#[path = "../support/numbers.rs"]
-mod numbers;
 mod overload;
-#[path = "../support/paper.rs"]
-mod paper;
-#[path = "../support/processes.rs"]
-mod processes;
-#[path = "../support/promises.rs"]
-mod promises;
 mod proxy;
 mod report;
 mod results;
 mod rows;
-#[path = "../support/run.rs"]
-mod run;
 mod schedule;
-#[expect(dead_code, reason = "no bench stops its server")]
-#[path = "../../tests/servers/mod.rs"]
-mod servers;
 mod setup;
 mod silence;
-#[path = "../support/stock.rs"]
-mod stock;
-#[path = "../support/stores.rs"]
-mod stores;
-#[path = "../support/tables.rs"]
-mod tables;
-#[path = "../support/trial.rs"]
-mod trial;
+#[expect(dead_code, reason = "no bench needs all that they share")]
+#[path = "../support/mod.rs"]
+mod support;
 mod variants;
 mod verdicts;
 
@@ -102,15 +64,16 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 
 use bench::Bench;
-use effort::Effort;
-use machine::Machine;
 use report::Report;
 use results::Results;
-use run::Run;
 use schedule::{Case, Selection};
-use servers::kafka;
 use setup::Guard;
-use stores::StoreKind;
+use support::effort::Effort;
+use support::machine::Machine;
+use support::promises::write_json;
+use support::run::Run;
+use support::servers::kafka;
+use support::stores::StoreKind;
 
 /// As in the program: the echo server is this executable.
 #[global_allocator]
@@ -207,7 +170,7 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let paper = report.paper();
     paper.print();
-    let mut written = vec![rows::write_json(&rows, &verdicts)?];
+    let mut written = vec![write_json("create_order.json", &rows, &verdicts)?];
     written.extend(charts::draw(&rows)?);
     let problems = [results.problems().as_slice(), run.failures()].concat();
     paper.end(written, arguments.markdown, began, &problems)

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cpu;
-use crate::load::Load;
-use crate::trial::Trial;
+use crate::support::cpu;
+use crate::support::load::Load;
+use crate::support::trial::Trial;
 
 /// Processor time of one order, in microseconds; of several loads at a time, on average.
 #[derive(Debug, Clone, Copy, Default, Serialize)]

@@ -18,14 +18,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::bench::{Bench, Measured};
-use crate::cpu;
-use crate::load::Orders;
 use crate::meter::Meter;
 use crate::proxy::Proxy;
 use crate::setup::{IN_FLIGHT, Served};
 use crate::silence::Silence;
-use crate::stores::Totals;
-use crate::trial::Trial;
+use crate::support::cpu;
+use crate::support::load::Orders;
+use crate::support::stores::Totals;
+use crate::support::trial::Trial;
 
 /// What the proxy adds to a round trip.
 const DELAY: Duration = Duration::from_millis(5);
@@ -109,7 +109,7 @@ impl Bench {
         trial: &Trial,
         urls: &[&str],
         orders: &Orders,
-    ) -> anyhow::Result<(crate::load::Load, Seen)> {
+    ) -> anyhow::Result<(crate::support::load::Load, Seen)> {
         let pid = *trial.pids().first().context("there is a server")?;
         let over = CancellationToken::new();
         let reading = self.runtime.spawn(read(urls[0].to_owned(), over.clone()));

@@ -1,8 +1,8 @@
 //! From single measurements to medians, and what of several counts.
 
 use crate::bench::Measured;
-use crate::numbers::median;
 use crate::setup::{Setup, Target};
+use crate::support::numbers::median;
 use crate::variants;
 
 /// All measurements, by what was measured.
@@ -87,7 +87,7 @@ impl Results {
         let Target::Store(served) = of.target else {
             return None;
         };
-        if served.store != crate::stores::StoreKind::Postgres || served.instances > 1 {
+        if served.store != crate::support::stores::StoreKind::Postgres || served.instances > 1 {
             return None;
         }
         if served.batching {

@@ -1,24 +1,14 @@
 //! What is published of each case: a row of `target/bench/create_order.json`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::bench::Measured;
-use crate::files;
 use crate::meter::Cpu;
-use crate::numbers::{median, medians, rounded};
-use crate::promises::Verdict;
 use crate::results::Results;
 use crate::setup::{Course, Setup, Shape, Target};
-
-/// What the file holds.
-#[derive(Serialize)]
-struct File<'a> {
-    cases: &'a [Row],
-    verdicts: &'a [Verdict],
-}
+use crate::support::numbers::{median, medians, rounded};
 
 /// The medians of the repeats of one setup. The names are those of the file.
 #[derive(Debug, Serialize)]
@@ -226,12 +216,4 @@ fn named(setup: Setup) -> (Row, bool) {
 /// both at a time may use them.
 pub(crate) fn limit(echo: f64, bare: f64) -> f64 {
     1.0 / (1.0 / echo + 1.0 / bare)
-}
-
-/// Writes everything for programs and returns where to.
-///
-/// # Errors
-/// The file cannot be written.
-pub(crate) fn write_json(cases: &[Row], verdicts: &[Verdict]) -> anyhow::Result<PathBuf> {
-    files::write_json("create_order.json", &File { cases, verdicts })
 }

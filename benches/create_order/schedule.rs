@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::results::Results;
 use crate::setup::{Crowd, Guard, POOL_MAX, Setup, Shape};
-use crate::stores::StoreKind;
+use crate::support::stores::StoreKind;
 
 /// Pools that are tried without batching; a batch takes one connection.
 const POOLS: [usize; 2] = [8, 16];

@@ -6,8 +6,8 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::stock::PRODUCTS;
-use crate::stores::StoreKind;
+use crate::support::stock::PRODUCTS;
+use crate::support::stores::StoreKind;
 
 /// Calls in flight against a server that batches, and against the echo.
 pub(crate) const IN_FLIGHT: usize = 1_024;

@@ -1,6 +1,6 @@
 //! Which of several variants counts.
 
-use super::numbers::median;
+use super::support::numbers::median;
 
 /// Of those that were measured most often the one with the largest median, and that
 /// median: later repeats measure the best of the first one alone, which must not lose to a

@@ -1,7 +1,7 @@
 //! What was promised, what was measured, and whether that is enough.
 
-use crate::promises::Verdict;
 use crate::rows::Row;
+use crate::support::promises::Verdict;
 
 /// Every promise of which both sides were measured.
 pub(crate) fn verdicts(rows: &[Row]) -> Vec<Verdict> {

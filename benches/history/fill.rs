@@ -3,8 +3,8 @@
 //! The books balance. Orders have random request ids, as callers' have; one in ten is of
 //! one product, `load-00000`, and the rest are of all others. Five hundred share a commit.
 
-use crate::run::Run;
-use crate::stores::sql;
+use crate::support::run::Run;
+use crate::support::stores::sql;
 
 /// Products that have been ordered, those of `stockroom load`.
 pub(crate) const SKUS: usize = 1_000;

@@ -14,43 +14,13 @@
 //! pages   the lists; slower: which of two pages counts
 //! ```
 
-#[expect(dead_code, reason = "this bench asks the load alone")]
-#[path = "../support/cpu.rs"]
-mod cpu;
-#[path = "../support/effort.rs"]
-mod effort;
-#[path = "../support/files.rs"]
-mod files;
 mod fill;
-#[expect(dead_code, reason = "this bench has closed loops alone")]
-#[path = "../support/load.rs"]
-mod load;
-#[path = "../support/machine.rs"]
-mod machine;
-#[expect(dead_code, reason = "this bench needs only medians of its own")]
-#[path = "../support/numbers.rs"]
-mod numbers;
 mod orders;
 mod pages;
-#[path = "../support/paper.rs"]
-mod paper;
-#[expect(dead_code, reason = "this bench starts servers of the program alone")]
-#[path = "../support/processes.rs"]
-mod processes;
-#[path = "../support/promises.rs"]
-mod promises;
-#[expect(dead_code, reason = "this bench is over when a measurement fails")]
-#[path = "../support/run.rs"]
-mod run;
-#[expect(dead_code, reason = "no bench stops its server")]
-#[path = "../../tests/servers/mod.rs"]
-mod servers;
 mod slower;
-#[expect(dead_code, reason = "this bench has one kind of store")]
-#[path = "../support/stores.rs"]
-mod stores;
-#[path = "../support/tables.rs"]
-mod tables;
+#[expect(dead_code, reason = "no bench needs all that they share")]
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,16 +34,18 @@ use stockroom::client::proto::ListOrdersRequest;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use effort::Effort;
-use machine::Machine;
-use numbers::rounded;
 use orders::OrdersRow;
-use paper::Paper;
-use processes::Server;
-use promises::{Verdict, promises};
-use run::Run;
-use stores::{Database, StoreKind, sql};
-use tables::{grouped, new_table, short};
+use support::effort::Effort;
+use support::files;
+use support::machine::Machine;
+use support::numbers::rounded;
+use support::paper::Paper;
+use support::processes::Server;
+use support::promises::{Verdict, promises};
+use support::run::Run;
+use support::stock::receive;
+use support::stores::{Database, StoreKind, sql};
+use support::tables::{grouped, new_table, short};
 
 /// As in the program.
 #[global_allocator]
@@ -102,9 +74,6 @@ struct Arguments {
 
 /// What a page may take.
 const PAGE_MS_MAX: f64 = 10.0;
-
-/// What receiving stock may take.
-const STOCK_UP_LIMIT: Duration = Duration::from_secs(120);
 
 /// One list.
 #[derive(Debug, Serialize)]
@@ -153,7 +122,7 @@ fn main() -> anyhow::Result<ExitCode> {
     ];
     let paper = Paper::new(preface, tables);
     paper.print();
-    let json = serde_json::json!({ "pages": &pages, "cases": &orders, "promises": &verdicts });
+    let json = serde_json::json!({ "pages": &pages, "cases": &orders, "verdicts": &verdicts });
     let written = vec![files::write_json("history.json", &json)?];
     paper.end(written, arguments.markdown, began, &problems)
 }
@@ -161,31 +130,15 @@ fn main() -> anyhow::Result<ExitCode> {
 /// A database with stock of every product, and a level of ten movements.
 fn stocked(runtime: &Runtime, folder: &TempDir) -> anyhow::Result<Database> {
     let database = runtime.block_on(Database::migrated(StoreKind::Postgres))?;
-    let server = Server::stockroom(runtime, folder.path(), &database.url(), &[])?;
-    let load = |skus: usize, orders: &[&str]| {
-        let mut arguments = vec![format!("--skus={skus}"), "--warmup-seconds=0".to_owned()];
-        arguments.extend(orders.iter().map(|it| (*it).to_owned()));
-        load::run(&[&server.url], folder.path(), &arguments, STOCK_UP_LIMIT)
-    };
     // One product more, which the history does not touch, with ten deliveries.
-    for _ in 0..10 {
-        load(1, &["--seconds=0"])?;
-    }
-    server.stop()?;
+    receive(runtime, folder.path(), &database, 1, 10)?;
     let rename = "\
         INSERT INTO product SELECT 'load-01000', display_name, low_stock_threshold FROM product; \
         UPDATE stock_level SET sku = 'load-01000'; UPDATE movement SET sku = 'load-01000'; \
         UPDATE request SET sku = 'load-01000' WHERE sku IS NOT NULL; \
         UPDATE movement_time SET sku = 'load-01000', skus = ARRAY['load-01000']";
     sql(&database.url(), rename)?;
-    let server = Server::stockroom(runtime, folder.path(), &database.url(), &[])?;
-    let arguments = [
-        format!("--skus={}", fill::SKUS),
-        "--seconds=0".to_owned(),
-        "--warmup-seconds=0".to_owned(),
-    ];
-    load::run(&[&server.url], folder.path(), &arguments, STOCK_UP_LIMIT)?;
-    server.stop()?;
+    receive(runtime, folder.path(), &database, fill::SKUS, 1)?;
     database.settle()?;
     Ok(database)
 }

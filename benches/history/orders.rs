@@ -4,13 +4,13 @@ use serde::Serialize;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::effort::Effort;
 use crate::fill;
-use crate::load::{self, GRACE, Load, Orders};
-use crate::numbers::{median, rounded};
-use crate::processes::Server;
-use crate::run::Run;
-use crate::stores::{Database, Totals, sql};
+use crate::support::effort::Effort;
+use crate::support::load::{self, GRACE, Load, Orders};
+use crate::support::numbers::{median, rounded};
+use crate::support::processes::Server;
+use crate::support::run::Run;
+use crate::support::stores::{Database, Totals, sql};
 
 /// Calls in flight, as in the bench of orders.
 const IN_FLIGHT: usize = 1_024;

@@ -3,8 +3,8 @@
 use anyhow::ensure;
 
 use crate::callers::{Call, FEW, MANY};
-use crate::servers::redis;
 use crate::shop::Who;
+use crate::support::servers::redis;
 
 /// Replicas of the largest case. More would only divide two cores further.
 pub(crate) const REPLICAS: usize = 2;

@@ -19,33 +19,11 @@
 
 mod callers;
 mod cases;
-#[expect(dead_code, reason = "this bench has no use for memory")]
-#[path = "../support/cpu.rs"]
-mod cpu;
 mod echo;
-#[path = "../support/effort.rs"]
-mod effort;
-#[path = "../support/files.rs"]
-mod files;
-#[path = "../support/machine.rs"]
-mod machine;
-#[expect(dead_code, reason = "this bench needs only medians of its own")]
-#[path = "../support/numbers.rs"]
-mod numbers;
-#[path = "../support/paper.rs"]
-mod paper;
-#[path = "../support/processes.rs"]
-mod processes;
-#[path = "../support/promises.rs"]
-mod promises;
-#[path = "../support/run.rs"]
-mod run;
-#[expect(dead_code, reason = "no bench stops its server")]
-#[path = "../../tests/servers/mod.rs"]
-mod servers;
 mod shop;
-#[path = "../support/tables.rs"]
-mod tables;
+#[expect(dead_code, reason = "no bench needs all that they share")]
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,15 +35,15 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use cases::{Case, REPLICAS, chosen};
-use effort::Effort;
-use machine::Machine;
-use numbers::{median, rounded};
-use paper::Paper;
-use promises::{Verdict, promises};
-use run::Run;
-use servers::redis;
 use shop::{Measured, Shop};
-use tables::{new_table, short};
+use support::effort::Effort;
+use support::machine::Machine;
+use support::numbers::{median, rounded};
+use support::paper::Paper;
+use support::promises::{Verdict, promises, write_json};
+use support::run::Run;
+use support::servers::redis;
+use support::tables::{new_table, short};
 
 /// As in the program: callers and the echo run in this executable.
 #[global_allocator]
@@ -156,8 +134,7 @@ fn main() -> anyhow::Result<ExitCode> {
     ];
     let paper = Paper::new(preface, tables);
     paper.print();
-    let json = serde_json::json!({ "cases": &rows, "promises": &verdicts });
-    let written = vec![files::write_json("read.json", &json)?];
+    let written = vec![write_json("read.json", &rows, &verdicts)?];
     let problems = [astray(&rows).as_slice(), run.failures()].concat();
     paper.end(written, arguments.markdown, began, &problems)
 }

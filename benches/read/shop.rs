@@ -15,11 +15,12 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::callers::{self, Call, Calls};
-use crate::cpu;
-use crate::effort::Effort;
-use crate::processes::{STOCKROOM, Server, command};
-use crate::servers::postgres::{self, Database, psql};
-use crate::servers::redis;
+use crate::support::cpu;
+use crate::support::effort::Effort;
+use crate::support::processes::{STOCKROOM, Server};
+use crate::support::servers::postgres::{self, Database, psql};
+use crate::support::servers::redis;
+use crate::support::servers::stockroom::command;
 
 /// Levels that are read.
 const LEVELS: usize = 1_000;
@@ -176,7 +177,7 @@ impl Shop {
         let replicas = self.replicas.iter();
         let replicas = replicas.map(|it| of_database(&self.database.url_on(it)));
         let redis = match &self.redis {
-            Some(redis) => cpu::used(redis.pid().as_raw().try_into()?)?,
+            Some(redis) => cpu::used(redis.pid())?,
             None => Duration::ZERO,
         };
         Ok([

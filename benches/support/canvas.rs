@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use plotters::coord::Shift;
+use plotters::coord::{CoordTranslate, Shift};
 use plotters::prelude::*;
 
-use crate::files::folder;
+use super::files::folder;
 
 pub(crate) const SIZE: (u32, u32) = (960, 540);
 pub(crate) const CAPTION: (&str, i32) = ("sans-serif", 20);
@@ -49,4 +49,17 @@ pub(crate) fn draw(
 /// The colour of a line or bar beside its name.
 pub(crate) fn swatch((x, y): (i32, i32), colour: RGBColor) -> Rectangle<(i32, i32)> {
     Rectangle::new([(x, y - 5), (x + 14, y + 5)], colour.filled())
+}
+
+/// Says in a corner of the chart what each colour is.
+///
+/// # Errors
+/// It cannot be drawn.
+pub(crate) fn legend<'a, 'b: 'a, C: CoordTranslate>(
+    chart: &mut ChartContext<'a, SVGBackend<'b>, C>,
+    corner: SeriesLabelPosition,
+) -> anyhow::Result<()> {
+    let mut labels = chart.configure_series_labels();
+    let labels = labels.position(corner).background_style(WHITE);
+    Ok(labels.border_style(BLACK).draw()?)
 }

@@ -12,8 +12,9 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
-use crate::cpu;
-use crate::processes::{STOCKROOM, command};
+use super::cpu;
+use super::processes::STOCKROOM;
+use super::servers::stockroom::command;
 
 /// What a load may take beyond its own time: an open loop sends for 10 s more what fell
 /// due before, and the server gives a call 10 s.

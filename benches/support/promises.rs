@@ -1,9 +1,13 @@
-//! A promise held against what was measured, and the table of them that people read.
+//! A promise held against what was measured: the table of them that people read, and the
+//! file for programs.
+
+use std::path::PathBuf;
 
 use comfy_table::Table;
 use serde::Serialize;
 
-use crate::tables::{new_table, short};
+use super::files;
+use super::tables::{new_table, short};
 
 /// One promise held against what was measured. Bounds include their value.
 #[derive(Debug, Serialize)]
@@ -98,4 +102,22 @@ pub(crate) fn promises(verdicts: &[Verdict]) -> Table {
         ]);
     }
     table
+}
+
+/// Writes `cases`, one row of what was measured for each, and the verdicts for programs to
+/// `name`, and returns where to.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn write_json(
+    name: &str,
+    cases: &[impl Serialize],
+    verdicts: &[Verdict],
+) -> anyhow::Result<PathBuf> {
+    #[derive(Serialize)]
+    struct File<'a, Case> {
+        cases: &'a [Case],
+        verdicts: &'a [Verdict],
+    }
+    files::write_json(name, &File { cases, verdicts })
 }

@@ -7,15 +7,12 @@
 //!
 //! A measurement that fails costs the run that one alone. It is told in the end.
 
-#[path = "signals.rs"]
-mod signals;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::ensure;
 
-use signals::{INTERRUPTED, end_at_once, listen};
+use super::signals::{INTERRUPTED, end_at_once, listen};
 
 /// What depends on a measurement that failed fails with it; so many mean that the rest
 /// would, too, and each may take its time.

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
-use crate::load;
-use crate::processes::Server;
-use crate::stores::{Database, StoreKind, postgres_settings};
+use super::load;
+use super::processes::Server;
+use super::stores::{Database, StoreKind, postgres_settings};
 
 /// Products of every store, however few of them a case orders: a shop has
 /// many, and PostgreSQL plans for tables as large as they have been.
@@ -61,15 +61,31 @@ impl Stocks {
 
 fn stock_up(runtime: &Runtime, folder: &Path, store: StoreKind) -> anyhow::Result<Stocked> {
     let database = runtime.block_on(Database::migrated(store))?;
-    let server = Server::stockroom(runtime, folder, &database.url(), &[])?;
-    let arguments = [
-        format!("--skus={PRODUCTS}"),
-        "--seconds=0".to_owned(),
-        "--warmup-seconds=0".to_owned(),
-    ];
-    load::run(&[&server.url], folder, &arguments, STOCK_UP_LIMIT)?;
-    server.stop()?;
+    receive(runtime, folder, &database, PRODUCTS, 1)?;
     database.settle()?;
     let units = runtime.block_on(database.units_on_hand())?;
     Ok(Stocked { database, units })
+}
+
+/// Receives stock of the first `products`, so many times, and orders nothing.
+///
+/// # Errors
+/// A server on the database failed.
+pub(crate) fn receive(
+    runtime: &Runtime,
+    folder: &Path,
+    database: &Database,
+    products: usize,
+    times: usize,
+) -> anyhow::Result<()> {
+    let server = Server::stockroom(runtime, folder, &database.url(), &[])?;
+    let arguments = [
+        format!("--skus={products}"),
+        "--seconds=0".to_owned(),
+        "--warmup-seconds=0".to_owned(),
+    ];
+    for _ in 0..times {
+        load::run(&[&server.url], folder, &arguments, STOCK_UP_LIMIT)?;
+    }
+    server.stop()
 }

@@ -14,8 +14,8 @@ use stockroom::domain::StockLevel;
 use stockroom::storage::{Access, LevelFilter, Store};
 use tempfile::TempDir;
 
-use crate::load::Load;
-use crate::servers::postgres;
+use super::load::Load;
+use super::servers::postgres;
 
 /// Every row is read to check the books, which may take longer than any
 /// statement of the service.

@@ -2,8 +2,8 @@
 
 use tokio::runtime::Runtime;
 
-use crate::processes::Server;
-use crate::stores::{Audit, Database, Totals};
+use super::processes::Server;
+use super::stores::{Audit, Database, Totals};
 
 /// Servers on a database of their own.
 pub(crate) struct Trial {

@@ -6,45 +6,9 @@
 //! included. Nobody orders meanwhile. Then the books are checked, and that nothing is
 //! reserved any more.
 
-#[expect(dead_code, reason = "this bench asks the load alone")]
-#[path = "../support/cpu.rs"]
-mod cpu;
-#[path = "../support/files.rs"]
-mod files;
-#[expect(
-    dead_code,
-    reason = "of the load only the number of orders counts here"
-)]
-#[path = "../support/load.rs"]
-mod load;
-#[path = "../support/machine.rs"]
-mod machine;
-#[expect(dead_code, reason = "this bench needs only medians of its own")]
-#[path = "../support/numbers.rs"]
-mod numbers;
-#[path = "../support/paper.rs"]
-mod paper;
-#[expect(dead_code, reason = "this bench starts servers of the program alone")]
-#[path = "../support/processes.rs"]
-mod processes;
-#[expect(dead_code, reason = "more is better of all that is measured here")]
-#[path = "../support/promises.rs"]
-mod promises;
-#[path = "../support/run.rs"]
-mod run;
-#[expect(dead_code, reason = "no bench stops its server")]
-#[path = "../../tests/servers/mod.rs"]
-mod servers;
-#[path = "../support/stock.rs"]
-mod stock;
-#[expect(
-    dead_code,
-    reason = "this bench has one load a store, and does not look at the database"
-)]
-#[path = "../support/stores.rs"]
-mod stores;
-#[path = "../support/tables.rs"]
-mod tables;
+#[expect(dead_code, reason = "no bench needs all that they share")]
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,16 +21,16 @@ use stockroom::storage::{Access, Store};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use load::{GRACE, Orders};
-use machine::Machine;
-use numbers::{median, rounded};
-use paper::Paper;
-use processes::Server;
-use promises::{Verdict, promises};
-use run::Run;
-use stock::Stocks;
-use stores::{Database, StoreKind, Totals};
-use tables::{grouped, new_table, short};
+use support::load::{self, GRACE, Orders};
+use support::machine::Machine;
+use support::numbers::{median, rounded};
+use support::paper::Paper;
+use support::processes::Server;
+use support::promises::{Verdict, promises, write_json};
+use support::run::Run;
+use support::stock::Stocks;
+use support::stores::{Database, StoreKind, Totals};
+use support::tables::{grouped, new_table, short};
 
 /// As in the program.
 #[global_allocator]
@@ -172,8 +136,7 @@ fn main() -> anyhow::Result<ExitCode> {
     ];
     let paper = Paper::new(preface.into_iter().flatten().collect(), tables);
     paper.print();
-    let json = serde_json::json!({ "cases": &rows, "promises": &verdicts });
-    let written = vec![files::write_json("sweep.json", &json)?];
+    let written = vec![write_json("sweep.json", &rows, &verdicts)?];
     paper.end(written, arguments.markdown, began, &problems)
 }
 

@@ -1,39 +1,33 @@
 //! The floor: a stream of the same messages with nothing behind it.
 //!
-//! Runs in a process of its own, as the real server does, with that server's
-//! transport settings, layers, runtime and allocator. A level that changes so many
-//! times a second lies in a `tokio::sync::watch`; each stream waits for the next
-//! value, clones it and lets tonic encode it, as anybody would write it. The bytes and
-//! their layout are the real server's: Started, one level, Synced, then one level a
-//! message.
+//! A level that changes so many times a second lies in a `tokio::sync::watch`; each stream
+//! waits for the next value, clones it and lets tonic encode it, as anybody would write it.
+//! The bytes and their layout are the real server's: Started, one level, Synced, then one
+//! level a message.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, stream};
-use serde_json::json;
 use stockroom::client::proto::stock_selector::Selector;
 use stockroom::client::proto::watch_stock_response::Event;
 use stockroom::client::proto::{
     StockLevel, WatchChanges, WatchStarted, WatchStockRequest, WatchStockResponse, WatchSynced,
 };
-use stockroom::config::Config;
-use stockroom::server::{runtime, transport};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, ServerStreamingService};
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-use crate::clock::Clock;
+use crate::support::clock::Clock;
+use crate::support::floor;
 
 /// The path of the method.
 const WATCH_STOCK: &str = "/stockroom.v1.InventoryService/WatchStock";
@@ -46,32 +40,20 @@ const ON_HAND: i64 = 1_000_000_000;
 const STORE_ID: &str = "0193b0c4-7e4d-7000-8000-000000000000";
 
 /// Serves until the process is ended, a new value `newer_per_s` times a second; 0 is
-/// never. Says where on stderr, as the real server does in its log.
+/// never.
 ///
 /// # Errors
 /// The listener fails.
 pub(crate) fn serve(newer_per_s: u32) -> anyhow::Result<()> {
-    let config = Config::default().server;
-    runtime(&config)
-        .context("cannot start the runtime")?
-        .block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let address = listener.local_addr()?.to_string();
-            eprintln!("{}", json!({ "message": "listening", "address": address }));
-            let (_, health) = tonic_health::server::health_reporter();
-            let clock = Clock::start();
-            let (newest, _) = watch::channel(value(1, clock.us(Duration::ZERO)));
-            if newer_per_s > 0 {
-                // Ends with the process.
-                tokio::spawn(change(newest.clone(), clock, newer_per_s));
-            }
-            transport(&config)
-                .add_service(health)
-                .add_service(Bare { newest, clock })
-                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
-                .await
-                .context("the bare server failed")
-        })
+    floor::serve(|| {
+        let clock = Clock::start();
+        let (newest, _) = watch::channel(value(1, clock.us(Duration::ZERO)));
+        if newer_per_s > 0 {
+            // Ends with the process.
+            tokio::spawn(change(newest.clone(), clock, newer_per_s));
+        }
+        Routes::new(Bare { newest, clock })
+    })
 }
 
 async fn change(newest: watch::Sender<StockLevel>, clock: Clock, per_s: u32) {

@@ -8,15 +8,15 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::cpu;
-use crate::load::{self, Load, Orders};
-use crate::processes::Server;
 use crate::reader::{Finished, Lag, Spec, Window, Work};
 use crate::readers::Reader;
-use crate::stock::Stocks;
-use crate::stores::{Audit, Database, StoreKind};
 use crate::subjects::Subject;
-use crate::trial::Trial;
+use crate::support::cpu;
+use crate::support::load::{self, Load, Orders};
+use crate::support::processes::Server;
+use crate::support::stock::Stocks;
+use crate::support::stores::{Audit, Database, StoreKind};
+use crate::support::trial::Trial;
 use crate::truth;
 
 /// What all streams may take to be synced for the first time.

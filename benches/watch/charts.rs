@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use plotters::prelude::*;
 
-use crate::canvas::{self, CAPTION, COLOURS, Canvas, SIZE, TEXT, swatch};
 use crate::rows::Row;
+use crate::support::canvas::{self, CAPTION, COLOURS, Canvas, SIZE, TEXT, legend, swatch};
 
 /// The lines of the chart of lags.
 const LAGS: [(&str, &str); 3] = [
@@ -102,12 +102,7 @@ fn lag(canvas: &Canvas<'_>, rows: &[Row]) -> anyhow::Result<bool> {
         .map(|place| chart.backend_coord(&(place as f64, bottom.max(0.01))).0)
         .collect();
     names(canvas, PERCENTILES.iter().map(|(_, name)| *name), &places)?;
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE)
-        .border_style(BLACK)
-        .draw()?;
+    legend(&mut chart, SeriesLabelPosition::UpperLeft)?;
     Ok(true)
 }
 

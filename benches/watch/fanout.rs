@@ -5,10 +5,10 @@
 //! switched off: what is measured is how fast messages leave, not how politely.
 
 use crate::bench::{Bench, Measured};
-use crate::load::Orders;
 use crate::reader::{Keep, Work};
-use crate::stores::Totals;
 use crate::subjects::{CONNECTIONS, STREAMS};
+use crate::support::load::Orders;
+use crate::support::stores::Totals;
 
 /// New values a second: with 10,000 streams up to two million messages a second.
 const NEWER_PER_S: u32 = 200;

@@ -2,10 +2,10 @@
 //! watch it. Paced as it is by default.
 
 use crate::bench::{Bench, Measured};
-use crate::load::{Load, Orders};
 use crate::reader::{Keep, Work};
-use crate::stores::Totals;
 use crate::subjects::{CONNECTIONS, STREAMS};
+use crate::support::load::{Load, Orders};
+use crate::support::stores::Totals;
 
 /// As in the bench of orders.
 const IN_FLIGHT: usize = 1_024;

@@ -8,12 +8,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Measured};
-use crate::cpu;
-use crate::processes::Server;
 use crate::reader::{Finished, Keep, Work};
 use crate::readers::Reader;
-use crate::stock::PRODUCTS;
 use crate::subjects::{CONNECTIONS, STREAMS};
+use crate::support::cpu;
+use crate::support::processes::Server;
+use crate::support::stock::PRODUCTS;
 
 /// Streams that come and go first.
 const FIRST_STREAMS: usize = 100;

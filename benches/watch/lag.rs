@@ -7,10 +7,10 @@
 //! and of its versions those that came count.
 
 use crate::bench::{Bench, Measured};
-use crate::load::Orders;
 use crate::reader::{Keep, Work};
-use crate::stores::Totals;
 use crate::subjects::{LAG_CONNECTIONS, LAG_STREAMS};
+use crate::support::load::Orders;
+use crate::support::stores::Totals;
 
 /// Orders due each second, and the most of them under way.
 const RATE: u32 = 1_000;
@@ -47,7 +47,7 @@ impl Bench {
         let (load, window) =
             self.watched_load(ordered_at, &orders, &mut reader, &servers, &mut measured)?;
         let finished = self.finish(reader, trial.database(), LAG_STREAMS)?;
-        let is_ledger_read = self.store == crate::stores::StoreKind::Postgres;
+        let is_ledger_read = self.store == crate::support::stores::StoreKind::Postgres;
         measured.lag(if is_ledger_read {
             finished.lag
         } else {

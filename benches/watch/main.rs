@@ -25,7 +25,7 @@
 //! report    the tables that people read
 //! charts    target/bench/watch_*.svg
 //!
-//! in ../support, shared with the other benches: create_order/main.rs lists them
+//! in ../support, shared with the other benches: support/mod.rs lists them
 //! ```
 //!
 //! Prints its progress to stderr and its tables to stdout. Exits 1 when a promise about
@@ -34,56 +34,21 @@
 
 mod bare;
 mod bench;
-#[path = "../support/canvas.rs"]
-mod canvas;
 mod charts;
-#[path = "../support/clock.rs"]
-mod clock;
-#[expect(dead_code, reason = "this bench does not ask what the database uses")]
-#[path = "../support/cpu.rs"]
-mod cpu;
-#[path = "../support/effort.rs"]
-mod effort;
 mod fanout;
-#[path = "../support/files.rs"]
-mod files;
 mod hot;
 mod idle;
 mod lag;
-#[expect(dead_code, reason = "this bench has no use for all that a load says")]
-#[path = "../support/load.rs"]
-mod load;
-#[path = "../support/machine.rs"]
-mod machine;
-#[path = "../support/numbers.rs"]
-mod numbers;
-#[path = "../support/paper.rs"]
-mod paper;
-#[path = "../support/processes.rs"]
-mod processes;
-#[path = "../support/promises.rs"]
-mod promises;
 mod reader;
 mod readers;
 mod report;
 mod rows;
-#[path = "../support/run.rs"]
-mod run;
-#[expect(dead_code, reason = "no bench stops its server")]
-#[path = "../../tests/servers/mod.rs"]
-mod servers;
 mod snapshot;
-#[path = "../support/stock.rs"]
-mod stock;
-#[expect(dead_code, reason = "this bench has no use for all that the books say")]
-#[path = "../support/stores.rs"]
-mod stores;
 mod storm;
 mod subjects;
-#[path = "../support/tables.rs"]
-mod tables;
-#[path = "../support/trial.rs"]
-mod trial;
+#[expect(dead_code, reason = "no bench needs all that they share")]
+#[path = "../support/mod.rs"]
+mod support;
 mod truth;
 mod verdicts;
 
@@ -95,13 +60,14 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use bench::Bench;
-use effort::Effort;
-use machine::Machine;
 use report::Report;
 use rows::Results;
-use run::Run;
-use stores::StoreKind;
 use subjects::{Case, schedule};
+use support::effort::Effort;
+use support::machine::Machine;
+use support::promises::write_json;
+use support::run::Run;
+use support::stores::StoreKind;
 
 /// As in the program: the bare server is this executable.
 #[global_allocator]
@@ -183,7 +149,7 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let paper = report.paper();
     paper.print();
-    let mut written = vec![rows::write_json(&rows, &verdicts)?];
+    let mut written = vec![write_json("watch.json", &rows, &verdicts)?];
     written.extend(charts::draw(&rows)?);
     let problems = [results.problems().as_slice(), run.failures()].concat();
     paper.end(written, arguments.markdown, began, &problems)

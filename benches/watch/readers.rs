@@ -2,16 +2,16 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{ChildStdin, ChildStdout, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::cpu;
-use crate::processes::command;
 use crate::reader::{Finished, Said, Spec, Window, told};
+use crate::support::cpu;
+use crate::support::servers::stockroom::{Running, command};
 
 /// What a busy reader may take to notice that it is told something.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -21,7 +21,7 @@ const FINISH_LIMIT: Duration = Duration::from_secs(60);
 
 /// A reader in a process of its own. Killed if it is dropped before it has finished.
 pub(crate) struct Reader {
-    child: Child,
+    child: Running,
     tell: ChildStdin,
     said: mpsc::Receiver<anyhow::Result<Said>>,
 }
@@ -33,14 +33,15 @@ impl Reader {
     /// It does not start.
     pub(crate) fn start(folder: &Path, spec: &Spec) -> anyhow::Result<Self> {
         let mut reader = command(std::env::current_exe()?, folder);
-        let mut child = reader
+        let child = reader
             .arg("--reader")
             .arg(serde_json::to_string(spec)?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let tell = child.stdin.take().context("stdin is piped")?;
-        let said = follow(child.stdout.take().context("stdout is piped")?);
+        let mut child = Running(child);
+        let tell = child.0.stdin.take().context("stdin is piped")?;
+        let said = follow(child.0.stdout.take().context("stdout is piped")?);
         Ok(Self { child, tell, said })
     }
 
@@ -101,7 +102,7 @@ impl Reader {
                 other => bail!("the reader said something else: {other:?}"),
             }
         };
-        let status = self.child.wait()?;
+        let status = self.child.0.wait()?;
         ensure!(status.success(), "the reader ended with {status}");
         Ok(finished)
     }
@@ -111,7 +112,7 @@ impl Reader {
     /// # Errors
     /// The reader ended.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        cpu::used(self.child.id())
+        cpu::used(self.child.0.id())
     }
 
     fn tell(&mut self, line: &str) -> anyhow::Result<()> {
@@ -121,14 +122,6 @@ impl Reader {
     fn next(&self, limit: Duration) -> anyhow::Result<Said> {
         let said = self.said.recv_timeout(limit);
         said.with_context(|| format!("the reader said nothing for {limit:?}"))?
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        // Both do nothing when it has ended and was waited for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -2,12 +2,12 @@
 
 use comfy_table::Table;
 
-use crate::effort::Effort;
-use crate::machine::Machine;
-use crate::paper::Paper;
-use crate::promises::{Verdict, promises};
 use crate::rows::Row;
-use crate::tables::{grouped, new_table, short};
+use crate::support::effort::Effort;
+use crate::support::machine::Machine;
+use crate::support::paper::Paper;
+use crate::support::promises::{Verdict, promises};
+use crate::support::tables::{grouped, new_table, short};
 
 /// Everything that is worth a table.
 pub(crate) struct Report<'a> {

@@ -1,23 +1,13 @@
 //! What is published of each case: a row of `target/bench/watch.json`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::bench::Measured;
-use crate::files;
-use crate::numbers::{medians, rounded};
-use crate::promises::Verdict;
-use crate::stores::StoreKind;
 use crate::subjects::Subject;
-
-/// What the file holds.
-#[derive(Serialize)]
-struct File<'a> {
-    cases: &'a [Row],
-    verdicts: &'a [Verdict],
-}
+use crate::support::numbers::{medians, rounded};
+use crate::support::stores::StoreKind;
 
 /// The medians of the repeats of one subject. The names are those of the file.
 #[derive(Debug, Serialize)]
@@ -149,12 +139,4 @@ impl Results {
 
 fn values(repeats: &[Measured]) -> BTreeMap<&'static str, f64> {
     medians(repeats.iter().map(|m| &m.values))
-}
-
-/// Writes everything for programs and returns where to.
-///
-/// # Errors
-/// The file cannot be written.
-pub(crate) fn write_json(cases: &[Row], verdicts: &[Verdict]) -> anyhow::Result<PathBuf> {
-    files::write_json("watch.json", &File { cases, verdicts })
 }

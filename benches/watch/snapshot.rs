@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::ensure;
 
 use crate::bench::{Bench, Measured};
-use crate::numbers::median;
 use crate::reader::Work;
-use crate::stock::PRODUCTS;
+use crate::support::numbers::median;
+use crate::support::stock::PRODUCTS;
 
 /// Snapshots one after the other, of which the median counts.
 const TIMES: usize = 20;

@@ -12,13 +12,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::bench::{Bench, Measured, SYNCED_LIMIT};
-use crate::clock::Clock;
-use crate::load::Orders;
 use crate::reader::{Keep, Work};
-use crate::stock::PRODUCTS;
-use crate::stores::Totals;
 use crate::subjects::{CONNECTIONS, STREAMS};
-use crate::trial::Trial;
+use crate::support::clock::Clock;
+use crate::support::load::Orders;
+use crate::support::stock::PRODUCTS;
+use crate::support::stores::Totals;
+use crate::support::trial::Trial;
 
 /// Outside the range from which Linux takes ports of outgoing connections: among
 /// thousands that look for a server that is gone, one might get its port and meet itself.

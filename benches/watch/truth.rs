@@ -8,7 +8,7 @@ use std::path::Path;
 use tokio::runtime::Runtime;
 
 use crate::reader::sku;
-use crate::stores::{Database, sql};
+use crate::support::stores::{Database, sql};
 
 /// Writes every version of the first `levels` products to `path`. SQLite has no client
 /// here to ask for its ledger: of its levels only the last versions are written.

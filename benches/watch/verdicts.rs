@@ -1,7 +1,7 @@
 //! What was promised, held against what was measured.
 
-use crate::promises::Verdict;
 use crate::rows::Row;
+use crate::support::promises::Verdict;
 
 /// What the promises call KB.
 const KB_BYTES: f64 = 1_024.0;

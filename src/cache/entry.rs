@@ -55,14 +55,11 @@ pub(super) fn decode(key: &LevelKey, value: &[u8]) -> Option<StockLevel> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Location, Sku};
+    use crate::samples;
 
     #[test]
     fn an_entry_is_read_as_it_was_written_and_anything_else_is_none() {
-        let key = LevelKey {
-            sku: Sku::new("a").unwrap(),
-            location: Location::new("main").unwrap(),
-        };
+        let key = samples::key("a");
         let level = StockLevel {
             key: key.clone(),
             on_hand: -3,

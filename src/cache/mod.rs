@@ -40,17 +40,16 @@ const LEVELS_AT_ONCE_MAX: usize = 512;
 const TIMEOUT_SHARE_MIN: u32 = 5;
 
 /// What the cache has of the levels asked for, in their order.
-pub type Found = Vec<Option<StockLevel>>;
+pub(crate) type Found = Vec<Option<StockLevel>>;
 
 /// A handle on the cache; clones share it.
-#[derive(Debug, Clone)]
-pub struct Cache {
+#[derive(Clone)]
+pub(crate) struct Cache {
     shared: Arc<Shared>,
     /// Ask and write; end with the last handle.
     _tasks: Arc<[AbortOnDropHandle<()>; 2]>,
 }
 
-#[derive(Debug)]
 struct Shared {
     link: Link,
     ttl: Duration,
@@ -79,7 +78,7 @@ impl Question {
 impl Cache {
     /// A cache that has nothing until it is told which store is being served. Its tasks
     /// run on this runtime.
-    pub fn start(config: &CacheConfig, link: Link, counters: CacheCounters) -> Self {
+    pub(crate) fn start(config: &CacheConfig, link: Link, counters: CacheCounters) -> Self {
         let shared = Arc::new(Shared {
             link,
             ttl: config.ttl(),
@@ -101,7 +100,7 @@ impl Cache {
 
     /// To be told which store is served, before anything is read or written there. A cache
     /// serves one store: a server that finds another one begins anew.
-    pub fn serve(&self, store_id: Uuid) {
+    pub(crate) fn serve(&self, store_id: Uuid) {
         self.shared
             .prefix
             .get_or_init(|| key_prefix(store_id, "level"));
@@ -109,14 +108,14 @@ impl Cache {
 
     /// To be told of every commit, and of what was read: levels of the store as they were
     /// committed. Keeps those that are newer than what waits to be written. Does not block.
-    pub fn offer<'a>(&self, levels: impl IntoIterator<Item = &'a StockLevel>) {
+    pub(crate) fn offer<'a>(&self, levels: impl IntoIterator<Item = &'a StockLevel>) {
         self.shared.pending.add(levels);
     }
 
     /// What the cache has of `keys`; none when it cannot be asked, or has not answered
     /// within about `redis.timeout_ms`. Counts nothing, since whether that is enough is the
     /// caller's to say.
-    pub async fn find(&self, keys: Vec<LevelKey>) -> Option<Found> {
+    pub(crate) async fn find(&self, keys: Vec<LevelKey>) -> Option<Found> {
         let shared = &self.shared;
         if !shared.link.is_connected() {
             return None;
@@ -133,7 +132,7 @@ impl Cache {
     }
 
     /// What is counted.
-    pub fn counters(&self) -> &CacheCounters {
+    pub(crate) fn counters(&self) -> &CacheCounters {
         &self.shared.counters
     }
 }

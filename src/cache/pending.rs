@@ -7,7 +7,7 @@
 //! level need neither be written nor be shown any more.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::Cmd;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{Found, Shared, entry};
 use crate::domain::{LevelKey, StockLevel};
+use crate::lock::lock;
 use crate::redis_link::Unanswered;
 use crate::telemetry::CacheCounters;
 
@@ -67,7 +68,7 @@ impl Pending {
 
     /// Keeps those that are newer than what is here.
     pub(super) fn add<'a>(&self, levels: impl IntoIterator<Item = &'a StockLevel>) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let now = Instant::now();
         for level in levels.into_iter().filter(|it| it.version.number() > 0) {
             let state = &mut *state;
@@ -100,7 +101,7 @@ impl Pending {
 
     /// What is here of `keys` and no older than an entry may be; none if nothing is.
     pub(super) fn look_up(&self, keys: &[LevelKey], now: Instant) -> Option<Found> {
-        let state = self.lock();
+        let state = lock(&self.state);
         if state.levels.is_empty() {
             return None;
         }
@@ -119,7 +120,7 @@ impl Pending {
 
     /// Takes some that are due, without those that nothing older can be left of.
     fn take_due(&self, now: Instant) -> Vec<StockLevel> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let state = &mut *state;
         let retry = |at| now.saturating_duration_since(at) >= RETRY_PAUSE;
         if state.failed_at.is_some_and(retry) {
@@ -147,7 +148,7 @@ impl Pending {
 
     /// Waits until there may be something due.
     async fn may_be_due(&self) {
-        let retry = self.lock().failed_at.is_some();
+        let retry = lock(&self.state).failed_at.is_some();
         if retry {
             let _ = timeout(RETRY_PAUSE, self.came.notified()).await;
         } else {
@@ -157,7 +158,7 @@ impl Pending {
 
     /// Of what was due, Redis has these, or later ones, and the others it has not.
     fn tried(&self, written: &[StockLevel], failed: &[StockLevel], now: Instant) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let state = &mut *state;
         for level in written {
             let waiting = state.levels.get(&level.key);
@@ -176,11 +177,6 @@ impl Pending {
             }
         }
         self.counters.waiting.set(state.levels.len() as i64);
-    }
-
-    /// Every change is whole before anything can panic.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -252,21 +248,10 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Location, Sku, Version};
+    use crate::samples::level;
     use crate::telemetry::Counters;
 
     const TTL: Duration = Duration::from_secs(30);
-
-    fn level(sku: &str, version: i64) -> StockLevel {
-        let key = LevelKey {
-            sku: Sku::new(sku).unwrap(),
-            location: Location::new("").unwrap(),
-        };
-        StockLevel {
-            version: Version::new(version),
-            ..StockLevel::none(key)
-        }
-    }
 
     fn pending() -> Pending {
         Pending::new(1_000, TTL, Counters::default().cache)
@@ -276,16 +261,16 @@ mod tests {
     fn what_failed_is_tried_again_however_often_others_fail() {
         let pending = pending();
         let began = Instant::now();
-        pending.add(&[level("first", 5)]);
+        pending.add(&[level("first", 5, 0)]);
         let mut now = began;
         for other in 0.. {
             let due = pending.take_due(now);
-            if other > 0 && due.contains(&level("first", 5)) {
+            if other > 0 && due.contains(&level("first", 5, 0)) {
                 break;
             }
             pending.tried(&[], &due, now);
             now += RETRY_PAUSE / 10;
-            pending.add(&[level(&format!("other-{other}"), 1)]);
+            pending.add(&[level(&format!("other-{other}"), 1, 0)]);
             let waited = now - began;
             assert!(waited <= RETRY_PAUSE * 2, "after {waited:?}");
         }
@@ -294,7 +279,7 @@ mod tests {
     #[test]
     fn a_level_that_redis_does_not_take_is_shown_as_long_as_an_entry_lives() {
         let pending = pending();
-        let kept = level("a", 5);
+        let kept = level("a", 5, 0);
         let keys = [kept.key.clone()];
         pending.add([&kept]);
         let added = Instant::now();

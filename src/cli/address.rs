@@ -1,7 +1,5 @@
 //! Which server a command calls.
 
-use anyhow::Context;
-
 use crate::client::Client;
 use crate::config::Config;
 
@@ -37,8 +35,13 @@ impl Address {
         connections: usize,
     ) -> anyhow::Result<Client> {
         let url = self.url(config);
-        Client::connect(&url, connections)
-            .await
-            .with_context(|| format!("cannot reach {url} (is `stockroom serve` running there?)"))
+        let connected = Client::connect(&url, connections).await;
+        connected.map_err(|error| match error.is_refusal() {
+            // It is no address: nothing can run there.
+            true => anyhow::Error::new(error),
+            false => anyhow::Error::new(error).context(format!(
+                "cannot reach {url} (is `stockroom serve` running there?)"
+            )),
+        })
     }
 }

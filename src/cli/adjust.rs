@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::address::Address;
 use super::get::table;
-use super::level::{answered, parse_level};
+use super::values::parse_level;
+use super::write::{WriteOptions, answered};
 use crate::client::proto::adjust_stock_request::Change;
 use crate::client::proto::{AdjustStockRequest, MovementKind, StockKey};
 use crate::config::Config;
@@ -57,14 +57,8 @@ pub(super) struct AdjustArgs {
     /// Only if the level is at this version
     #[arg(long, value_name = "VERSION")]
     expected_version: Option<i64>,
-    /// The key that makes a repeat safe [default: a new one]
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    request_id: String,
-    /// Say what would become of it, and change nothing
-    #[arg(long)]
-    validate_only: bool,
     #[command(flatten)]
-    address: Address,
+    write: WriteOptions,
 }
 
 /// Why stock moved, as a caller may say.
@@ -95,9 +89,9 @@ impl From<Kind> for MovementKind {
 }
 
 pub(super) async fn run(args: AdjustArgs, config: Config) -> anyhow::Result<ExitCode> {
-    let client = args.address.connect(&config, 1).await?;
+    let client = args.write.address.connect(&config, 1).await?;
     let request = AdjustStockRequest {
-        request_id: args.request_id,
+        request_id: args.write.request_id.unwrap_or_default(),
         sku: args.level.sku,
         location: args.level.location,
         change: args
@@ -107,7 +101,7 @@ pub(super) async fn run(args: AdjustArgs, config: Config) -> anyhow::Result<Exit
         kind: MovementKind::from(args.kind).into(),
         note: args.note,
         expected_version: args.expected_version,
-        validate_only: args.validate_only,
+        validate_only: args.write.validate_only,
     };
     let answer = client.retrying().adjust_stock(&request).await;
     answered(

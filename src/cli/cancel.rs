@@ -32,11 +32,12 @@ pub(super) struct CancelArgs {
 }
 
 pub(super) async fn run(args: CancelArgs, config: Config) -> anyhow::Result<ExitCode> {
-    let client = args.change.address.connect(&config, 1).await?;
+    let OrderChange { order_id, write } = args.change;
+    let client = write.address.connect(&config, 1).await?;
     let request = CancelOrderRequest {
-        request_id: args.change.request_id,
-        order_id: args.change.order_id,
-        validate_only: args.change.validate_only,
+        request_id: write.request_id.unwrap_or_default(),
+        order_id,
+        validate_only: write.validate_only,
         reason: args.reason,
         restock: Some(!args.no_restock),
     };

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::level::print;
+use super::print::print_raw;
 use crate::config::{Loaded, markdown_table};
 
 /// Print the configuration in force and where each value comes from
@@ -38,6 +38,6 @@ pub(super) fn run(args: &ConfigArgs, loaded: &Loaded) -> anyhow::Result<ExitCode
     } else {
         loaded.to_toml()
     };
-    print(text.lines().map(str::to_owned))?;
+    print_raw(text.lines().map(str::to_owned))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -23,11 +23,12 @@ pub(super) struct ConfirmArgs {
 }
 
 pub(super) async fn run(args: ConfirmArgs, config: Config) -> anyhow::Result<ExitCode> {
-    let client = args.change.address.connect(&config, 1).await?;
+    let OrderChange { order_id, write } = args.change;
+    let client = write.address.connect(&config, 1).await?;
     let request = ConfirmOrderRequest {
-        request_id: args.change.request_id,
-        order_id: args.change.order_id,
-        validate_only: args.change.validate_only,
+        request_id: write.request_id.unwrap_or_default(),
+        order_id,
+        validate_only: write.validate_only,
     };
     let answer = client.retrying().confirm_order(&request).await;
     answered(answer.map(|answer| (answer.order, answer.replayed)))

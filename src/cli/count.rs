@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::address::Address;
 use super::get::table;
-use super::level::{answered, parse_level};
+use super::values::parse_level;
+use super::write::{WriteOptions, answered};
 use crate::client::proto::{CountStockRequest, StockKey};
 use crate::config::Config;
 
@@ -33,26 +33,20 @@ pub(super) struct CountArgs {
     /// A note for the ledger
     #[arg(long, default_value = "", hide_default_value = true)]
     note: String,
-    /// The key that makes a repeat safe [default: a new one]
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    request_id: String,
-    /// Say what would become of it, and change nothing
-    #[arg(long)]
-    validate_only: bool,
     #[command(flatten)]
-    address: Address,
+    write: WriteOptions,
 }
 
 pub(super) async fn run(args: CountArgs, config: Config) -> anyhow::Result<ExitCode> {
-    let client = args.address.connect(&config, 1).await?;
+    let client = args.write.address.connect(&config, 1).await?;
     let request = CountStockRequest {
-        request_id: args.request_id,
+        request_id: args.write.request_id.unwrap_or_default(),
         sku: args.level.sku,
         location: args.level.location,
         on_hand: args.on_hand,
         expected_version: Some(args.expected_version),
         note: args.note,
-        validate_only: args.validate_only,
+        validate_only: args.write.validate_only,
     };
     let answer = client.retrying().count_stock(&request).await;
     answered(

@@ -12,8 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::level::{print, tell};
-use super::number::parse_number;
+use super::print::{print_raw, tell};
 use super::replay::{self, Replay};
 use super::shutdown;
 use crate::client::Client;
@@ -58,8 +57,8 @@ pub(super) struct DemoArgs {
     #[arg(long, default_value_t = 50_051)]
     port: u16,
     /// Opening stock, as a part of what the invoices need
-    #[arg(long, value_name = "FACTOR", default_value_t = 0.97, value_parser = parse_number::<{ replay::STOCK_MAX }>)]
-    stock: f64,
+    #[arg(long, value_name = "FACTOR", default_value = "0.97")]
+    stock: replay::Factor,
 }
 
 pub(super) async fn run(args: DemoArgs, config: Config) -> anyhow::Result<ExitCode> {
@@ -75,9 +74,9 @@ pub(super) async fn run(args: DemoArgs, config: Config) -> anyhow::Result<ExitCo
     };
     let act = act?;
     // Whoever pipes this somewhere may have closed the pipe; the exit code still counts.
-    print([act.to_string()])?;
+    print_raw([act.to_string()])?;
     if !args.exit {
-        print([act.invitation(&server.url())])?;
+        print_raw([act.invitation(&server.url())])?;
         shutdown.await;
     }
     server.stop().await?;
@@ -88,7 +87,7 @@ pub(super) async fn run(args: DemoArgs, config: Config) -> anyhow::Result<ExitCo
     })
 }
 
-async fn perform(server: &Embedded, stock: f64) -> anyhow::Result<Act> {
+async fn perform(server: &Embedded, stock: replay::Factor) -> anyhow::Result<Act> {
     let started = std::time::Instant::now();
     let replay = Replay::from_csv(SAMPLE).context("the sample that came with the program")?;
     tell(format_args!(

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::level::{print, tell};
+use super::print::{kind, print, print_raw, state, tell};
 use super::shutdown;
 use crate::client::proto::{MovementKind, Order, StockLevel};
 use crate::config::Config;
@@ -114,12 +114,12 @@ async fn print_forever(reader: &Reader, args: &EventsArgs) -> io::Result<()> {
     loop {
         tokio::select! {
             event = reader.next() => {
-                let line = if args.json {
-                    in_json(&event).to_string()
+                let is_read = if args.json {
+                    print_raw([in_json(&event).to_string()])?
                 } else {
-                    in_words(&event)
+                    print([in_words(&event)])?
                 };
-                if !print([line])? {
+                if !is_read {
                     return Ok(());
                 }
             }
@@ -181,8 +181,7 @@ fn order_in_words(order: Option<Order>) -> String {
         .iter()
         .map(|line| format!("{} of {}@{}", line.quantity, line.sku, line.location));
     let lines: Vec<String> = lines.collect();
-    let state = order.state().as_str_name();
-    let state = state.trim_start_matches("ORDER_STATE_");
+    let state = state(order.state());
     let (id, request) = (&order.order_id, &order.request_id);
     format!("{id} ({request}), {state}: {}", lines.join(", "))
 }
@@ -267,11 +266,8 @@ fn order_json(order: &Order) -> Value {
     })
 }
 
-/// `ORDERED` for `MOVEMENT_KIND_ORDERED`.
 fn kinds(numbers: &[i32]) -> Vec<&'static str> {
-    let kinds = numbers.iter().map(|number| {
-        let kind = MovementKind::try_from(*number).unwrap_or_default();
-        kind.as_str_name().trim_start_matches("MOVEMENT_KIND_")
-    });
+    let kinds = numbers.iter();
+    let kinds = kinds.map(|number| kind(MovementKind::try_from(*number).unwrap_or_default()));
     kinds.collect()
 }

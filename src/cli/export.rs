@@ -10,11 +10,14 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
-use super::level::{parse_level, tell};
+use super::print::tell;
 use super::shutdown;
+use super::values::parse_level;
+use crate::client::ClientError;
 use crate::client::proto::StockKey;
 use crate::config::Config;
 use output::Output;
@@ -53,7 +56,7 @@ pub(super) struct ExportArgs {
     /// What to write
     #[arg(value_enum, value_name = "WHAT")]
     what: What,
-    /// The file to write [default: standard output]
+    /// The file to write; - for standard output, which is the default
     #[arg(long, short, value_name = "FILE.csv")]
     output: Option<PathBuf>,
     /// Go on with a file that is not complete; without one, begin
@@ -79,6 +82,9 @@ pub(super) struct ExportArgs {
     #[command(flatten)]
     address: Address,
 }
+
+/// Said behind what is in a file.
+const GOES_ON: &str = ", and the same command with --resume goes on";
 
 /// What an export has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -120,10 +126,23 @@ impl Selection {
 
 pub(super) async fn run(args: ExportArgs, config: Config) -> anyhow::Result<ExitCode> {
     let selection = Selection::of(&args)?;
+    let file = args.output.filter(|path| path.as_os_str() != "-");
+    ensure!(
+        file.is_some() || !(args.resume || args.overwrite),
+        "--resume and --overwrite go with a file"
+    );
     let stop = shutdown::requested()?;
-    // Connected first: a file is not touched when there is nothing to write into it.
+    tokio::pin!(stop);
+    // Connected and asked first: a file is not touched when there is nothing to write into it.
     let client = args.address.connect(&config, 1).await?.retrying();
-    let mut output = match args.output {
+    tokio::select! {
+        asked = pages::ask(&client, &selection) => asked?,
+        () = &mut stop => {
+            tell("interrupted; nothing was written");
+            return Ok(ExitCode::from(shutdown::EXIT_INTERRUPTED));
+        }
+    }
+    let mut output = match file {
         None => Output::stdout(),
         Some(path) if args.overwrite => Output::create(path, selection.clone())?,
         Some(path) => Output::open(path, selection.clone(), args.resume)?,
@@ -131,7 +150,7 @@ pub(super) async fn run(args: ExportArgs, config: Config) -> anyhow::Result<Exit
     let begin = output.place().clone();
     let ended = tokio::select! {
         result = pages::write(&client, &selection, begin, &mut output) => Some(result),
-        () = stop => None,
+        () = &mut stop => None,
     };
     match ended {
         Some(Ok(())) => {
@@ -140,13 +159,17 @@ pub(super) async fn run(args: ExportArgs, config: Config) -> anyhow::Result<Exit
         }
         // Whoever reads has seen enough: `stockroom export levels | head`.
         Some(Err(error)) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        Some(Err(error)) => Err(match output.incomplete()? {
-            Some(how) => error.context(format!("the export is not complete; {how}")),
-            None => error.context("the export is not complete"),
-        }),
+        Some(Err(error)) => {
+            let mut told = "the export is not complete".to_owned();
+            if let Some(kept) = output.incomplete() {
+                let how = if may_pass(&error) { GOES_ON } else { "" };
+                told += &format!("; {kept}{how}");
+            }
+            Err(error.context(told))
+        }
         None => {
-            if let Some(how) = output.incomplete()? {
-                tell(format_args!("interrupted; {how}"));
+            if let Some(kept) = output.incomplete() {
+                tell(format_args!("interrupted; {kept}{GOES_ON}"));
             }
             Ok(ExitCode::from(shutdown::EXIT_INTERRUPTED))
         }
@@ -156,4 +179,37 @@ pub(super) async fn run(args: ExportArgs, config: Config) -> anyhow::Result<Exit
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Whether the same again may go well: the server may be back, or the disk have room.
+fn may_pass(error: &anyhow::Error) -> bool {
+    let of_the_call = error.downcast_ref::<ClientError>();
+    of_the_call.is_none_or(ClientError::retryable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_refuses_for_good_is_not_gone_on_with() {
+        let of_the_call = |code, reason: &str| {
+            anyhow::Error::new(ClientError {
+                code,
+                reason: reason.to_owned(),
+                message: String::new(),
+                retry_after: None,
+                request_id: None,
+            })
+        };
+        assert!(may_pass(&of_the_call("UNAVAILABLE", "")));
+        assert!(may_pass(&of_the_call("UNAVAILABLE", "DRAINING")));
+        assert!(!may_pass(&of_the_call(
+            "INVALID_ARGUMENT",
+            "INVALID_REQUEST"
+        )));
+        assert!(!may_pass(&of_the_call("INTERNAL", "INTERNAL")));
+        let full = anyhow::Error::new(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(may_pass(&full.context("cannot write a.csv")));
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use prost_types::Duration;
 
 use super::change::{OrderChange, answered};
-use super::duration::parse_duration;
+use super::values::parse_duration;
 use crate::client::proto::ExtendHoldRequest;
 use crate::config::Config;
 
@@ -29,11 +29,12 @@ pub(super) struct ExtendArgs {
 }
 
 pub(super) async fn run(args: ExtendArgs, config: Config) -> anyhow::Result<ExitCode> {
-    let client = args.change.address.connect(&config, 1).await?;
+    let OrderChange { order_id, write } = args.change;
+    let client = write.address.connect(&config, 1).await?;
     let request = ExtendHoldRequest {
-        request_id: args.change.request_id,
-        order_id: args.change.order_id,
-        validate_only: args.change.validate_only,
+        request_id: write.request_id.unwrap_or_default(),
+        order_id,
+        validate_only: write.validate_only,
         hold: Some(args.hold),
     };
     let answer = client.retrying().extend_hold(&request).await;

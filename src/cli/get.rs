@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::level::{parse_level, print, time};
+use super::print::{print, time};
+use super::values::parse_level;
 use crate::client::proto::{BatchGetStockKey, BatchGetStockRequest, StockKey, StockLevel};
 use crate::config::Config;
 

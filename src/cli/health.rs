@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::time::timeout;
 
 use super::address::Address;
-use super::level::print;
+use super::print::print;
 use crate::config::Config;
 
 /// A server that is well answers within milliseconds; containers are asked every few

@@ -6,7 +6,6 @@
 //! it, so that an import which ended too soon, wherever it was, is gone on with by the
 //! same command, and no row is applied twice.
 
-mod bad;
 mod check;
 mod columns;
 mod known;
@@ -21,7 +20,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::address::Address;
-use super::level::{print, tell};
+use super::print::{print, tell};
 use super::shutdown;
 use super::table::grouped;
 use crate::config::Config;
@@ -42,6 +41,9 @@ const IMPORT_ID_CHARS_MAX: usize = 64;
 ///                available, version and update_time of an export are not looked at
 ///   adjustments  sku, location, delta, kind, note: adds delta units, in the order of the
 ///                rows; kind is RECEIVED, RETURNED, DAMAGED, COUNT or CORRECTION
+///
+/// An on_hand below 0 is owed to orders (backorders), and orders alone bring a level there: a
+/// row that takes on_hand below 0, or below what is reserved, is refused when it is written.
 ///
 /// The location is main where it is empty. An exported ledger cannot be imported: what
 /// happened is never rewritten. Text is UTF-8, with or without a byte order mark.
@@ -64,7 +66,9 @@ const IMPORT_ID_CHARS_MAX: usize = 64;
 ///   # Only tell what is wrong with it
 ///   stockroom import levels.csv --check
 ///
-///   # From another store
+///   # From another store: its products, then its levels; levels that are below 0 there
+///   # must be left out, or be 0
+///   stockroom export products --addr http://old:50051 | stockroom import - --addr http://new:50051
 ///   stockroom export levels --addr http://old:50051 | stockroom import - --addr http://new:50051
 ///
 ///   # Go on with a file that was corrected after a row was refused
@@ -185,6 +189,7 @@ fn ended(sent: Sent, rows: &str, import_id: &str) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::sheet::bad::SHOWN_MAX;
 
     #[test]
     fn the_help_says_how_much_of_what_is_wrong_is_told() {
@@ -192,7 +197,7 @@ mod tests {
         let mut command = <ImportArgs as clap::Args>::augment_args(command);
         let help = command.render_long_help().to_string();
         let words: Vec<&str> = help.split_whitespace().collect();
-        let shown = format!("the first {} of it", grouped(bad::SHOWN_MAX as u64));
+        let shown = format!("the first {} of it", grouped(SHOWN_MAX as u64));
         assert!(words.join(" ").contains(&shown), "{help}");
     }
 }

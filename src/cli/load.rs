@@ -15,8 +15,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::builder::RangedU64ValueParser;
 
-use super::level::{print, tell};
-use super::number::parse_number;
+use super::print::{print_raw, tell};
+use super::values::parse_number;
 use crate::config::Config;
 use addresses::Addresses;
 use drive::Drive;
@@ -160,7 +160,7 @@ pub(super) async fn run(args: LoadArgs, config: Config) -> anyhow::Result<ExitCo
     } else {
         report.to_string()
     };
-    print([report])?;
+    print_raw([report])?;
     Ok(ExitCode::SUCCESS)
 }
 

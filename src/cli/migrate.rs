@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::level::print;
+use super::print::print;
 use crate::config::Config;
 use crate::storage::{Access, Store};
 

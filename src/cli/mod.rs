@@ -30,15 +30,16 @@ mod watch;
 // What several of them share.
 mod address;
 mod change;
-mod duration;
 mod latency;
-mod level;
-mod number;
 mod options;
+mod print;
 mod progress;
+mod put_products;
 mod sheet;
 mod shutdown;
 mod table;
+mod values;
+mod write;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,10 +47,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+use crate::client::ClientError;
 use crate::config::Loaded;
+use crate::error::in_one_line;
 use crate::{server, telemetry};
-use level::tell;
 use options::ConfigOptions;
+use print::{escaped, tell};
 
 /// An error in what the caller wrote: arguments (by clap) or configuration.
 const EXIT_USAGE: u8 = 2;
@@ -120,18 +123,13 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The error and its causes in one line. Some libraries repeat a cause in their
-/// own message, which is then left out.
+/// The error and its causes in one line.
 fn chain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
+    in_one_line(error.chain().map(|cause| {
+        let from_server = cause.downcast_ref::<ClientError>();
+        // What a server says is one line of ours, whatever is in it.
+        from_server.map_or_else(|| cause.to_string(), |error| escaped(&error.to_string()))
+    }))
 }
 
 fn execute(command: Command, mut loaded: Loaded) -> anyhow::Result<ExitCode> {
@@ -196,6 +194,20 @@ mod tests {
             .context("cannot connect: refused")
             .context("cannot migrate");
         assert_eq!(chain(&error), "cannot migrate: cannot connect: refused");
+    }
+
+    #[test]
+    fn what_a_server_says_begins_no_line() {
+        let error = crate::client::ClientError {
+            code: "UNKNOWN",
+            reason: String::new(),
+            message: "no\nerror: yes".to_owned(),
+            retry_after: None,
+            request_id: None,
+        };
+        let error = anyhow::Error::new(error).context("cannot import\n  line 2");
+        let told = "cannot import\n  line 2: UNKNOWN: no\\nerror: yes";
+        assert_eq!(chain(&error), told);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use prost_types::Timestamp;
 
 use super::address::Address;
-use super::level::{parse_level, print, time};
+use super::print::{kind, print, time};
+use super::values::parse_level;
 use crate::client::proto::list_movements_request::Scope;
 use crate::client::proto::{ListMovementsRequest, Movement, StockKey};
 use crate::config::Config;
@@ -100,10 +101,7 @@ pub(super) fn header() -> String {
 
 /// One movement as a line.
 pub(super) fn line(movement: &Movement) -> String {
-    let kind = movement
-        .kind()
-        .as_str_name()
-        .trim_start_matches("MOVEMENT_KIND_");
+    let kind = kind(movement.kind());
     let version = movement.version.to_string();
     let change = format!("{:+}", movement.on_hand_delta);
     let on_hand = movement.on_hand.to_string();

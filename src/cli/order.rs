@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use prost_types::Duration;
 
-use super::address::Address;
-use super::duration::parse_duration;
-use super::level::{answered, labels, parse_label, parse_level};
 use super::orders;
+use super::values::{labels, parse_duration, parse_label, parse_level};
+use super::write::{WriteOptions, answered};
 use crate::client::proto::{CreateOrderRequest, OrderLineRequest};
 use crate::config::Config;
 
@@ -33,9 +32,6 @@ pub(super) struct OrderArgs {
     /// What to take; the location is main and the quantity 1 unless given
     #[arg(value_name = "SKU[@LOCATION][=UNITS]", value_parser = parse_line, required = true)]
     lines: Vec<OrderLineRequest>,
-    /// The key that makes a repeat safe [default: a new one]
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    request_id: String,
     /// Your name for the customer
     #[arg(
         long,
@@ -50,11 +46,8 @@ pub(super) struct OrderArgs {
     /// Reserve for so long, such as 90s, 15m or 1h30m, instead of taking at once
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     hold: Option<Duration>,
-    /// Say what would become of it, and change nothing
-    #[arg(long)]
-    validate_only: bool,
     #[command(flatten)]
-    address: Address,
+    write: WriteOptions,
 }
 
 fn parse_line(text: &str) -> Result<OrderLineRequest, String> {
@@ -71,14 +64,14 @@ fn parse_line(text: &str) -> Result<OrderLineRequest, String> {
 
 pub(super) async fn run(args: OrderArgs, config: Config) -> anyhow::Result<ExitCode> {
     let labels = labels(args.labels)?;
-    let client = args.address.connect(&config, 1).await?;
+    let client = args.write.address.connect(&config, 1).await?;
     let request = CreateOrderRequest {
-        request_id: args.request_id,
+        request_id: args.write.request_id.unwrap_or_default(),
         lines: args.lines,
         customer_ref: args.customer_ref,
         labels,
         hold: args.hold,
-        validate_only: args.validate_only,
+        validate_only: args.write.validate_only,
     };
     let answer = client.retrying().create_order(&request).await;
     answered(

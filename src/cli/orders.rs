@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use prost_types::Timestamp;
 
 use super::address::Address;
-use super::level::{labels, parse_label, parse_level, print, time};
 use super::movements;
+use super::print::{print, state, time};
+use super::values::{labels, parse_label, parse_level};
 use crate::client::Client;
 use crate::client::proto::get_order_request::Key;
 use crate::client::proto::{GetOrderRequest, ListOrdersRequest, Order, OrderState, StockKey};
@@ -167,7 +168,13 @@ fn line(order: &Order) -> String {
     let (lines, units) = (order.lines.len().to_string(), units.to_string());
     let created = time(order.create_time.as_ref());
     row(
-        [&order.order_id, &created, state(order), &lines, &units],
+        [
+            &order.order_id,
+            &created,
+            state(order.state()),
+            &lines,
+            &units,
+        ],
         &order.customer_ref,
     )
 }
@@ -177,20 +184,13 @@ fn row([id, created, state, lines, units]: [&str; 5], customer: &str) -> String 
     line.trim_end().to_owned()
 }
 
-fn state(order: &Order) -> &'static str {
-    order
-        .state()
-        .as_str_name()
-        .trim_start_matches("ORDER_STATE_")
-}
-
 /// An order with all that it has, as lines.
 pub(super) fn whole(order: &Order) -> Vec<String> {
     let created = time(order.create_time.as_ref());
     let mut lines = vec![
         format!("order      {}", order.order_id),
         format!("request    {}", order.request_id),
-        format!("state      {}", state(order)),
+        format!("state      {}", state(order.state())),
         format!("created    {created}"),
     ];
     if order.version > 1 {

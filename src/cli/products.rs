@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::level::print;
+use super::print::print;
 use crate::client::proto::{ListProductsRequest, Product};
 use crate::config::Config;
 

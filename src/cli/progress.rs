@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::level::tell;
+use super::print::tell;
 
 /// Lines in a log are for looking back, so there are few of them.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);

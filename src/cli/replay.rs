@@ -1,10 +1,13 @@
 //! `stockroom replay`: real orders from a file, through the real API.
 
+mod factor;
+mod invoices;
 mod retail;
 mod rows;
 mod send;
 mod summary;
 
+pub(super) use factor::Factor;
 pub(super) use retail::Replay;
 pub(super) use send::{Options, Summary, run as send};
 pub(super) use summary::{file_line, tables};
@@ -17,16 +20,12 @@ use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 
 use super::address::Address;
-use super::level::{print, tell};
-use super::number::parse_number;
+use super::print::{print, tell};
 use crate::client::ClientError;
 use crate::config::Config;
 
 /// Connections that the clients share; more cost the server more than they gain.
 const CONNECTIONS_MAX: usize = 8;
-
-/// Largest `--stock`.
-pub(super) const STOCK_MAX: u32 = 1_000;
 
 /// Send the orders of a real shop to a server
 ///
@@ -35,14 +34,17 @@ pub(super) const STOCK_MAX: u32 = 1_000;
 /// clients at once: sales as CreateOrder with the invoice number as request_id,
 /// lines of returns (C…) as AdjustStock RETURNED, negative lines of other
 /// invoices as CORRECTION. Codes that are no goods, such as postage, are
-/// skipped and counted. Nothing is sent when a row cannot be understood.
+/// skipped and counted. Nothing is sent when a row cannot be understood, or asks for what
+/// no server takes; such rows are told by their lines. An invoice is of one customer, the one
+/// on the first of its rows that has one.
 ///
 /// Products are put as the file has them, without backorders. An invoice of more
 /// than 1,000 lines becomes further orders: 573585, 573585/2.
 ///
 /// Every request carries an id that follows from the file, so that a second
 /// replay of it carries nothing out twice: it is answered from the first, and
-/// what was refused is tried again.
+/// what was refused is tried again. Orders that are refused for want of stock are part of a
+/// replay; the exit code is 1 when anything is refused for another reason.
 ///
 /// Examples:
 ///
@@ -67,8 +69,8 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_024))]
     clients: usize,
     /// Opening stock, as a part of what the file sells and corrects away
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = parse_number::<STOCK_MAX>)]
-    stock: f64,
+    #[arg(long, value_name = "FACTOR", default_value = "1")]
+    stock: Factor,
 }
 
 pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<ExitCode> {
@@ -94,5 +96,10 @@ pub(super) async fn run(args: ReplayArgs, config: Config) -> anyhow::Result<Exit
     })?;
     let tables = tables(&summary);
     print(std::iter::once("").chain(tables.lines()).map(str::to_owned))?;
+    let wrong = summary.wrong();
+    anyhow::ensure!(
+        wrong == 0,
+        "{wrong} requests were refused, and not for want of stock"
+    );
     Ok(ExitCode::SUCCESS)
 }

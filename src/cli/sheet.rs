@@ -1,12 +1,15 @@
 //! Files of products, levels and movements: their columns, and how a text stands in a cell.
+//! With it how any file is read and how its bad rows are told, which `replay` shares.
 //!
 //! `stockroom export` writes these files and `stockroom import` reads them. A text that a
 //! spreadsheet would take for a formula gets an apostrophe before it, which shows there as
 //! the text alone and keeps a name from being run; importing takes it off again, so that
 //! nothing is lost on the way.
 
+pub(super) mod bad;
+pub(super) mod rows;
+
 use std::borrow::Cow;
-use std::io;
 
 /// What a product has.
 pub(super) const PRODUCTS: &[&str] = &[
@@ -47,13 +50,19 @@ pub(super) const LEDGER: &[&str] = &[
     "counterpart_version",
 ];
 
-/// What is to be added to the lines that a reader tells of its rows, once it has read the
-/// header. Where lines end in CRLF it ends a row at the CR and counts the LF with the next
-/// row, so that it tells each one line too low, and has counted none after the header:
-/// <https://github.com/BurntSushi/rust-csv/issues/395>. Not where a header has lines before it
-/// or in it, or ends otherwise than the rows.
-pub(super) fn lines_uncounted<R: io::Read>(reader: &csv::Reader<R>) -> u64 {
-    u64::from(reader.position().line() == 1)
+/// Checks a text for people as the server does, which takes so many bytes of it.
+///
+/// # Errors
+/// Names the bound that it breaks.
+pub(super) fn check_text(text: &str, bytes_max: usize) -> Result<(), String> {
+    if text.len() > bytes_max {
+        let has = text.len();
+        return Err(format!("must have at most {bytes_max} bytes, has {has}"));
+    }
+    if text.contains('\0') {
+        return Err("must not contain the character U+0000".to_owned());
+    }
+    Ok(())
 }
 
 /// What spreadsheets take for the beginning of a formula.

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::address::Address;
 use super::get::table;
-use super::level::answered;
+use super::write::{WriteOptions, answered};
 use crate::client::proto::{TransferLine, TransferStockRequest};
 use crate::config::Config;
 
@@ -37,14 +36,8 @@ pub(super) struct TransferArgs {
     /// A note for the ledger
     #[arg(long, default_value = "", hide_default_value = true)]
     note: String,
-    /// The key that makes a repeat safe [default: a new one]
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    request_id: String,
-    /// Say what would become of it, and change nothing
-    #[arg(long)]
-    validate_only: bool,
     #[command(flatten)]
-    address: Address,
+    write: WriteOptions,
 }
 
 fn parse_line(text: &str) -> Result<TransferLine, &'static str> {
@@ -57,14 +50,14 @@ fn parse_line(text: &str) -> Result<TransferLine, &'static str> {
 }
 
 pub(super) async fn run(args: TransferArgs, config: Config) -> anyhow::Result<ExitCode> {
-    let client = args.address.connect(&config, 1).await?;
+    let client = args.write.address.connect(&config, 1).await?;
     let request = TransferStockRequest {
-        request_id: args.request_id,
+        request_id: args.write.request_id.unwrap_or_default(),
         from_location: args.from,
         to_location: args.to,
         lines: args.lines,
         note: args.note,
-        validate_only: args.validate_only,
+        validate_only: args.write.validate_only,
     };
     let answer = client.retrying().transfer_stock(&request).await;
     answered(

@@ -4,8 +4,9 @@ use std::io;
 use std::process::ExitCode;
 
 use super::address::Address;
-use super::level::{parse_level, print, tell, time};
+use super::print::{escaped, print, tell, time};
 use super::shutdown;
+use super::values::parse_level;
 use crate::client::proto::{StockKey, StockLevel};
 use crate::client::{WatchEvent, WatchTargets};
 use crate::config::Config;
@@ -113,7 +114,7 @@ fn show(event: WatchEvent) -> io::Result<bool> {
             return print(levels.iter().map(|level| line(level, reset)));
         }
         WatchEvent::Started { store_id } => {
-            tell(format_args!("-- connected to store {store_id}"));
+            tell(escaped(&format!("-- connected to store {store_id}")));
         }
         WatchEvent::Synced => tell("-- up to date"),
         WatchEvent::Heartbeat => {}
@@ -127,7 +128,7 @@ fn show(event: WatchEvent) -> io::Result<bool> {
             ));
         }
         WatchEvent::Interrupted { error, .. } => {
-            tell(format_args!("-- {error}; reconnecting"));
+            tell(escaped(&format!("-- {error}; reconnecting")));
         }
     }
     Ok(true)

@@ -1,11 +1,12 @@
 //! Why a call failed, as a caller can act on it.
 
-use std::error::Error;
-use std::fmt::Write;
+use std::iter::once;
 use std::time::Duration;
 
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+
+use crate::error::{causes, chain, in_one_line};
 
 /// A call that was not answered with OK.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -133,7 +134,8 @@ impl From<Status> for ClientError {
         Self {
             code: name(status.code()),
             reason,
-            message: with_sources(status.message(), status.source()),
+            // A bare "transport error" helps nobody.
+            message: in_one_line(once(status.message().to_owned()).chain(causes(&status))),
             retry_after,
             request_id: None,
         }
@@ -142,25 +144,8 @@ impl From<Status> for ClientError {
 
 impl From<tonic::transport::Error> for ClientError {
     fn from(error: tonic::transport::Error) -> Self {
-        Self::local(
-            Code::Unavailable,
-            with_sources(&error.to_string(), error.source()),
-        )
+        Self::local(Code::Unavailable, chain(&error))
     }
-}
-
-/// The message with what lies beneath it: a bare "transport error" helps nobody.
-fn with_sources(message: &str, mut source: Option<&(dyn Error + 'static)>) -> String {
-    let mut text = message.to_owned();
-    while let Some(error) = source {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ": {words}");
-        }
-        source = error.source();
-    }
-    text
 }
 
 fn name(code: Code) -> &'static str {

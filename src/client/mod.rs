@@ -66,9 +66,12 @@
 //! # }
 //! ```
 
+mod calls;
+mod endpoint;
 mod error;
 mod event;
 pub mod history;
+mod levels;
 mod retry;
 mod seen;
 mod targets;
@@ -84,43 +87,14 @@ pub use watch::Watch;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use proto::inventory_service_client::InventoryServiceClient;
 use proto::order_service_client::OrderServiceClient;
-use proto::{
-    AdjustStockRequest, AdjustStockResponse, BatchAdjustStockRequest, BatchAdjustStockResponse,
-    BatchGetStockRequest, BatchGetStockResponse, CancelOrderRequest, CancelOrderResponse,
-    ConfirmOrderRequest, ConfirmOrderResponse, CountStockRequest, CountStockResponse,
-    CreateOrderRequest, CreateOrderResponse, DeleteProductRequest, DeleteProductResponse,
-    ExtendHoldRequest, ExtendHoldResponse, GetOrderRequest, GetOrderResponse, GetProductRequest,
-    GetProductResponse, GetStockRequest, GetStockResponse, ListMovementsRequest,
-    ListMovementsResponse, ListOrdersRequest, ListOrdersResponse, ListProductsRequest,
-    ListProductsResponse, ListStockRequest, ListStockResponse, PutProductsRequest,
-    PutProductsResponse, TransferStockRequest, TransferStockResponse,
-};
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-
-/// A server that does not answer a SYN within this is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A connection that carries only quiet watches is probed this often, and given
-/// up when the probe is not answered: TCP alone would take many minutes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Bytes that may be under way before the reader has taken them. HTTP/2's
-/// default of 64 KiB stalls a snapshot of many levels at every round trip.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-
-/// The most that HTTP/2 can grant: what is under way is bounded by the streams' windows.
-/// h2 (since 0.4.16) cuts a connection whose unread frames of less than 256 bytes, as
-/// changes of one level are, fall short of that by half of this in all.
-const CONNECTION_WINDOW_BYTES: u32 = i32::MAX as u32;
 
 /// A handle on one server. Clones are cheap and share the connections; calls
 /// take turns on them, and a lost connection is made again by the next call.
@@ -159,76 +133,15 @@ impl Lane {
     }
 }
 
-/// One method a call: sends it once, on the connection whose turn it is.
-macro_rules! calls {
-    ($($(#[$doc:meta])* $service:ident.$name:ident($request:ty) -> $response:ty;)*) => {
-        impl Client {$(
-            $(#[$doc])*
-            ///
-            /// # Errors
-            /// Those of the API, and those of the way to it. Sent once; see [`Client::retrying`].
-            pub async fn $name(&self, request: $request) -> Result<$response, ClientError> {
-                self.lane().$name(request).await
-            }
-        )*}
-
-        impl Lane {$(
-            async fn $name(&self, request: $request) -> Result<$response, ClientError> {
-                // tonic wants its client `&mut` for one call at a time; a clone is a few counters.
-                let mut service = self.$service.clone();
-                Ok(service.$name(request).await?.into_inner())
-            }
-        )*}
-    };
-}
-
-calls! {
-    /// Takes every line of an order from stock, or none of them.
-    orders.create_order(CreateOrderRequest) -> CreateOrderResponse;
-    /// Takes what a pending order holds.
-    orders.confirm_order(ConfirmOrderRequest) -> ConfirmOrderResponse;
-    /// Takes an order back.
-    orders.cancel_order(CancelOrderRequest) -> CancelOrderResponse;
-    /// Lets a pending order hold for longer.
-    orders.extend_hold(ExtendHoldRequest) -> ExtendHoldResponse;
-    /// Reads one order.
-    orders.get_order(GetOrderRequest) -> GetOrderResponse;
-    /// Reads one page of the orders that fit a filter.
-    orders.list_orders(ListOrdersRequest) -> ListOrdersResponse;
-    /// Creates or replaces products.
-    inventory.put_products(PutProductsRequest) -> PutProductsResponse;
-    /// Deletes a product that has no stock.
-    inventory.delete_product(DeleteProductRequest) -> DeleteProductResponse;
-    /// Reads one product.
-    inventory.get_product(GetProductRequest) -> GetProductResponse;
-    /// Reads one page of the products.
-    inventory.list_products(ListProductsRequest) -> ListProductsResponse;
-    /// Changes `on_hand` of one level for a reason other than an order.
-    inventory.adjust_stock(AdjustStockRequest) -> AdjustStockResponse;
-    /// Makes up to 500 adjustments, all of them or none.
-    inventory.batch_adjust_stock(BatchAdjustStockRequest) -> BatchAdjustStockResponse;
-    /// Sets `on_hand` of one level to what was counted, unless it has changed since.
-    inventory.count_stock(CountStockRequest) -> CountStockResponse;
-    /// Moves units from one location to another.
-    inventory.transfer_stock(TransferStockRequest) -> TransferStockResponse;
-    /// Reads one level.
-    inventory.get_stock(GetStockRequest) -> GetStockResponse;
-    /// Reads up to 1,000 levels.
-    inventory.batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse;
-    /// Reads one page of the levels that exist.
-    inventory.list_stock(ListStockRequest) -> ListStockResponse;
-    /// Reads one page of the movements of a level, of an order, or of all levels by time.
-    inventory.list_movements(ListMovementsRequest) -> ListMovementsResponse;
-}
-
 impl Client {
     /// Opens `connections` (at least one) HTTP/2 connections to `addr`, like
-    /// `http://127.0.0.1:50051`; the scheme may be left out.
+    /// `http://127.0.0.1:50051` or `[::1]:50051`. There is no TLS: the scheme is `http`, and
+    /// may be left out, as may port 80.
     ///
     /// # Errors
     /// `addr` is no address, or nobody answers there.
     pub async fn connect(addr: &str, connections: usize) -> Result<Self, ClientError> {
-        let endpoint = endpoint(addr)?;
+        let endpoint = endpoint::parse(addr)?;
         let channels = try_join_all((0..connections.max(1)).map(|_| endpoint.connect())).await?;
         let channels = channels.into_iter().enumerate();
         let lanes = channels.map(|(place, channel)| Arc::new(Lane::new(place, 0, channel)));
@@ -279,20 +192,4 @@ impl Client {
         }
         Arc::clone(&lane)
     }
-}
-
-fn endpoint(addr: &str) -> Result<Endpoint, ClientError> {
-    let addr = if addr.contains("://") {
-        addr.to_owned()
-    } else {
-        format!("http://{addr}")
-    };
-    Ok(Endpoint::from_shared(addr)?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES))
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -10,18 +10,9 @@ use tokio_retry::strategy::{ExponentialBackoff, jitter};
 use tonic::Code;
 use uuid::Uuid;
 
-use super::proto::{
-    AdjustStockRequest, AdjustStockResponse, BatchAdjustStockRequest, BatchAdjustStockResponse,
-    BatchGetStockRequest, BatchGetStockResponse, CancelOrderRequest, CancelOrderResponse,
-    ConfirmOrderRequest, ConfirmOrderResponse, CountStockRequest, CountStockResponse,
-    CreateOrderRequest, CreateOrderResponse, DeleteProductRequest, DeleteProductResponse,
-    ExtendHoldRequest, ExtendHoldResponse, GetOrderRequest, GetOrderResponse, GetProductRequest,
-    GetProductResponse, GetStockRequest, GetStockResponse, ListMovementsRequest,
-    ListMovementsResponse, ListOrdersRequest, ListOrdersResponse, ListProductsRequest,
-    ListProductsResponse, ListStockRequest, ListStockResponse, PutProductsRequest,
-    PutProductsResponse, TransferStockRequest, TransferStockResponse,
-};
+use super::proto::{DeleteProductRequest, DeleteProductResponse};
 use super::{Client, ClientError, Lane};
+use crate::lock::lock;
 
 /// Most attempts of one call.
 const ATTEMPTS_MAX: usize = 12;
@@ -61,79 +52,7 @@ impl Retrying {
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
-}
 
-/// Writes with a `request_id`.
-macro_rules! writes {
-    ($($name:ident($request:ty) -> $response:ty, $names_it:literal;)*) => {
-        impl Retrying {$(
-            #[doc = concat!(
-                "[`Client::", stringify!($name), "`], repeated. Without a `request_id` it gets one, ",
-                "the same for each attempt; ", $names_it, " that comes back names it."
-            )]
-            ///
-            /// # Errors
-            /// It cannot be done, or the last of the attempts failed.
-            /// [`ClientError::request_id`] is what it was sent with.
-            pub async fn $name(&self, request: &$request) -> Result<$response, ClientError> {
-                let mut request = request.clone();
-                if request.request_id.is_empty() {
-                    request.request_id = new_request_id();
-                }
-                self.repeat(|lane| {
-                    let request = request.clone();
-                    async move { lane.$name(request).await }
-                })
-                .await
-                .map_err(|error| error.of_request(&request.request_id))
-            }
-        )*}
-    };
-}
-
-writes! {
-    create_order(CreateOrderRequest) -> CreateOrderResponse, "the order";
-    confirm_order(ConfirmOrderRequest) -> ConfirmOrderResponse, "an error";
-    cancel_order(CancelOrderRequest) -> CancelOrderResponse, "an error";
-    extend_hold(ExtendHoldRequest) -> ExtendHoldResponse, "an error";
-    adjust_stock(AdjustStockRequest) -> AdjustStockResponse, "the movement";
-    batch_adjust_stock(BatchAdjustStockRequest) -> BatchAdjustStockResponse, "each movement";
-    count_stock(CountStockRequest) -> CountStockResponse, "the movement";
-    transfer_stock(TransferStockRequest) -> TransferStockResponse, "each movement";
-}
-
-/// Calls that need no key: they read, or twice is as good as once.
-macro_rules! repeated {
-    ($($name:ident($request:ty) -> $response:ty;)*) => {
-        impl Retrying {$(
-            #[doc = concat!("[`Client::", stringify!($name), "`], repeated.")]
-            ///
-            /// # Errors
-            /// Those of the call, or the last of the attempts failed.
-            pub async fn $name(&self, request: &$request) -> Result<$response, ClientError> {
-                self.repeat(|lane| {
-                    let request = request.clone();
-                    async move { lane.$name(request).await }
-                })
-                .await
-            }
-        )*}
-    };
-}
-
-repeated! {
-    get_order(GetOrderRequest) -> GetOrderResponse;
-    list_orders(ListOrdersRequest) -> ListOrdersResponse;
-    put_products(PutProductsRequest) -> PutProductsResponse;
-    get_product(GetProductRequest) -> GetProductResponse;
-    list_products(ListProductsRequest) -> ListProductsResponse;
-    get_stock(GetStockRequest) -> GetStockResponse;
-    batch_get_stock(BatchGetStockRequest) -> BatchGetStockResponse;
-    list_stock(ListStockRequest) -> ListStockResponse;
-    list_movements(ListMovementsRequest) -> ListMovementsResponse;
-}
-
-impl Retrying {
     /// [`Client::delete_product`], repeated. That the product is unknown, said to an attempt
     /// after one that was not answered for certain, is success: it was there, or nobody
     /// will ever know, and it is gone.
@@ -167,7 +86,7 @@ impl Retrying {
 
     /// Attempts, each on the connection whose turn it is. One that does not answer may have
     /// fallen silent: what takes its place is tried next, since others may have as well.
-    async fn repeat<T, Attempt>(
+    pub(super) async fn repeat<T, Attempt>(
         &self,
         call: impl Fn(Arc<Lane>) -> Attempt,
     ) -> Result<T, ClientError>
@@ -175,13 +94,11 @@ impl Retrying {
         Attempt: Future<Output = Result<T, ClientError>>,
     {
         let renewed = Mutex::new(None);
-        // Nobody panics while holding it.
-        let next = || renewed.lock().unwrap_or_else(PoisonError::into_inner);
         let attempt = async || {
-            let lane = next().take().unwrap_or_else(|| self.client.lane());
+            let lane = lock(&renewed).take().unwrap_or_else(|| self.client.lane());
             let answer = timeout(ATTEMPT_TIMEOUT, call(Arc::clone(&lane))).await;
             answer.unwrap_or_else(|_| {
-                *next() = Some(self.client.renew(&lane));
+                *lock(&renewed) = Some(self.client.renew(&lane));
                 let silence = format!("no answer within {ATTEMPT_TIMEOUT:?}");
                 Err(ClientError::local(Code::DeadlineExceeded, silence))
             })
@@ -192,7 +109,7 @@ impl Retrying {
 
 /// A key for a request whose caller has none: begins with the time, so that
 /// neighbours share pages of the server's index.
-fn new_request_id() -> String {
+pub(super) fn new_request_id() -> String {
     Uuid::now_v7().to_string()
 }
 

@@ -1,10 +1,9 @@
 //! What a watch has seen: what makes it resume, and what keeps it from going back.
 
-use std::collections::HashMap;
-
 use prost::Message as _;
 
 use super::WatchTargets;
+use super::levels::Levels;
 use super::proto::{SeenLevel, StockLevel};
 use super::targets::Selection;
 
@@ -26,8 +25,7 @@ pub(super) struct Seen {
     selection: Selection,
     /// The store that the versions belong to; empty before the first stream.
     store_id: String,
-    /// Location, SKU: two steps, so that a look-up needs no new string.
-    versions: HashMap<String, HashMap<String, Last>>,
+    versions: Levels<Last>,
     /// Most bytes of the levels that a resume names; 0 when it shall name none.
     bytes_max: usize,
     /// How many levels the last resume named …
@@ -39,7 +37,7 @@ pub(super) struct Seen {
 }
 
 /// What came last of a level.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Last {
     version: i64,
     low_stock: bool,
@@ -53,7 +51,7 @@ impl Seen {
         Self {
             selection: targets.selection(),
             store_id: String::new(),
-            versions: HashMap::new(),
+            versions: Levels::default(),
             bytes_max: REQUEST_BYTES_MAX.saturating_sub(targets_bytes + STORE_ID_BYTES),
             named: 0,
             left_out: false,
@@ -75,7 +73,7 @@ impl Seen {
     /// A stream began: versions of another store mean nothing here.
     pub(super) fn started(&mut self, store_id: String) {
         if self.store_id != store_id {
-            self.versions.clear();
+            self.versions = Levels::default();
             self.store_id = store_id;
         }
     }
@@ -87,16 +85,12 @@ impl Seen {
     }
 
     fn is_news(&mut self, level: &StockLevel, reset: bool) -> bool {
-        let location = match self.versions.get_mut(&level.location) {
-            Some(location) => location,
-            None => self.versions.entry(level.location.clone()).or_default(),
-        };
         let now = Last {
             version: level.version,
             low_stock: level.low_stock,
             is_unheard: false,
         };
-        match location.get_mut(&level.sku) {
+        match self.versions.get_mut(&level.sku, &level.location) {
             Some(last) if reset || level.version > last.version => {
                 let was_low = std::mem::replace(last, now).low_stock;
                 // A level that was low when the watch resumed is watched by name, and
@@ -114,7 +108,7 @@ impl Seen {
                 false
             }
             None => {
-                location.insert(level.sku.clone(), now);
+                *self.versions.entry(&level.sku, &level.location) = now;
                 true
             }
         }
@@ -125,23 +119,21 @@ impl Seen {
     pub(super) fn levels(&mut self) -> Vec<SeenLevel> {
         let (mut levels, mut bytes) = (Vec::new(), 0);
         self.left_out = false;
-        for (location, skus) in &mut self.versions {
-            for (sku, last) in skus {
-                last.is_unheard = false;
-                // What is watched only while it is low and is not would be watched for good.
-                if !last.low_stock && is_selected_while_low(&self.selection, sku, location) {
+        for (sku, location, last) in self.versions.iter_mut() {
+            last.is_unheard = false;
+            // What is watched only while it is low and is not would be watched for good.
+            if !last.low_stock && is_selected_while_low(&self.selection, sku, location) {
+                continue;
+            }
+            if !self.left_out {
+                let level = last.seen(sku, location);
+                bytes += field_bytes(&level);
+                if levels.len() < SEEN_MAX && bytes <= self.bytes_max {
+                    levels.push(level);
                     continue;
                 }
-                if !self.left_out {
-                    let level = last.seen(sku, location);
-                    bytes += field_bytes(&level);
-                    if levels.len() < SEEN_MAX && bytes <= self.bytes_max {
-                        levels.push(level);
-                        continue;
-                    }
-                }
-                (self.left_out, last.is_unheard) = (true, true);
             }
+            (self.left_out, last.is_unheard) = (true, true);
         }
         self.named = levels.len();
         levels
@@ -153,11 +145,9 @@ impl Seen {
     pub(super) fn unheard(&mut self) -> Vec<SeenLevel> {
         let mut unheard = Vec::new();
         if self.left_out {
-            for (location, skus) in &mut self.versions {
-                for (sku, last) in skus {
-                    if std::mem::take(&mut last.is_unheard) {
-                        unheard.push(last.seen(sku, location));
-                    }
+            for (sku, location, last) in self.versions.iter_mut() {
+                if std::mem::take(&mut last.is_unheard) {
+                    unheard.push(last.seen(sku, location));
                 }
             }
         }

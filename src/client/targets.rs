@@ -1,7 +1,8 @@
 //! Which levels a watch is about: what is sent to the server, and what that selects.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use super::levels::Levels;
 use super::proto::stock_selector::Selector;
 use super::proto::{
     AllLevels, LowLevels, SeenLevel, StockKey, StockSelector, WatchDelivery, WatchStockRequest,
@@ -128,16 +129,14 @@ pub(super) struct Selection {
     low: bool,
     prefixes: Vec<String>,
     locations: Vec<String>,
-    /// Location, SKUs: two steps, so that a look-up needs no new string.
-    named: HashMap<String, HashSet<String>>,
+    named: Levels<()>,
 }
 
 impl Selection {
     /// Whether the level is selected, however much there is of it.
     pub(super) fn always(&self, sku: &str, location: &str) -> bool {
-        let named = || self.named.get(location);
         self.all
-            || named().is_some_and(|skus| skus.contains(sku))
+            || self.named.get(sku, location).is_some()
             || self.locations.iter().any(|selected| selected == location)
             || self.prefixes.iter().any(|prefix| sku.starts_with(prefix))
     }
@@ -150,13 +149,12 @@ impl Selection {
     /// The levels that are selected by their names, as (SKU, location).
     pub(super) fn named(&self) -> impl Iterator<Item = (&str, &str)> {
         let named = self.named.iter();
-        named.flat_map(|(location, skus)| skus.iter().map(|sku| (sku.as_str(), location.as_str())))
+        named.map(|(sku, location, ())| (sku, location))
     }
 
     fn name(&mut self, key: &StockKey) {
         let (sku, location) = name(&key.sku, &key.location);
-        let skus = self.named.entry(location.to_owned()).or_default();
-        skus.insert(sku.to_owned());
+        self.named.entry(sku, location);
     }
 }
 

@@ -80,6 +80,9 @@ impl NewOrder {
     /// Most lines of one order.
     pub const LINES_MAX: usize = 1_000;
 
+    /// Longest name of a customer, in bytes.
+    pub const CUSTOMER_REF_BYTES_MAX: usize = 128;
+
     /// The fingerprint of what is asked for; `order_id` is ours and no part of it.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut canonical = Canonical::new("CreateOrder");
@@ -254,10 +257,8 @@ impl Order {
         let Some(last) = self.moved.last() else {
             return Vec::new();
         };
-        let mut levels: Vec<&LevelKey> = self.lines.iter().map(|line| &line.key).collect();
-        levels.sort_unstable();
-        levels.dedup();
-        levels.into_iter().zip(last.iter().copied()).collect()
+        let levels = self.units_by_level().into_keys();
+        levels.zip(last.iter().copied()).collect()
     }
 }
 

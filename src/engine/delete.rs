@@ -22,10 +22,7 @@ impl Engine {
     /// [`Error::SkuNotFound`], [`Error::StockRemains`], and those of
     /// [`Engine::put_products`].
     pub async fn delete_product(&self, sku: &Sku) -> Result<(), Error> {
-        let _place = self
-            .products_waiting
-            .try_acquire()
-            .map_err(|_| Error::Overloaded("too many changes of products are waiting"))?;
+        let _place = self.place_of_products()?;
         self.with_retries(|| self.attempt_deletion(sku)).await
     }
 

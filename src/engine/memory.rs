@@ -7,9 +7,10 @@
 //! never answered from here.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::domain::{LevelKey, LoadedLevel, Order, OrderId, OrderState, Writes};
+use crate::lock::lock;
 
 /// Levels remembered at most, some 20 MB; beyond it all are forgotten and the
 /// busy ones come back with their next commit. Of a commit or a read of more, which takes
@@ -54,7 +55,7 @@ struct Remembered {
 
 impl Memory {
     pub(super) fn recall(&self, key: &LevelKey) -> Option<LoadedLevel> {
-        self.lock().get(key).cloned()
+        lock(&self.levels).get(key).cloned()
     }
 
     /// Remembers what a commit that is sent will have written, for what is planned behind it.
@@ -62,7 +63,7 @@ impl Memory {
     /// ends that.
     pub(super) fn foresee(&self, writes: &Writes) {
         self.remember_levels(writes);
-        let mut orders = self.orders();
+        let mut orders = lock(&self.orders);
         orders.foreseen += 1;
         let commit = orders.foreseen;
         orders.under_way = of_interest(writes).map(|order| order.order_id).collect();
@@ -71,14 +72,14 @@ impl Memory {
 
     /// What was foreseen is written.
     pub(super) fn came_true(&self) {
-        let mut orders = self.orders();
+        let mut orders = lock(&self.orders);
         orders.durable = orders.foreseen;
     }
 
     /// This is written instead of what was foreseen: what is not in it never came to be.
     pub(super) fn came_otherwise(&self, writes: &Writes) {
         self.remember(writes);
-        let orders = &mut *self.orders();
+        let orders = &mut *lock(&self.orders);
         for id in std::mem::take(&mut orders.under_way) {
             let known = orders.known.get(&id);
             if known.is_some_and(|known| known.commit == orders.foreseen) {
@@ -90,13 +91,13 @@ impl Memory {
     /// Remembers what a commit that was not foreseen has written.
     pub(super) fn remember(&self, writes: &Writes) {
         self.remember_levels(writes);
-        self.orders().take_in(writes, 0);
+        lock(&self.orders).take_in(writes, 0);
     }
 
     /// An order as one of our last commits left it, if that is durable: a command outlives
     /// a commit that fails.
     pub(super) fn order(&self, id: OrderId) -> Option<Arc<Order>> {
-        let orders = self.orders();
+        let orders = lock(&self.orders);
         let known = orders.known.get(&id);
         let known = known.filter(|known| known.commit <= orders.durable);
         known.map(|known| Arc::clone(&known.order))
@@ -105,7 +106,7 @@ impl Memory {
     /// The order as it is remembered, the commit under way included, if it has changed
     /// since it was read.
     pub(super) fn latest(&self, read: &Arc<Order>) -> Arc<Order> {
-        let orders = self.orders();
+        let orders = lock(&self.orders);
         let known = orders.known.get(&read.order_id).map(|known| &known.order);
         let later = known.filter(|known| known.version > read.version);
         Arc::clone(later.unwrap_or(read))
@@ -113,7 +114,7 @@ impl Memory {
 
     fn remember_levels(&self, writes: &Writes) {
         let levels = || writes.levels.iter().map(|write| &write.level);
-        let mut known = self.lock();
+        let mut known = lock(&self.levels);
         if known.len() + levels().len() > LEVELS_MAX {
             known.clear();
         }
@@ -141,7 +142,7 @@ impl Memory {
         if levels.len() > LEVELS_MAX {
             return;
         }
-        let mut known = self.lock();
+        let mut known = lock(&self.levels);
         if known.len() + levels.len() > LEVELS_MAX {
             known.clear();
         }
@@ -161,17 +162,8 @@ impl Memory {
     /// Forgets what a commit that failed would have made: all of it was remembered when
     /// it was sent, and what was planned since stands on it.
     pub(super) fn forget(&self) {
-        self.lock().clear();
-        *self.orders() = Orders::default();
-    }
-
-    /// The worst that a panic could leave is a level less.
-    fn lock(&self) -> MutexGuard<'_, HashMap<LevelKey, LoadedLevel>> {
-        self.levels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn orders(&self) -> MutexGuard<'_, Orders> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.levels).clear();
+        *lock(&self.orders) = Orders::default();
     }
 }
 
@@ -221,7 +213,7 @@ impl Orders {
 mod tests {
     use super::*;
     use crate::domain::{LevelWrite, OrderWrite, RequestId, StockLevel, Timestamp, Version};
-    use crate::engine::samples::level;
+    use crate::samples::{level, loaded};
 
     fn pending(id: u128) -> Arc<Order> {
         Arc::new(Order {
@@ -297,18 +289,14 @@ mod tests {
     fn of_more_levels_than_are_remembered_at_most_none_is() {
         let memory = Memory::default();
         let many = || (0..=LEVELS_MAX).map(|i| level(&format!("s-{i}"), 2, 1));
-        let loaded = |level| LoadedLevel {
-            level,
-            sku_known: true,
-        };
         memory.learn(vec![loaded(level("s-7", 1, 9))]);
         memory.learn(many().map(loaded).collect());
-        assert_eq!(memory.lock().len(), 1);
+        assert_eq!(lock(&memory.levels).len(), 1);
         memory.remember(&Writes {
             levels: many().map(write).collect(),
             ..Writes::default()
         });
         // Nor is what they have left behind them.
-        assert_eq!(memory.lock().len(), 0);
+        assert_eq!(lock(&memory.levels).len(), 0);
     }
 }

@@ -11,17 +11,17 @@ use crate::telemetry::Counters;
 
 /// Counts what a commit wrote.
 pub(super) fn count(counters: &Counters, writes: &Writes) {
-    counters.commits.add(1);
+    counters.commit.made.add(1);
     if !writes.requests.is_empty() {
         // Holds that end by themselves are nobody's writes.
         counters.commit.orders.record(writes.requests.len() as f64);
     }
-    counters.orders_committed.add(writes.orders.len() as u64);
+    counters.orders.accepted.add(writes.orders.len() as u64);
     let requests = writes.requests.iter();
     let adjusted = requests
         .filter(|request| request.order_id.is_none())
         .count();
-    counters.adjustments_committed.add(adjusted as u64);
+    counters.adjustments.accepted.add(adjusted as u64);
 }
 
 /// Counts what an earlier attempt at `batch` committed, which is no part of what `plan` writes.
@@ -51,8 +51,8 @@ pub(super) fn count_settled(counters: &Counters, batch: &[Queued], plan: &Plan) 
             _ => {}
         }
     }
-    counters.orders_committed.add(orders);
-    counters.adjustments_committed.add(adjustments);
+    counters.orders.accepted.add(orders);
+    counters.adjustments.accepted.add(adjustments);
     // Where some are written, all are counted with them.
     if plan.writes.order_changes.is_empty() {
         count_changes(counters, batch, &plan.outcomes);

@@ -3,7 +3,7 @@
 //! order's state is guarded by its version.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -14,6 +14,7 @@ use crate::clock;
 use crate::domain::{Order, OrderChange, OrderId, RequestId, Timestamp, Trace, Transition};
 use crate::error::{Error, chain};
 use crate::gather::Gather;
+use crate::lock::lock;
 use crate::storage::{ExpiredHold, StorageError, Store};
 
 /// Orders that are read together, in one statement.
@@ -184,20 +185,15 @@ impl DatabaseClock {
                 wall: Timestamp::from_us(clock::now().us().saturating_sub(half_us)),
                 time: read?,
             };
-            *self.lock() = Some(reading);
+            *lock(&self.read) = Some(reading);
             Ok(self.remembered().unwrap_or(reading.time))
         })
         .await
     }
 
     fn remembered(&self) -> Option<Timestamp> {
-        let reading = (*self.lock())?;
+        let reading = (*lock(&self.read))?;
         reading.time_at(Instant::now(), clock::now())
-    }
-
-    /// A reading is whole or not there, whoever panics.
-    fn lock(&self) -> MutexGuard<'_, Option<Reading>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
 
 use super::plan::{Events, plan_thresholds};
@@ -16,7 +17,8 @@ use crate::domain::{Product, Sku, StockLevel, Trace, Writes};
 use crate::error::{Error, Owed};
 use crate::storage::{Guard, StorageError, Verdict, WriteTx};
 
-/// PutProducts calls that may wait for a lane. Each holds up to 1,000 products.
+/// Changes of products that may wait for a lane. A PutProducts holds up to 1,000 of them, a
+/// DeleteProduct one.
 pub(super) const WAITING_MAX: usize = 32;
 
 /// What PutProducts did.
@@ -51,12 +53,15 @@ impl Engine {
     /// [`Error::BackordersRemain`], [`Error::StockContention`] and [`Error::Overloaded`]
     /// as for [`Engine::submit`], [`Error::StoreUnavailable`].
     pub async fn put_products(&self, products: Vec<Product>) -> Result<ProductsPut, Error> {
-        let _place = self
-            .products_waiting
-            .try_acquire()
-            .map_err(|_| Error::Overloaded("too many PutProducts are waiting"))?;
+        let _place = self.place_of_products()?;
         let products: Arc<[Product]> = products.into();
         self.with_retries(|| self.attempt_products(&products)).await
+    }
+
+    /// The right to wait for a lane, until it is dropped.
+    pub(super) fn place_of_products(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let place = self.products_waiting.try_acquire();
+        place.map_err(|_| Error::Overloaded("too many changes of products are waiting"))
     }
 
     async fn attempt_products(&self, products: &Arc<[Product]>) -> Result<ProductsPut, Error> {

@@ -1,35 +1,28 @@
-//! Levels and commands in few words, for the engine's own tests.
+//! Commands in few words, and a planner of them, for the engine's own tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::plan::{Events, Planner};
 use super::{Command, Prepared};
 use crate::domain::{
-    Adjustment, AdjustmentCall, Adjustments, Change, Hold, LevelKey, Location, MovementKind,
-    NewOrder, NewOrderLine, Order, OrderChange, OrderId, Quantity, RequestId, Sku, StockLevel,
-    Transition, Version,
+    Adjustment, AdjustmentCall, Adjustments, Change, Hold, MovementKind, NewOrder, NewOrderLine,
+    Order, OrderChange, OrderId, Quantity, RequestId, StockLevel, Timestamp, Transition,
 };
-
-fn key(sku: &str) -> LevelKey {
-    LevelKey {
-        sku: Sku::new(sku).unwrap(),
-        location: Location::new("main").unwrap(),
-    }
-}
+use crate::samples::{key, loaded};
 
 fn request_id(id: &str) -> RequestId {
     RequestId::new(id).unwrap()
 }
 
-/// A level that nothing is reserved of.
-pub(super) fn level(sku: &str, version: i64, on_hand: i64) -> StockLevel {
-    StockLevel {
-        version: Version::new(version),
-        on_hand,
-        ..StockLevel::none(key(sku))
-    }
+/// A planner that knows one level, and no request.
+pub(super) fn planner(now_us: i64, level: StockLevel) -> Planner {
+    let now = Timestamp::from_us(now_us);
+    let mut planner = Planner::new(now, Arc::default(), Events::Off);
+    planner.know(loaded(level));
+    planner
 }
 
 /// An order of so many units.

@@ -5,7 +5,7 @@
 //! level's queue is taken in ascending (SKU, location), so nobody waits in a ring.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
@@ -16,6 +16,7 @@ use super::plan::{Plan, Planner};
 use super::queue::Queued;
 use crate::clock;
 use crate::domain::LevelKey;
+use crate::lock::lock;
 
 /// Takes orders off the queue until nobody can submit any more.
 pub(super) async fn run(mut queue: mpsc::UnboundedReceiver<Queued>, context: Arc<Context>) {
@@ -85,20 +86,16 @@ impl Turns {
             held: Vec::with_capacity(keys.len()),
         };
         for key in keys {
-            let level = Arc::clone(self.lock().entry(key.clone()).or_default());
+            let level = Arc::clone(lock(&self.0).entry(key.clone()).or_default());
             turn.held.push((key.clone(), level.lock_owned().await));
         }
         turn
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<LevelKey, Arc<tokio::sync::Mutex<()>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut turns = self.turns.lock();
+        let mut turns = lock(&self.turns.0);
         for (key, level) in self.held.drain(..) {
             drop(level);
             // The map's own is the only one: nobody waits. Whoever comes next holds the

@@ -96,21 +96,16 @@ fn counted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Corrupt> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{LevelKey, Location, MovementKind, Sku, StockLevel, Timestamp, Version};
+    use crate::domain::{MovementKind, StockLevel, Timestamp, Version};
     use crate::events::{Causes, Draft, StockChange, updated_level};
+    use crate::samples;
 
     fn level(on_hand: i64) -> StockLevel {
         StockLevel {
-            key: LevelKey {
-                sku: Sku::new("85123A").unwrap(),
-                location: Location::new("main").unwrap(),
-            },
-            on_hand,
-            reserved: 0,
-            version: Version::new(7),
             low_stock_threshold: 10,
             backorder_limit: 50,
             updated: Timestamp::from_us(1_700_000_000_123_456),
+            ..samples::level("85123A", 7, on_hand)
         }
     }
 

@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const PARTITIONS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Publishes to `feed` what is told of levels, until dropped. `heard` counts it.
-pub async fn hear_forever(
+pub(crate) async fn hear_forever(
     brokers: String,
     topics: Topics,
     store: Store,

@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::pacing::Budget;
 use super::slot::{Slot, Walked};
-use super::{Feed, Shared, lock};
+use super::{Feed, Shared};
+use crate::lock::lock;
 
 /// Watchers that are told before others have their turn: at a fifth of a core
 /// their deliveries are worth 10 ms, which is what the next level waits. Those
@@ -66,7 +67,7 @@ impl Due {
 /// Tells watchers of what is published, taking at most `cpu_share_percent` of one
 /// core for it and for what follows from it; 0 sets no limit. Until dropped;
 /// without it nobody is told of anything.
-pub async fn fan_out_forever(feed: Feed, cpu_share_percent: u32) {
+pub(crate) async fn fan_out_forever(feed: Feed, cpu_share_percent: u32) {
     let mut budget = Budget::new(cpu_share_percent, Instant::now());
     loop {
         let mut slot = feed.shared.due.next().await;

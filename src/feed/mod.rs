@@ -26,15 +26,14 @@ mod watch;
 mod watcher;
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-pub use events::hear_forever;
-pub use fan_out::fan_out_forever;
-pub use hints::{HintOutbox, exchange_forever};
-pub use targets::{Prefixes, Selectors, Targets};
-pub use update::Update;
-pub use watch::{Changed, Met, Watch};
+pub(crate) use events::hear_forever;
+pub(crate) use fan_out::fan_out_forever;
+pub(crate) use hints::{HintOutbox, exchange_forever};
+pub(crate) use targets::{Selectors, Targets};
+pub(crate) use update::Update;
+pub(crate) use watch::{Changed, Watch};
 
 use self::fan_out::Due;
 use self::selecting::Selecting;
@@ -43,10 +42,11 @@ use self::targets::Union;
 use self::watch::LOOKED_UP_MAX;
 use self::watcher::Watcher;
 use crate::domain::{LevelKey, StockLevel, Version};
+use crate::lock::lock;
 
 /// A handle on the feed; clones share it.
 #[derive(Clone, Default)]
-pub struct Feed {
+pub(crate) struct Feed {
     shared: Arc<Shared>,
 }
 
@@ -64,17 +64,11 @@ struct State {
     union: Union,
 }
 
-impl fmt::Debug for Feed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Feed").finish_non_exhaustive()
-    }
-}
-
 impl Feed {
     /// Tells watchers of levels, soon. A value whose version is not above the one
     /// that is known is news to nobody. Returns how many levels were above it; one of
     /// which nothing was known yet is none of them.
-    pub fn publish(&self, levels: &[StockLevel]) -> usize {
+    pub(crate) fn publish(&self, levels: &[StockLevel]) -> usize {
         self.offer(levels, State::slot_if_watched)
     }
 
@@ -108,7 +102,7 @@ impl Feed {
 
     /// Begins a watch. From here on it is told of every change, so that what is
     /// read from the store afterwards misses nothing.
-    pub fn watch(&self, targets: &Targets) -> Watch {
+    pub(crate) fn watch(&self, targets: &Targets) -> Watch {
         let selectors = &targets.selectors;
         let watcher = if selectors.is_empty() {
             Arc::new(Watcher::default())
@@ -212,10 +206,4 @@ impl Slot {
         state.forgotten = state.is_empty() && !union.covers(&self.key);
         state.forgotten
     }
-}
-
-/// No code panics while it holds one of the feed's locks, and their data would
-/// be whole if it did.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

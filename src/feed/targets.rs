@@ -8,7 +8,7 @@ use crate::domain::{LevelKey, Location};
 
 /// What a watch is told of: the union of all fields.
 #[derive(Debug, Clone, Default)]
-pub struct Targets {
+pub(crate) struct Targets {
     /// Levels by name.
     pub keys: BTreeSet<LevelKey>,
     /// Levels by what they are like.
@@ -17,7 +17,7 @@ pub struct Targets {
 
 /// Sets of levels that may not exist yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Selectors {
+pub(crate) struct Selectors {
     /// Every level of the store.
     pub all: bool,
     /// Every level whose SKU begins with one of these.
@@ -30,7 +30,7 @@ pub struct Selectors {
 
 impl Selectors {
     /// Whether they can select nothing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
@@ -42,7 +42,7 @@ impl Selectors {
 
 /// Beginnings of SKUs, none of which begins with another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Prefixes(BTreeSet<Box<str>>);
+pub(crate) struct Prefixes(BTreeSet<Box<str>>);
 
 impl Prefixes {
     /// Whether a text begins with one of them.
@@ -58,7 +58,7 @@ impl Prefixes {
     }
 
     /// In ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|prefix| &**prefix)
     }
 }

@@ -4,24 +4,17 @@ use std::future::poll_fn;
 use futures_util::FutureExt as _;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::targets::Prefixes;
 use super::*;
-use crate::domain::{Location, Sku, Timestamp, Version};
-
-fn key(sku: &str) -> LevelKey {
-    LevelKey {
-        sku: Sku::new(sku).expect("valid"),
-        location: Location::new("").expect("valid"),
-    }
-}
+use crate::domain::{Location, Timestamp, Version};
+use crate::samples::{self, key};
 
 /// Low at or below 500 units.
 fn level(sku: &str, version: i64) -> StockLevel {
     StockLevel {
-        on_hand: 1_000 - version,
-        version: Version::new(version),
         updated: Timestamp::from_us(version),
         low_stock_threshold: 500,
-        ..StockLevel::none(key(sku))
+        ..samples::level(sku, version, 1_000 - version)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::domain::StockLevel;
 
 /// One value of one level.
 #[derive(Debug)]
-pub struct Update {
+pub(crate) struct Update {
     /// The value.
     pub level: StockLevel,
     /// How the edge writes it, made by whoever needs it first.
@@ -17,14 +17,14 @@ pub struct Update {
 
 impl Update {
     /// A value that nobody has written yet.
-    pub fn new(level: StockLevel) -> Self {
+    pub(crate) fn new(level: StockLevel) -> Self {
         let wire = OnceLock::new();
         Self { level, wire }
     }
 
     /// The bytes of this value: `encode` runs once, however many streams send
     /// them. The feed does not know what they say.
-    pub fn wire(&self, encode: impl FnOnce(&StockLevel) -> Bytes) -> Bytes {
+    pub(crate) fn wire(&self, encode: impl FnOnce(&StockLevel) -> Bytes) -> Bytes {
         self.wire.get_or_init(|| encode(&self.level)).clone()
     }
 }

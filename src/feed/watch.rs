@@ -1,29 +1,29 @@
 //! One watch, as whoever watches holds it.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::iter;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use super::Feed;
 use super::slot::{Registration, Slot, SlotState};
 use super::update::Update;
 use super::watcher::Watcher;
-use super::{Feed, lock};
 use crate::domain::{LevelKey, StockLevel, Version};
+use crate::lock::lock;
 
 /// Levels that are looked up under the feed's lock at a time, which commits wait for.
 pub(super) const LOOKED_UP_MAX: usize = 64;
 
 /// One watch; dropping it ends it.
-pub struct Watch {
+pub(crate) struct Watch {
     pub(super) feed: Feed,
     pub(super) watcher: Arc<Watcher>,
 }
 
 /// Levels that changed.
 #[derive(Debug, Default)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// Their newest values, each level once.
     pub updates: Vec<Arc<Update>>,
     /// Versions between these and what the watch had, which it is not given.
@@ -32,7 +32,7 @@ pub struct Changed {
 
 /// What a watch has to be given of levels that were read from the store.
 #[derive(Debug, Default)]
-pub struct Met {
+pub(crate) struct Met {
     /// What is above what it has.
     pub newer: Vec<Arc<Update>>,
     /// What is below, so that the store must have lost commits, and what takes the
@@ -40,17 +40,9 @@ pub struct Met {
     pub reset: Vec<Arc<Update>>,
 }
 
-impl fmt::Debug for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch")
-            .field("selectors", &self.watcher.selectors)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Watch {
     /// Says which versions the watch has already: it is given what is above them.
-    pub fn has_seen(&self, seen: &HashMap<LevelKey, Version>) {
+    pub(crate) fn has_seen(&self, seen: &HashMap<LevelKey, Version>) {
         for (key, version) in seen {
             let slot = lock(&self.feed.shared.state).slots.get(key).cloned();
             let Some(slot) = slot else { continue };
@@ -63,7 +55,10 @@ impl Watch {
 
     /// Takes out of levels that were read those of which the watch has seen a later
     /// version: whether the store lost commits is not for every source to say.
-    pub fn split_below_seen(&self, levels: Vec<StockLevel>) -> (Vec<StockLevel>, Vec<LevelKey>) {
+    pub(crate) fn split_below_seen(
+        &self,
+        levels: Vec<StockLevel>,
+    ) -> (Vec<StockLevel>, Vec<LevelKey>) {
         let mut below = Vec::new();
         let mut read = levels;
         read.retain(|level| {
@@ -84,7 +79,7 @@ impl Watch {
     /// Takes levels that were read from the store after the watch began, tells the
     /// feed of them, and returns what of them the watch has to be given. With
     /// `anew`, what it has not been given comes as `reset`.
-    pub fn meet(&self, levels: &[StockLevel], anew: bool) -> Met {
+    pub(crate) fn meet(&self, levels: &[StockLevel], anew: bool) -> Met {
         let mut met = Met::default();
         let mut due = Vec::new();
         for levels in levels.chunks(LOOKED_UP_MAX) {
@@ -109,7 +104,7 @@ impl Watch {
     /// Waits for changes and takes at most `levels_max` of the levels that changed, each
     /// with its newest value, and says how many versions were folded away. One task may
     /// wait at a time.
-    pub fn poll_changed(&self, cx: &Context<'_>, levels_max: usize) -> Poll<Changed> {
+    pub(crate) fn poll_changed(&self, cx: &Context<'_>, levels_max: usize) -> Poll<Changed> {
         loop {
             let waiting = ready!(self.watcher.poll_waiting(cx));
             let mut changed = Changed::default();

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use super::lock;
 use super::slot::{Registration, Slot};
 use super::targets::Selectors;
+use crate::lock::lock;
 
 /// Places that an empty mailbox keeps, where it once had more.
 const KEPT_MAX: usize = 64;

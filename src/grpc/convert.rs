@@ -17,7 +17,7 @@ use crate::domain::{
 use crate::error::{Error, Violation};
 use crate::proto;
 
-pub(super) const CUSTOMER_REF_BYTES_MAX: usize = 128;
+pub(super) const CUSTOMER_REF_BYTES_MAX: usize = NewOrder::CUSTOMER_REF_BYTES_MAX;
 const LABELS_MAX: usize = 16;
 const LABEL_KEY_BYTES_MAX: usize = 63;
 const LABEL_VALUE_BYTES_MAX: usize = 255;

@@ -19,7 +19,6 @@ use crate::storage::Store;
 use crate::telemetry::Counters;
 
 /// Orders over gRPC.
-#[derive(Debug)]
 pub(crate) struct Orders {
     pub(crate) engine: Engine,
     pub(crate) reads: Reads,

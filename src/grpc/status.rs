@@ -269,7 +269,8 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::domain::{LevelKey, Location, Sku, Version};
+    use crate::domain::{Sku, Version};
+    use crate::samples::key_at;
 
     const MANY: i64 = 1_000_000_000;
 
@@ -279,11 +280,9 @@ mod tests {
 
     /// Errors that list many levels, with names of so many characters.
     fn wide(name_chars: usize) -> [Error; 6] {
-        let sku = |i| Sku::new(format!("{i:0name_chars$}")).expect("it is one");
-        let key = |i| LevelKey {
-            sku: sku(i),
-            location: Location::new(&format!("{i:0name_chars$}")).expect("it is one"),
-        };
+        let name = |i| format!("{i:0name_chars$}");
+        let sku = |i| Sku::new(name(i)).expect("it is one");
+        let key = |i| key_at(&name(i), &name(i));
         [
             Error::InvalidRequest(many(|i| Violation {
                 field: format!("lines[{i}].quantity"),

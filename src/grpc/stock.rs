@@ -18,7 +18,6 @@ use crate::storage::{LevelFilter, Store};
 use crate::telemetry::Counters;
 
 /// Products and stock levels over gRPC.
-#[derive(Debug)]
 pub(crate) struct Inventory {
     pub(crate) engine: Engine,
     pub(crate) reads: Reads,

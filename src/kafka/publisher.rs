@@ -16,7 +16,7 @@
 //! is what a reader sees first of both.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -33,6 +33,7 @@ use super::topics::partitions;
 use super::{KafkaError, Topics, Unreachable, message};
 use crate::domain::Timestamp;
 use crate::events::{Event, Key};
+use crate::lock::lock;
 
 /// Time that messages wait for company. The events of a commit come together; those of
 /// the next may be a round of the relay away.
@@ -108,7 +109,7 @@ impl Receipt {
 
     /// What is known.
     pub fn fate(&self) -> Fate {
-        if let Some(trouble) = &*self.trouble() {
+        if let Some(trouble) = &*lock(&self.trouble) {
             return trouble.clone();
         }
         match self.left() {
@@ -128,7 +129,7 @@ impl Receipt {
     }
 
     fn failed(&self, event: u32, error: &Failure) {
-        let mut trouble = self.trouble();
+        let mut trouble = lock(&self.trouble);
         let is_refused = matches!(
             error.rdkafka_error_code(),
             Some(
@@ -144,11 +145,6 @@ impl Receipt {
             (_, true) => *trouble = Some(Fate::Refused(vec![event], error.to_string())),
             (_, false) => *trouble = Some(Fate::Lost(error.to_string())),
         }
-    }
-
-    /// The worst that a panic could leave is a trouble that is not told.
-    fn trouble(&self) -> MutexGuard<'_, Option<Fate>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

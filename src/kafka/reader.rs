@@ -2,7 +2,7 @@
 //! every reader reads everything, and nothing is remembered on the broker.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
@@ -15,6 +15,7 @@ use super::client::{Quiet, settings};
 use super::topics::partitions;
 use super::{KafkaError, Topics, Unreachable, message};
 use crate::events::Topic;
+use crate::lock::lock;
 
 /// The pause after an error, of which a broker that is away makes many.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
@@ -90,8 +91,7 @@ impl Reader {
         let names: Vec<String> = names.collect();
         let (consumer, assigned) = (Arc::clone(&self.consumer), Arc::clone(&self.assigned));
         let asked = spawn_blocking(move || {
-            // Nobody panics while holding it.
-            let mut assigned = assigned.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut assigned = lock(&assigned);
             let offset = match start {
                 Start::End if assigned.is_empty() => Offset::End,
                 Start::End | Start::Beginning => Offset::Beginning,

@@ -4,13 +4,14 @@
 //! a time: a cold cache costs the database a statement a batch and not one a caller.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::cache::Cache;
 use crate::domain::{KeyToRead, LevelKey, LoadedLevel, ServedFrom, Version};
+use crate::lock::lock;
 use crate::storage::Store;
 
 /// Reads under way at a time: the others of the pool are for reads that pass the cache.
@@ -26,13 +27,12 @@ const MISSED_MAX: usize = 65_536;
 type Answer = Option<(LoadedLevel, ServedFrom)>;
 
 /// A handle; clones share it. The last one ends the reads.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Misses {
     shared: Arc<Shared>,
     _reading: Arc<AbortOnDropHandle<()>>,
 }
 
-#[derive(Debug)]
 struct Shared {
     store: Store,
     cache: Cache,
@@ -86,7 +86,7 @@ impl Misses {
         wanted: Option<Version>,
         reply: Option<oneshot::Sender<Answer>>,
     ) -> bool {
-        let mut missed = self.shared.lock();
+        let mut missed = lock(&self.shared.missed);
         if let Some(level) = missed.get_mut(key) {
             if !level.is_read {
                 // None, which asks the primary, is the most that can be wanted.
@@ -111,7 +111,7 @@ impl Misses {
 
 impl Shared {
     fn take(&self) -> Vec<KeyToRead> {
-        let mut missed = self.lock();
+        let mut missed = lock(&self.missed);
         let unread = missed.iter_mut().filter(|(_, level)| !level.is_read);
         let taken = unread.take(LEVELS_AT_ONCE_MAX).map(|(key, level)| {
             level.is_read = true;
@@ -132,7 +132,7 @@ impl Shared {
         self.cache.offer(known.map(|loaded| &loaded.level));
         // Offered first: whoever misses from here on finds it in the cache.
         let mut loaded = loaded.into_iter();
-        let mut missed = self.lock();
+        let mut missed = lock(&self.missed);
         for (key, _) in &keys {
             let level = loaded.next();
             let answer = level.zip(source);
@@ -141,11 +141,6 @@ impl Shared {
                 let _ = reply.send(answer.clone());
             }
         }
-    }
-
-    /// Every change is whole before anything can panic.
-    fn lock(&self) -> MutexGuard<'_, HashMap<LevelKey, Missed>> {
-        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,8 +18,8 @@ use crate::error::Error;
 use crate::storage::Store;
 
 /// A handle on the sources; clones share them.
-#[derive(Debug, Clone)]
-pub struct Reads {
+#[derive(Clone)]
+pub(crate) struct Reads {
     store: Store,
     cached: Option<(Cache, Misses)>,
     /// Where orders may be refused on cached levels.
@@ -40,7 +40,7 @@ impl Reads {
     /// Reads from `store`, and before it from `cache` if there is one, on which
     /// `fast_refusal` lets orders be refused. To be called on the runtime that misses are
     /// read on.
-    pub fn new(store: Store, cache: Option<Cache>, fast_refusal: bool) -> Self {
+    pub(crate) fn new(store: Store, cache: Option<Cache>, fast_refusal: bool) -> Self {
         let refusals = cache.clone().filter(|_| fast_refusal);
         let refusals = refusals.map(|cache| Refusals::start(store.clone(), cache));
         let cached = cache.map(|cache| {
@@ -60,7 +60,10 @@ impl Reads {
     /// [`Error::SkuNotFound`] with all SKUs that are unknown,
     /// [`Error::VersionNotReached`] when not even the primary has the version asked
     /// for, [`Error::StoreUnavailable`].
-    pub async fn levels(&self, keys: &[KeyToRead]) -> Result<(Vec<StockLevel>, ServedFrom), Error> {
+    pub(crate) async fn levels(
+        &self,
+        keys: &[KeyToRead],
+    ) -> Result<(Vec<StockLevel>, ServedFrom), Error> {
         let Some((cache, misses)) = &self.cached else {
             return self.stored(keys).await;
         };
@@ -79,13 +82,13 @@ impl Reads {
 
     /// Why an order is refused without asking the engine, on cached levels that have not
     /// enough. None where the engine shall decide: always, unless `cache.fast_refusal`.
-    pub async fn refuse(&self, new: &NewOrder) -> Option<Error> {
+    pub(crate) async fn refuse(&self, new: &NewOrder) -> Option<Error> {
         // On the heap: the future of every order would be as large.
         Box::pin(self.refusals.as_ref()?.refuse(new)).await
     }
 
     /// To be told why the engine refused an order: the next may be refused on the cache.
-    pub fn refused(&self, error: &Error) {
+    pub(crate) fn refused(&self, error: &Error) {
         if let (Some(_), Some((_, misses)), Error::InsufficientStock(short)) =
             (&self.refusals, &self.cached, error)
         {

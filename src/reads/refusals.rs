@@ -21,7 +21,7 @@ use crate::storage::Store;
 const REQUESTS_AT_ONCE_MAX: usize = 512;
 
 /// Looks up requests until it is dropped.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Refusals {
     cache: Cache,
     /// Whether a request is known never to have been answered.

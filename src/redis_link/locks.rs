@@ -40,8 +40,8 @@ return ours";
 const POLL_MAX: Duration = Duration::from_millis(3);
 
 /// Takes locks.
-#[derive(Debug, Clone)]
-pub struct Locks {
+#[derive(Clone)]
+pub(crate) struct Locks {
     link: Link,
     life: Duration,
     wait_max: Duration,
@@ -49,9 +49,8 @@ pub struct Locks {
 }
 
 /// Locks that were taken. To be given back; those that are not end by themselves.
-#[derive(Debug)]
 #[must_use = "locks that are not given back last as long as they live"]
-pub struct Held {
+pub(crate) struct Held {
     names: Vec<String>,
     token: String,
     locks: Locks,
@@ -59,7 +58,7 @@ pub struct Held {
 
 impl Held {
     /// Gives them back, for which nothing needs to wait.
-    pub async fn give_back(self) {
+    pub(crate) async fn give_back(self) {
         if self.names.is_empty() {
             return;
         }
@@ -72,7 +71,7 @@ impl Held {
 
 impl Locks {
     /// Locks that live for `life`, and are waited for as long as `wait_max`.
-    pub fn new(
+    pub(crate) fn new(
         link: Link,
         life: Duration,
         wait_max: Duration,
@@ -88,7 +87,7 @@ impl Locks {
 
     /// Takes the locks `names`, which ascend. Returns those that could be had in time:
     /// none if Redis is away, the first few if somebody has the next one.
-    pub async fn take(&self, names: Vec<String>) -> Held {
+    pub(crate) async fn take(&self, names: Vec<String>) -> Held {
         let token = format!("{:032x}", rand::rng().random::<u128>());
         let began = Instant::now();
         let mut taken = 0;

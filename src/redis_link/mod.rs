@@ -9,11 +9,10 @@
 
 mod locks;
 
-pub use locks::{Held, Locks};
+pub(crate) use locks::{Held, Locks};
 
-use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -29,6 +28,7 @@ use uuid::Uuid;
 
 use crate::config::RedisConfig;
 use crate::error::chain;
+use crate::lock::lock;
 use crate::telemetry;
 
 /// How long connecting may take: some round trips to another data centre. Nobody waits
@@ -49,11 +49,11 @@ const PROBE: &str = "stockroom:1:probe";
 /// Redis did not answer; whoever asked does without.
 #[derive(Debug, thiserror::Error)]
 #[error("Redis does not answer")]
-pub struct Unanswered;
+pub(crate) struct Unanswered;
 
 /// A handle on the connection; clones share it. The last one ends it.
 #[derive(Clone)]
-pub struct Link {
+pub(crate) struct Link {
     shared: Arc<Shared>,
     _keeper: Arc<AbortOnDropHandle<()>>,
 }
@@ -89,18 +89,15 @@ struct State {
     failures: u32,
 }
 
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
-    }
-}
-
 impl Link {
     /// Begins to connect, on this runtime, which then serves the connection.
     ///
     /// # Errors
     /// A URL is none that Redis' client understands.
-    pub fn start(config: &RedisConfig, metrics: telemetry::RedisLink) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        config: &RedisConfig,
+        metrics: telemetry::RedisLink,
+    ) -> anyhow::Result<Self> {
         let target = if config.is_cluster() {
             let builder = ClusterClient::builder(config.client_urls())
                 .retries(CLUSTER_RETRIES)
@@ -128,24 +125,24 @@ impl Link {
 
     /// Whether a question takes only keys that one server has: the keys of a cluster are
     /// spread, and a question about several is one for each.
-    pub fn is_cluster(&self) -> bool {
+    pub(crate) fn is_cluster(&self) -> bool {
         matches!(self.shared.target, Target::Cluster(_))
     }
 
     /// Whether Redis is asked at all.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         *self.shared.connected.borrow()
     }
 
     /// Waits until Redis is asked again.
-    pub async fn connected(&self) {
+    pub(crate) async fn connected(&self) {
         let mut connected = self.shared.connected.subscribe();
         // The sender lives as long as `self`.
         let _ = connected.wait_for(|is| *is).await;
     }
 
     /// The time that an answer may take.
-    pub fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.shared.config.timeout()
     }
 
@@ -153,7 +150,7 @@ impl Link {
     ///
     /// # Errors
     /// There is no connection, or no answer of use came in time.
-    pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unanswered> {
+    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Unanswered> {
         self.ask_until(command, Instant::now() + self.timeout())
             .await
     }
@@ -162,7 +159,7 @@ impl Link {
     ///
     /// # Errors
     /// As of [`Link::ask`].
-    pub async fn ask_until<T: FromRedisValue>(
+    pub(crate) async fn ask_until<T: FromRedisValue>(
         &self,
         command: &Cmd,
         deadline: Instant,
@@ -187,7 +184,7 @@ impl Link {
     ///
     /// The breaker judges them together, for they may be for several servers of a cluster,
     /// of which one is away: only if none is answered they are a failure, and one.
-    pub async fn ask_each<T: FromRedisValue>(
+    pub(crate) async fn ask_each<T: FromRedisValue>(
         &self,
         commands: &[Cmd],
         mut deadline: Instant,
@@ -225,7 +222,7 @@ impl Link {
 
 /// The name of something of the store `store_id`: what another store keeps, or the same
 /// one before it lost commits, has another name.
-pub fn key_prefix(store_id: Uuid, kind: &str) -> String {
+pub(crate) fn key_prefix(store_id: Uuid, kind: &str) -> String {
     format!("{KEY_PREFIX}:{}:{kind}:", store_id.simple())
 }
 
@@ -252,12 +249,12 @@ impl Connection {
 
 impl Shared {
     fn connection(&self) -> Option<(u64, Connection)> {
-        let state = self.lock();
+        let state = lock(&self.state);
         Some((state.generation, state.connection.clone()?))
     }
 
     fn succeeded(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.failures = 0;
     }
 
@@ -265,7 +262,7 @@ impl Shared {
     /// one too many, or a server that is of no use, opens the breaker.
     fn failed(&self, generation: u64, questions: usize, error: Option<&RedisError>) {
         self.metrics.failures.add(questions as u64);
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.generation != generation || state.connection.is_none() {
             return;
         }
@@ -284,7 +281,7 @@ impl Shared {
     }
 
     fn install(&self, connection: Connection) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.connection = Some(connection);
         state.generation += 1;
         state.failures = 0;
@@ -317,11 +314,6 @@ impl Shared {
         let answer = within(self.config.timeout(), connection.ask(&command)).await?;
         answer.map_err(text)?;
         Ok(connection)
-    }
-
-    /// No panic leaves it half changed.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -56,12 +56,8 @@ async fn check_books_forever(store: &Store, counters: &Counters) {
         let began = Instant::now();
         match store.find_level_faults().await {
             Ok(faults) => {
-                let count = |levels: i64| levels.unsigned_abs();
-                counters.books.set(
-                    count(faults.negative),
-                    count(faults.reserved_without_hold),
-                    clock::now(),
-                );
+                let (negative, mismatch) = (faults.negative, faults.reserved_without_hold);
+                counters.books.set(negative, mismatch, clock::now());
                 failed = false;
             }
             // Said once, until a check succeeds: the gauges still say what the last one found,

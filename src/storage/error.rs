@@ -1,5 +1,7 @@
 //! What can go wrong in the database, as facts that the engine acts on.
 
+use std::time::Duration;
+
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
@@ -32,6 +34,15 @@ impl StorageError {
     /// An answer of the database that the schema rules out.
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Failed(DbErr::Custom(what.into()))
+    }
+
+    /// Whether nobody was asked: there was no connection to be had.
+    pub(super) fn is_without_connection(&self) -> bool {
+        let Self::Unavailable(error) = self else {
+            return false;
+        };
+        matches!(error, DbErr::ConnectionAcquire(_))
+            || matches!(sqlx_error(error), Some(SqlxError::PoolTimedOut))
     }
 
     /// An error of what commits, COMMIT or a statement on its own: definite only if
@@ -81,6 +92,12 @@ impl From<SqlxError> for StorageError {
     fn from(error: SqlxError) -> Self {
         DbErr::Exec(RuntimeErr::SqlxError(error.into())).into()
     }
+}
+
+/// What it counts as that the database did not answer.
+pub(super) fn silence(patience: Duration) -> DbErr {
+    let silence = format!("no answer in {} ms", patience.as_millis());
+    DbErr::Conn(RuntimeErr::Internal(silence))
 }
 
 /// Whether the database said that the transaction is undone. One that is shut down

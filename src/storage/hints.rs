@@ -5,15 +5,16 @@
 //! the whole server has one of. What is lost is lost: whoever sends or listens relies
 //! on nothing here but that every call ends in bounded time.
 
-use std::io::{Error, ErrorKind};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use sea_orm::SqlxError;
+use sea_orm::sqlx;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sea_orm::sqlx::{self, ConnectOptions, PgConnection};
 use tokio::time::timeout;
 
-use super::{Connection, StorageError, Store};
+use super::own::{OwnConnection, in_time};
+use super::{StorageError, Store};
 
 /// The channel, which belongs to the database: stores do not hear each other.
 const CHANNEL: &str = "stockroom_hints";
@@ -41,8 +42,7 @@ pub struct Hints {
 /// Sends hints.
 #[derive(Debug)]
 pub struct HintSender {
-    options: PgConnectOptions,
-    connection: Option<PgConnection>,
+    connection: OwnConnection,
 }
 
 /// Hears hints, its own process's among them.
@@ -54,14 +54,9 @@ pub struct HintListener {
 impl Store {
     /// The hints between this store's processes; none where there can be but one.
     pub fn hints(&self) -> Option<Hints> {
-        let Connection::Postgres(pool) = Connection::of(&self.readers()) else {
-            return None;
-        };
-        let options = PgConnectOptions::clone(&pool.connect_options());
+        let options = self.own_options("stockroom hints")?;
         // A NOTIFY writes nothing that would have to be flushed; this makes sure.
-        let options = options
-            .application_name("stockroom hints")
-            .options([("synchronous_commit", "off")]);
+        let options = options.options([("synchronous_commit", "off")]);
         Some(Hints { options })
     }
 }
@@ -70,8 +65,7 @@ impl Hints {
     /// Connects with the first hint.
     pub fn sender(&self) -> HintSender {
         HintSender {
-            options: self.options.clone(),
-            connection: None,
+            connection: OwnConnection::new(self.options.clone(), ANSWER_TIMEOUT),
         }
     }
 
@@ -80,7 +74,7 @@ impl Hints {
     /// # Errors
     /// The database does not answer.
     pub async fn listen(&self) -> Result<HintListener, StorageError> {
-        bounded(async {
+        let listener = in_time(ANSWER_TIMEOUT, async {
             // The listener wants a pool; this one is the listener's own, and goes with it.
             let pool = PgPoolOptions::new()
                 .max_connections(1)
@@ -93,9 +87,10 @@ impl Hints {
             // It is made anew instead, so that whoever listens learns of the loss.
             listener.eager_reconnect(false);
             listener.listen(CHANNEL).await?;
-            Ok(HintListener { listener })
-        })
-        .await
+            Ok(listener)
+        });
+        let listener = listener.await?;
+        Ok(HintListener { listener })
     }
 }
 
@@ -105,20 +100,10 @@ impl HintSender {
     /// # Errors
     /// It may not have been sent; the next one begins on a new connection.
     pub async fn send(&mut self, payload: &str) -> Result<(), StorageError> {
-        let connection = self.connection.take();
-        let sent = bounded(async {
-            let mut connection = match connection {
-                Some(connection) => connection,
-                None => self.options.connect().await?,
-            };
-            sqlx::query("SELECT pg_notify($1, $2)")
-                .bind(CHANNEL)
-                .bind(payload)
-                .execute(&mut connection)
-                .await?;
-            Ok(connection)
-        });
-        self.connection = Some(sent.await?);
+        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL);
+        let notify = notify.bind(payload);
+        let sent = self.connection.work(async |on| notify.execute(on).await);
+        sent.await?;
         Ok(())
     }
 }
@@ -132,25 +117,16 @@ impl HintListener {
         loop {
             match timeout(QUIET_MAX, self.listener.try_recv()).await {
                 Ok(Ok(Some(hint))) => return Ok(hint.payload().to_owned()),
-                Ok(Ok(None)) => return Err(failed(ErrorKind::ConnectionAborted)),
+                Ok(Ok(None)) => {
+                    return Err(SqlxError::Io(ErrorKind::ConnectionAborted.into()).into());
+                }
                 Ok(Err(error)) => return Err(error.into()),
                 // A hint that comes with the answer is kept for the next round.
                 Err(_) => {
                     let asked = sqlx::query("SELECT 1").execute(&mut self.listener);
-                    bounded(asked).await?;
+                    in_time(ANSWER_TIMEOUT, asked).await?;
                 }
             }
         }
     }
-}
-
-async fn bounded<T>(work: impl Future<Output = Result<T, SqlxError>>) -> Result<T, StorageError> {
-    match timeout(ANSWER_TIMEOUT, work).await {
-        Ok(done) => Ok(done?),
-        Err(_) => Err(failed(ErrorKind::TimedOut)),
-    }
-}
-
-fn failed(how: ErrorKind) -> StorageError {
-    SqlxError::Io(Error::from(how)).into()
 }

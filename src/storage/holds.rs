@@ -4,15 +4,15 @@
 //! wrong ends none too early. What is found may have changed meanwhile; the order's version
 //! guards its end.
 
-use sea_orm::sqlx::{PgConnection, SqliteConnection, query, query_scalar};
+use sea_orm::sqlx::{query, query_scalar};
 use sea_orm::{FromQueryResult as _, QueryResult};
-use serde_json::Value;
-use uuid::Uuid;
 
 use super::entity::order;
 use super::orders::columns_of_order;
-use super::{Connection, StorageError, Store, WriteTx, orders};
+use super::raw::{RawPool, RawStatement, RawValue};
+use super::{StorageError, Store, WriteTx, orders};
 use crate::domain::{LevelKey, Order, OrderId, Timestamp};
+use crate::error::chain;
 
 /// Holds that are looked up for orders at once, at most. An order has up to 1,000 lines.
 const RECLAIMED_AT_ONCE: i64 = 256;
@@ -119,6 +119,16 @@ DELETE FROM hold_deadline WHERE id IN (
 /// Deadlines that are taken away by one statement, at most: it looks at 256 orders for each.
 const FORGOTTEN_AT_ONCE: i64 = 64;
 
+const OF_LEVELS: RawStatement = RawStatement {
+    postgres: OF_LEVELS_POSTGRES,
+    sqlite: OF_LEVELS_SQLITE,
+};
+
+const OVERDUE: RawStatement = RawStatement {
+    postgres: OVERDUE_POSTGRES,
+    sqlite: OVERDUE_SQLITE,
+};
+
 /// An order whose hold was over when it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredHold {
@@ -137,19 +147,25 @@ pub struct HeldLevels {
     pub but_for: Vec<OrderId>,
 }
 
+impl HeldLevels {
+    /// Those of [`OF_LEVELS`].
+    fn values(&self) -> [RawValue<'_>; 3] {
+        [
+            RawValue::texts(self.keys.iter().map(LevelKey::to_string)),
+            RawValue::Ids(&self.but_for),
+            RawValue::Number(RECLAIMED_AT_ONCE),
+        ]
+    }
+}
+
 impl Store {
     /// Holds on levels that are over: some hundreds at most.
     ///
     /// # Errors
     /// The database failed.
     pub async fn expired_holds(&self, held: &HeldLevels) -> Result<Vec<ExpiredHold>, StorageError> {
-        let read = async {
-            match Connection::of(&self.writer()) {
-                Connection::Postgres(pool) => of_postgres(&mut *pool.acquire().await?, held).await,
-                Connection::Sqlite(pool) => of_sqlite(&mut *pool.acquire().await?, held).await,
-            }
-        };
-        self.writer.bounded(read).await
+        let rows = self.writer.rows(OF_LEVELS, &held.values()).await?;
+        Ok(rows.iter().filter_map(expired).collect())
     }
 
     /// The holds that have been over for longest, `limit` of them at most.
@@ -157,22 +173,9 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn overdue_holds(&self, limit: usize) -> Result<Vec<ExpiredHold>, StorageError> {
-        let limit = limit as i64;
-        let read = async {
-            match Connection::of(&self.readers()) {
-                Connection::Postgres(pool) => {
-                    let statement = query(OVERDUE_POSTGRES).bind(limit);
-                    let rows = statement.fetch_all(&mut *pool.acquire().await?).await?;
-                    rows.into_iter().map(|row| expired(&row.into())).collect()
-                }
-                Connection::Sqlite(pool) => {
-                    let statement = query(OVERDUE_SQLITE).bind(limit);
-                    let rows = statement.fetch_all(&mut *pool.acquire().await?).await?;
-                    rows.into_iter().map(|row| expired(&row.into())).collect()
-                }
-            }
-        };
-        self.readers.bounded(read).await
+        let limit = RawValue::Number(limit as i64);
+        let rows = self.readers.rows(OVERDUE, &[limit]).await?;
+        Ok(rows.iter().filter_map(expired).collect())
     }
 
     /// Takes away the deadlines that are over and have nothing left to end.
@@ -191,12 +194,12 @@ impl Store {
     pub async fn forget_some_deadlines(&self) -> Result<u64, StorageError> {
         let forget = async {
             let limit = FORGOTTEN_AT_ONCE;
-            Ok(match Connection::of(&self.writer()) {
-                Connection::Postgres(pool) => {
+            Ok(match self.writer.raw() {
+                RawPool::Postgres(pool) => {
                     let done = query(FORGET_POSTGRES).bind(limit).execute(&pool).await?;
                     done.rows_affected()
                 }
-                Connection::Sqlite(pool) => {
+                RawPool::Sqlite(pool) => {
                     let done = query(FORGET_SQLITE).bind(limit).execute(&pool).await?;
                     done.rows_affected()
                 }
@@ -211,9 +214,9 @@ impl Store {
     /// The database failed.
     pub async fn now(&self) -> Result<Timestamp, StorageError> {
         let read = async {
-            Ok(match Connection::of(&self.readers()) {
-                Connection::Postgres(pool) => query_scalar(NOW_POSTGRES).fetch_one(&pool).await?,
-                Connection::Sqlite(pool) => query_scalar(NOW_SQLITE).fetch_one(&pool).await?,
+            Ok(match self.readers.raw() {
+                RawPool::Postgres(pool) => query_scalar(NOW_POSTGRES).fetch_one(&pool).await?,
+                RawPool::Sqlite(pool) => query_scalar(NOW_SQLITE).fetch_one(&pool).await?,
             })
         };
         let now: i64 = self.readers.bounded(read).await?;
@@ -230,55 +233,23 @@ impl WriteTx {
         &mut self,
         held: &HeldLevels,
     ) -> Result<Vec<ExpiredHold>, StorageError> {
-        match self {
-            Self::Postgres(tx) => of_postgres(tx, held).await,
-            Self::Sqlite(tx) => of_sqlite(tx, held).await,
-        }
+        let rows = self.rows(OF_LEVELS, &held.values()).await?;
+        Ok(rows.iter().filter_map(expired).collect())
     }
 }
 
-async fn of_postgres(
-    connection: &mut PgConnection,
-    held: &HeldLevels,
-) -> Result<Vec<ExpiredHold>, StorageError> {
-    let rows = query(OF_LEVELS_POSTGRES)
-        .bind(
-            held.keys
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>(),
-        )
-        .bind(held.but_for.iter().map(|id| id.0).collect::<Vec<Uuid>>())
-        .bind(RECLAIMED_AT_ONCE)
-        .fetch_all(connection)
-        .await?;
-    rows.into_iter().map(|row| expired(&row.into())).collect()
-}
-
-async fn of_sqlite(
-    connection: &mut SqliteConnection,
-    held: &HeldLevels,
-) -> Result<Vec<ExpiredHold>, StorageError> {
-    let keys = held.keys.iter().map(ToString::to_string);
-    let but_for = held.but_for.iter().map(hex);
-    let rows = query(OF_LEVELS_SQLITE)
-        .bind(Value::from_iter(keys).to_string())
-        .bind(Value::from_iter(but_for).to_string())
-        .bind(RECLAIMED_AT_ONCE)
-        .fetch_all(connection)
-        .await?;
-    rows.into_iter().map(|row| expired(&row.into())).collect()
-}
-
-/// An order's id as deadlines have it on SQLite, and as its `hex()` writes it.
-pub(super) fn hex(id: &OrderId) -> String {
-    format!("{:X}", id.0.simple())
-}
-
-fn expired(row: &QueryResult) -> Result<ExpiredHold, StorageError> {
-    let found = order::Model::from_query_result(row, "")?;
-    Ok(ExpiredHold {
-        order: orders::order_of(found)?,
-        now: Timestamp::from_us(row.try_get("", "now_us")?),
-    })
+/// None where the row makes no sense: it is reported, and keeps no other from ending.
+fn expired(row: &QueryResult) -> Option<ExpiredHold> {
+    let read = || {
+        let found = order::Model::from_query_result(row, "")?;
+        Ok(ExpiredHold {
+            order: orders::order_of(found)?,
+            now: Timestamp::from_us(row.try_get("", "now_us")?),
+        })
+    };
+    let read: Result<_, StorageError> = read();
+    let reported = read.inspect_err(|error| {
+        tracing::error!(error = chain(error), "cannot read a hold that is over");
+    });
+    reported.ok()
 }

@@ -10,13 +10,15 @@
 //! timeline, by a promotion: a standby is refused until it has been promoted.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sea_orm::SqlxError;
 use sea_orm::sqlx::{self, PgConnection};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use crate::lock::lock;
 
 /// The server's data, and how often it has been promoted; a restored backup has been,
 /// too, and a standby says NULL. Each alone, for a role that may not ask for one of them.
@@ -102,7 +104,7 @@ impl Incarnation {
 
     /// Whether it is the database that is known. What was not known is from now on.
     fn meet(&self, met: Identity) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         let same = agree(&mut known.store_id, met.store_id, "store_id")
             & agree(&mut known.system, met.system, "system identifier")
             & agree(&mut known.timeline, met.timeline, "timeline");

@@ -10,10 +10,11 @@
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
-use sea_orm::sqlx::{ConnectOptions, Connection as _, PgConnection, query, query_scalar};
+use sea_orm::sqlx::{Connection as _, PgConnection, query, query_scalar};
 use tokio::time::{sleep, timeout};
 
-use super::{Connection, StorageError, Store};
+use super::Store;
+use super::own::OwnConnection;
 
 /// Silence after which the server ends a leader's session: three pings lost.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -72,18 +73,14 @@ pub struct Lead {
 impl Store {
     /// The way to lead in `role`.
     pub fn leadership(&self, role: Role) -> Leadership {
-        let options = match Connection::of(&self.writer()) {
-            Connection::Postgres(pool) => {
-                let silence_max = SILENCE_MAX.as_millis().to_string();
-                let options = PgConnectOptions::clone(&pool.connect_options());
-                Some(options.application_name(role.name()).options([
-                    ("idle_session_timeout", silence_max.as_str()),
-                    // For the moment in which an answer is under way, which is not idle.
-                    ("tcp_user_timeout", silence_max.as_str()),
-                ]))
-            }
-            Connection::Sqlite(_) => None,
-        };
+        let silence_max = SILENCE_MAX.as_millis().to_string();
+        let options = self.own_options(role.name()).map(|options| {
+            options.options([
+                ("idle_session_timeout", silence_max.as_str()),
+                // For the moment in which an answer is under way, which is not idle.
+                ("tcp_user_timeout", silence_max.as_str()),
+            ])
+        });
         Leadership { role, options }
     }
 }
@@ -91,45 +88,28 @@ impl Store {
 impl Leadership {
     /// Waits until this process leads.
     pub async fn acquire(&self) -> Lead {
-        let mut connection = None;
+        let Some(options) = &self.options else {
+            return Lead { connection: None };
+        };
+        let mut connection = OwnConnection::new(options.clone(), ANSWER_TIMEOUT);
         loop {
-            match self.attempt(&mut connection).await {
-                Ok(Some(lead)) => return lead,
-                Ok(None) => {}
+            let attempt = query_scalar("SELECT pg_try_advisory_lock($1)").bind(self.role.key());
+            let leads = connection.work(async |on| attempt.fetch_one(on).await);
+            match leads.await {
+                // The lock is this session's, so no other connection may follow it.
+                Ok(true) => {
+                    let connection = connection.into_connection();
+                    let connection = connection.expect("work that succeeds leaves one");
+                    return Lead {
+                        connection: Some(connection),
+                    };
+                }
+                Ok(false) => {}
                 // A database that is away is reported by those who need it.
                 Err(error) => tracing::debug!(%error, "cannot ask who leads"),
             }
             sleep(TRY_INTERVAL).await;
         }
-    }
-
-    /// On success the connection goes to the lead; after a failure a new one is made.
-    async fn attempt(&self, kept: &mut Option<PgConnection>) -> Result<Option<Lead>, StorageError> {
-        let Some(options) = &self.options else {
-            return Ok(Some(Lead { connection: None }));
-        };
-        let connection = kept.take();
-        let tried = timeout(ANSWER_TIMEOUT, async {
-            let mut connection = match connection {
-                Some(connection) => connection,
-                None => options.connect().await?,
-            };
-            let leads: bool = query_scalar("SELECT pg_try_advisory_lock($1)")
-                .bind(self.role.key())
-                .fetch_one(&mut connection)
-                .await?;
-            Ok::<_, StorageError>((connection, leads))
-        });
-        let Ok(tried) = tried.await else {
-            return Ok(None);
-        };
-        let (connection, leads) = tried?;
-        if leads {
-            let connection = Some(connection);
-            return Ok(Some(Lead { connection }));
-        }
-        *kept = Some(connection);
-        Ok(None)
     }
 }
 

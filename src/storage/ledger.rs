@@ -4,8 +4,8 @@
 //! what it returns, however long the history is. All of it reads the primary.
 
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DbBackend, EntityTrait as _, FromQueryResult as _,
-    QueryFilter as _, QueryOrder as _, QuerySelect as _, Statement,
+    ColumnTrait as _, DbBackend, EntityTrait as _, FromQueryResult as _, QueryFilter as _,
+    QueryOrder as _, QuerySelect as _, Statement,
 };
 
 use super::entity::movement;
@@ -120,7 +120,7 @@ impl Store {
         &self,
         places: &[(LevelKey, Version)],
     ) -> Result<Vec<Movement>, StorageError> {
-        let backend = self.readers().get_database_backend();
+        let backend = self.backend();
         let statement = match backend {
             DbBackend::Postgres => Rows::default()
                 .text(places.iter().map(|(key, _)| key.sku.as_str()))
@@ -132,8 +132,7 @@ impl Store {
                 Statement::from_sql_and_values(backend, BY_PLACE_SQLITE, values)
             }
         };
-        let read = async { Ok(self.readers().query_all_raw(statement).await?) };
-        let rows = self.readers.bounded(read).await?;
+        let rows = self.rows(statement).await?;
         let movements = rows
             .iter()
             .map(|row| stock::movement_of(movement::Model::from_query_result(row, "")?));

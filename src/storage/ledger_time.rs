@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use sea_orm::{ConnectionTrait as _, DbBackend, FromQueryResult as _, QueryResult, Statement};
+use sea_orm::{DbBackend, FromQueryResult as _, QueryResult, Statement};
 
 use super::entity::movement;
 use super::ledger::columns_of_movement;
@@ -129,7 +129,7 @@ impl Store {
         after: Option<&TimePlace>,
         limit: usize,
     ) -> Result<TimePage<TimePlace>, StorageError> {
-        let backend = self.readers().get_database_backend();
+        let backend = self.backend();
         let text = match backend {
             DbBackend::Postgres => ALL_POSTGRES,
             _ => ALL_SQLITE,
@@ -145,7 +145,7 @@ impl Store {
         }
         // One more says whether there is another page.
         values.extend([until.us().into(), (limit as i64 + 1).into()]);
-        let rows = self.rows_of(Statement::from_sql_and_values(backend, text, values));
+        let rows = self.rows(Statement::from_sql_and_values(backend, text, values));
         let rows = rows.await?;
         let (movements, more) = page(&rows, limit)?;
         let last = rows[..movements.len()].last().filter(|_| more);
@@ -193,8 +193,8 @@ impl Store {
             until.us().into(),
             (limit as i64 + 1).into(),
         ];
-        let backend = self.readers().get_database_backend();
-        let rows = self.rows_of(Statement::from_sql_and_values(backend, OF_LEVEL, values));
+        let backend = self.backend();
+        let rows = self.rows(Statement::from_sql_and_values(backend, OF_LEVEL, values));
         let (movements, more) = page(&rows.await?, limit)?;
         let next = match movements.last().filter(|_| more) {
             Some(last) => Some(last.version),
@@ -211,16 +211,11 @@ impl Store {
             key.location.as_str().into(),
             us.into(),
         ];
-        let backend = self.readers().get_database_backend();
-        let rows = self.rows_of(Statement::from_sql_and_values(backend, VERSION_AT, values));
+        let backend = self.backend();
+        let rows = self.rows(Statement::from_sql_and_values(backend, VERSION_AT, values));
         let rows = rows.await?;
         let first = rows.first().map(|row| row.try_get_by_index(0));
         Ok(first.transpose()?)
-    }
-
-    async fn rows_of(&self, statement: Statement) -> Result<Vec<QueryResult>, StorageError> {
-        let read = async { Ok(self.readers().query_all_raw(statement).await?) };
-        self.readers.bounded(read).await
     }
 }
 

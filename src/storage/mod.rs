@@ -20,9 +20,11 @@ mod movements;
 mod order_list;
 mod orders;
 mod outbox;
+mod own;
 mod pool;
 mod presence;
 mod products;
+mod raw;
 mod replicas;
 mod rows;
 mod schema;
@@ -54,8 +56,7 @@ pub use stock::{LevelFilter, StockPage};
 use std::fs::File;
 use std::sync::Arc;
 
-use sea_orm::sqlx::{PgPool, SqlitePool};
-use sea_orm::{DatabaseConnection, DbBackend};
+use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, QueryResult, Statement};
 
 use self::incarnation::Incarnation;
 use self::pool::Pool;
@@ -90,23 +91,6 @@ pub enum Access {
     Read,
 }
 
-/// A pool beneath SeaORM, for what its builders would slow down.
-enum Connection {
-    Postgres(PgPool),
-    Sqlite(SqlitePool),
-}
-
-impl Connection {
-    fn of(connection: &DatabaseConnection) -> Self {
-        match connection.get_database_backend() {
-            DbBackend::Postgres => {
-                Self::Postgres(connection.get_postgres_connection_pool().clone())
-            }
-            _ => Self::Sqlite(connection.get_sqlite_connection_pool().clone()),
-        }
-    }
-}
-
 impl Store {
     fn backend(&self) -> DbBackend {
         self.writer().get_database_backend()
@@ -118,6 +102,12 @@ impl Store {
 
     fn readers(&self) -> DatabaseConnection {
         self.readers.connection()
+    }
+
+    /// The rows that a statement gives. Reads the primary.
+    async fn rows(&self, statement: Statement) -> Result<Vec<QueryResult>, StorageError> {
+        let read = async { Ok(self.readers().query_all_raw(statement).await?) };
+        self.readers.bounded(read).await
     }
 
     /// How the connections for commits are used, and those for reads.

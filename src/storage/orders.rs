@@ -1,16 +1,16 @@
 //! Reading orders, and the form of their lines in the database.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sea_orm::sqlx::{PgConnection, SqliteConnection, query};
 use sea_orm::{
     ConnectionTrait, DbBackend, EntityTrait, FromQueryResult as _, QueryResult, Statement,
 };
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::entity::{order, request};
-use super::{Connection, StorageError, Store, WriteTx, stock};
+use super::raw::{RawStatement, RawValue};
+use super::{StorageError, Store, WriteTx, stock};
 use crate::domain::{
     Order, OrderId, OrderLine, OrderState, Quantity, RequestId, Timestamp, Version,
 };
@@ -34,24 +34,29 @@ macro_rules! columns_of_order {
 
 pub(super) use columns_of_order;
 
-const LOAD_POSTGRES: &str = concat!(
-    "SELECT ",
-    columns_of_order!(),
-    " FROM orders AS o WHERE o.order_id = ANY ($1)"
-);
+const LOAD: RawStatement = RawStatement {
+    postgres: concat!(
+        "SELECT ",
+        columns_of_order!(),
+        " FROM orders AS o WHERE o.order_id = ANY ($1)"
+    ),
+    sqlite: concat!(
+        "SELECT ",
+        columns_of_order!(),
+        " FROM orders AS o WHERE o.order_id IN (SELECT unhex(value) FROM json_each(?))"
+    ),
+};
 
 /// In the order in which every batch locks orders.
-const LOCK_POSTGRES: &str = concat!(
-    "SELECT ",
-    columns_of_order!(),
-    " FROM orders AS o WHERE o.order_id = ANY ($1) ORDER BY o.order_id FOR UPDATE"
-);
-
-const LOAD_SQLITE: &str = concat!(
-    "SELECT ",
-    columns_of_order!(),
-    " FROM orders AS o WHERE o.order_id IN (SELECT unhex(value) FROM json_each(?))"
-);
+const LOCK: RawStatement = RawStatement {
+    postgres: concat!(
+        "SELECT ",
+        columns_of_order!(),
+        " FROM orders AS o WHERE o.order_id = ANY ($1) ORDER BY o.order_id FOR UPDATE"
+    ),
+    // The transaction itself is the lock.
+    sqlite: LOAD.sqlite,
+};
 
 /// What can be large in an order, and need not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +134,8 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let read = async { load(Connection::of(&self.writer()), ids).await };
-        let read = self.writer.bounded(read).await?;
-        read.into_iter().map(|(_, order)| order).collect()
+        let rows = self.writer.rows(LOAD, &[RawValue::Ids(ids)]).await?;
+        rows.iter().map(|row| loaded(row)?.1).collect()
     }
 
     /// As [`Store::load_orders`], beside the commits, for callers who wait.
@@ -139,8 +143,8 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn read_orders(&self, ids: &[OrderId]) -> Result<Vec<ReadOrder>, StorageError> {
-        let read = async { load(Connection::of(&self.readers()), ids).await };
-        self.readers.bounded(read).await
+        let rows = self.readers.rows(LOAD, &[RawValue::Ids(ids)]).await?;
+        rows.iter().map(loaded).collect()
     }
 }
 
@@ -154,47 +158,14 @@ impl WriteTx {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let read = match self {
-            Self::Postgres(tx) => of_postgres(tx, LOCK_POSTGRES, ids).await?,
-            // The transaction itself is the lock.
-            Self::Sqlite(tx) => of_sqlite(tx, ids).await?,
-        };
-        read.into_iter().map(|(_, order)| order).collect()
+        let rows = self.rows(LOCK, &[RawValue::Ids(ids)]).await?;
+        rows.iter().map(|row| loaded(row)?.1).collect()
     }
 }
 
 /// An order that was asked for; or what makes no sense about its row, which is no fault of
 /// those that were read with it.
 pub type ReadOrder = (OrderId, Result<Arc<Order>, StorageError>);
-
-async fn load(connection: Connection, ids: &[OrderId]) -> Result<Vec<ReadOrder>, StorageError> {
-    match connection {
-        Connection::Postgres(pool) => {
-            of_postgres(&mut *pool.acquire().await?, LOAD_POSTGRES, ids).await
-        }
-        Connection::Sqlite(pool) => of_sqlite(&mut *pool.acquire().await?, ids).await,
-    }
-}
-
-async fn of_postgres(
-    connection: &mut PgConnection,
-    text: &'static str,
-    ids: &[OrderId],
-) -> Result<Vec<ReadOrder>, StorageError> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = query(text).bind(ids).fetch_all(connection).await?;
-    rows.into_iter().map(|row| loaded(&row.into())).collect()
-}
-
-async fn of_sqlite(
-    connection: &mut SqliteConnection,
-    ids: &[OrderId],
-) -> Result<Vec<ReadOrder>, StorageError> {
-    let ids = ids.iter().map(|id| id.0.simple().to_string());
-    let ids = serde_json::Value::from_iter(ids).to_string();
-    let rows = query(LOAD_SQLITE).bind(ids).fetch_all(connection).await?;
-    rows.into_iter().map(|row| loaded(&row.into())).collect()
-}
 
 fn loaded(row: &QueryResult) -> Result<ReadOrder, StorageError> {
     let id: Uuid = row.try_get("", "order_id")?;
@@ -221,20 +192,9 @@ pub(super) fn order_of(row: order::Model) -> Result<Order, StorageError> {
     let corrupt = |what: &dyn std::fmt::Display| {
         StorageError::corrupt(format!("order {}: {what}", row.order_id))
     };
-    let lines: Vec<order::Line<'_>> =
-        serde::Deserialize::deserialize(&row.lines).map_err(|e: serde_json::Error| corrupt(&e))?;
-    let labels: BTreeMap<String, String> = match &row.labels {
-        None => BTreeMap::new(),
-        Some(json) => {
-            serde::Deserialize::deserialize(json).map_err(|e: serde_json::Error| corrupt(&e))?
-        }
-    };
-    let moved: Vec<Vec<i64>> = match &row.moved {
-        None => Vec::new(),
-        Some(json) => {
-            serde::Deserialize::deserialize(json).map_err(|e: serde_json::Error| corrupt(&e))?
-        }
-    };
+    let lines: Vec<order::Line<'_>> = json(Some(&row.lines)).map_err(|e| corrupt(&e))?;
+    let labels = json(row.labels.as_ref()).map_err(|e| corrupt(&e))?;
+    let moved: Vec<Vec<i64>> = json(row.moved.as_ref()).map_err(|e| corrupt(&e))?;
     let lines = lines
         .iter()
         .map(|line| {
@@ -266,8 +226,11 @@ pub(super) fn order_of(row: order::Model) -> Result<Order, StorageError> {
     })
 }
 
-pub(super) fn state_number(state: OrderState) -> i16 {
-    state as i16
+/// What a column says; nothing where it is NULL.
+fn json<'c, T: Deserialize<'c> + Default>(
+    column: Option<&'c serde_json::Value>,
+) -> Result<T, serde_json::Error> {
+    column.map_or_else(|| Ok(T::default()), T::deserialize)
 }
 
 /// None when nothing has moved since the order was made.

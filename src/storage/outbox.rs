@@ -6,11 +6,10 @@
 
 use std::time::Duration;
 
-use sea_orm::sqlx::postgres::PgConnectOptions;
-use sea_orm::sqlx::{ConnectOptions, PgConnection, SqlitePool, query, query_as};
-use tokio::time::timeout;
+use sea_orm::sqlx::{SqlitePool, query, query_as};
 
-use super::{Connection, StorageError, Store};
+use super::own::OwnConnection;
+use super::{StorageError, Store};
 use crate::domain::Timestamp;
 
 /// How long connecting or a statement may take, each of which takes milliseconds.
@@ -88,10 +87,7 @@ pub struct Outbox {
 
 #[derive(Debug)]
 enum Way {
-    Postgres {
-        options: Box<PgConnectOptions>,
-        connection: Option<PgConnection>,
-    },
+    Postgres(Box<OwnConnection>),
     Sqlite {
         readers: SqlitePool,
         writer: SqlitePool,
@@ -101,20 +97,14 @@ enum Way {
 impl Store {
     /// The outbox of this store. Connects when it is first used.
     pub fn outbox(&self) -> Outbox {
-        let way = match Connection::of(&self.writer()) {
-            Connection::Postgres(pool) => {
-                let options = PgConnectOptions::clone(&pool.connect_options());
-                let options = options
-                    .application_name("stockroom relay")
-                    .options([("synchronous_commit", "off")]);
-                Way::Postgres {
-                    options: Box::new(options),
-                    connection: None,
-                }
+        let way = match self.own_options("stockroom relay") {
+            Some(options) => {
+                let options = options.options([("synchronous_commit", "off")]);
+                Way::Postgres(Box::new(OwnConnection::new(options, ANSWER_TIMEOUT)))
             }
-            Connection::Sqlite(writer) => Way::Sqlite {
+            None => Way::Sqlite {
                 readers: self.readers().get_sqlite_connection_pool().clone(),
-                writer,
+                writer: self.writer().get_sqlite_connection_pool().clone(),
             },
         };
         Outbox { way }
@@ -137,20 +127,14 @@ impl Outbox {
         let bytes_max = i64::try_from(room.bytes).unwrap_or(i64::MAX);
         let left_out = [sent, busy].concat();
         let rows: Vec<(i64, i64, Vec<u8>)> = match &mut self.way {
-            Way::Postgres {
-                options,
-                connection,
-            } => {
-                on(options, connection, async |connection| {
-                    query_as(TAKE_POSTGRES)
-                        .bind(sent)
-                        .bind(left_out)
-                        .bind(rows_max)
-                        .bind(bytes_max)
-                        .fetch_all(connection)
-                        .await
-                })
-                .await?
+            Way::Postgres(connection) => {
+                let take = query_as(TAKE_POSTGRES)
+                    .bind(sent)
+                    .bind(left_out)
+                    .bind(rows_max)
+                    .bind(bytes_max);
+                let taken = connection.work(async |on| take.fetch_all(on).await);
+                taken.await?
             }
             Way::Sqlite { readers, writer } => {
                 if !sent.is_empty() {
@@ -182,15 +166,10 @@ impl Outbox {
     /// The database failed.
     pub async fn backlog(&mut self) -> Result<Backlog, StorageError> {
         let (rows, oldest): (i64, Option<i64>) = match &mut self.way {
-            Way::Postgres {
-                options,
-                connection,
-            } => {
-                on(options, connection, async |connection| {
-                    let counted = query_as(BACKLOG).bind(BACKLOG_ROWS_MAX);
-                    counted.fetch_one(connection).await
-                })
-                .await?
+            Way::Postgres(connection) => {
+                let count = query_as(BACKLOG).bind(BACKLOG_ROWS_MAX);
+                let counted = connection.work(async |on| count.fetch_one(on).await);
+                counted.await?
             }
             Way::Sqlite { readers, .. } => {
                 let counted = query_as(BACKLOG).bind(BACKLOG_ROWS_MAX);
@@ -201,34 +180,6 @@ impl Outbox {
             rows,
             oldest: oldest.map(Timestamp::from_us),
         })
-    }
-}
-
-/// Does `work` on the connection, within [`ANSWER_TIMEOUT`]; one that fails is dropped.
-async fn on<T>(
-    options: &PgConnectOptions,
-    kept: &mut Option<PgConnection>,
-    work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sea_orm::SqlxError>,
-) -> Result<T, StorageError> {
-    let connection = kept.take();
-    let done = timeout(ANSWER_TIMEOUT, async {
-        let mut connection = match connection {
-            Some(connection) => connection,
-            None => options.connect().await?,
-        };
-        let done = work(&mut connection).await?;
-        Ok::<_, sea_orm::SqlxError>((done, connection))
-    });
-    match done.await {
-        Ok(done) => {
-            let (done, connection) = done?;
-            *kept = Some(connection);
-            Ok(done)
-        }
-        Err(_) => {
-            let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
-            Err(sea_orm::SqlxError::Io(silent).into())
-        }
     }
 }
 

@@ -7,15 +7,18 @@
 //! the old one is left to the operating system's own timeouts.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use sea_orm::sqlx::Postgres;
 use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbErr, RuntimeErr};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, QueryResult};
 use tokio::time::timeout;
 
-use super::{Connection, StorageError};
+use super::StorageError;
+use super::error::silence;
+use super::raw::{RawPool, RawStatement, RawValue};
+use crate::lock::lock;
 
 /// How long a PostgreSQL connection may lie unused before it is tested again.
 pub(super) const IDLE_BEFORE_TEST: Duration = Duration::from_secs(1);
@@ -31,19 +34,32 @@ pub struct PoolUsage {
     pub waiting: u32,
 }
 
-/// Counts work while it is under way, however it ends.
-struct Working<'a>(&'a AtomicU32);
+/// Work under way, counted however it ends: with an answer, without, or given up by whoever
+/// waited for it.
+struct Working<'a> {
+    shared: &'a Shared,
+    is_answered: bool,
+}
 
 impl<'a> Working<'a> {
-    fn begin(count: &'a AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+    fn begin(shared: &'a Shared) -> Self {
+        shared.working.fetch_add(1, Ordering::Relaxed);
+        Self {
+            shared,
+            is_answered: false,
+        }
     }
 }
 
 impl Drop for Working<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.shared.working.fetch_sub(1, Ordering::Relaxed);
+        let mut silent_since = lock(&self.shared.silent_since);
+        *silent_since = match *silent_since {
+            _ if self.is_answered => None,
+            None => Some(Instant::now()),
+            since => since,
+        };
     }
 }
 
@@ -61,6 +77,10 @@ struct Shared {
     /// How to connect anew, and how long to wait before; none where nothing but
     /// the disk can be slow.
     renewal: Option<(ConnectOptions, Duration)>,
+    /// Since when no work has been answered, if the last that ended was not. Callers whose
+    /// patience is shorter than the pool's would take every connection with them otherwise,
+    /// and nobody would be left to wait for as long as it takes to replace it.
+    silent_since: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,11 +110,6 @@ impl KeptConnection {
     }
 }
 
-/// The worst that a panic could leave is a connection less.
-fn lock<T>(kept: &Mutex<T>) -> MutexGuard<'_, T> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Pool {
     /// A pool of files, which never fall silent.
     pub(super) fn fixed(connection: DatabaseConnection) -> Self {
@@ -122,6 +137,7 @@ impl Pool {
                 current,
                 working: AtomicU32::new(0),
                 renewal,
+                silent_since: Mutex::new(None),
             }),
         }
     }
@@ -133,9 +149,9 @@ impl Pool {
 
     /// How its connections are used now.
     pub(super) fn usage(&self) -> PoolUsage {
-        let (size, idle) = match Connection::of(&self.connection()) {
-            Connection::Postgres(pool) => (pool.size(), pool.num_idle()),
-            Connection::Sqlite(pool) => (pool.size(), pool.num_idle()),
+        let (size, idle) = match self.raw() {
+            RawPool::Postgres(pool) => (pool.size(), pool.num_idle()),
+            RawPool::Sqlite(pool) => (pool.size(), pool.num_idle()),
         };
         // Kept connections wait for work as well.
         let idle = idle + lock(&self.current().kept).len();
@@ -181,6 +197,38 @@ impl Pool {
         self.current().connection
     }
 
+    /// The same beneath SeaORM.
+    pub(super) fn raw(&self) -> RawPool {
+        let connection = self.connection();
+        match connection.get_database_backend() {
+            DbBackend::Postgres => {
+                RawPool::Postgres(connection.get_postgres_connection_pool().clone())
+            }
+            _ => RawPool::Sqlite(connection.get_sqlite_connection_pool().clone()),
+        }
+    }
+
+    /// The rows that a statement gives, in bounded time.
+    pub(super) async fn rows(
+        &self,
+        statement: RawStatement,
+        values: &[RawValue<'_>],
+    ) -> Result<Vec<QueryResult>, StorageError> {
+        let read = async {
+            match self.raw() {
+                RawPool::Postgres(pool) => {
+                    let mut connection = pool.acquire().await?;
+                    statement.on_postgres(&mut connection, values).await
+                }
+                RawPool::Sqlite(pool) => {
+                    let mut connection = pool.acquire().await?;
+                    statement.on_sqlite(&mut connection, values).await
+                }
+            }
+        };
+        self.bounded(read).await
+    }
+
     fn current(&self) -> Current {
         let current = self.shared.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
@@ -201,46 +249,51 @@ impl Pool {
         work: impl Future<Output = Result<T, StorageError>>,
         silent: impl FnOnce(DbErr) -> StorageError,
     ) -> Result<T, StorageError> {
-        let _working = Working::begin(&self.shared.working);
+        let mut working = Working::begin(&self.shared);
         let Some((options, patience)) = &self.shared.renewal else {
             return work.await;
         };
+        let silent_since = *lock(&self.shared.silent_since);
+        if silent_since.is_some_and(|since| since.elapsed() >= *patience) {
+            Box::pin(self.renew(self.current().generation, options)).await?;
+        }
         let generation = self.current().generation;
         match timeout(*patience, work).await {
-            Ok(done) => done,
+            Ok(done) => {
+                let unanswered = matches!(&done, Err(error) if error.is_without_connection());
+                working.is_answered = !unanswered;
+                done
+            }
             Err(_) => {
-                if self.renew(generation, options).await? {
-                    tracing::warn!("the database is silent; connecting anew");
-                }
-                let silence = format!("no answer in {} ms", patience.as_millis());
-                Err(silent(DbErr::Conn(RuntimeErr::Internal(silence))))
+                Box::pin(self.renew(generation, options)).await?;
+                Err(silent(silence(*patience)))
             }
         }
     }
 
     /// Replaces the pool, all of whose connections may be lost.
     pub(super) async fn begin_anew(&self) -> Result<(), StorageError> {
-        let _renewed = match &self.shared.renewal {
-            Some((options, _)) => self.renew(self.current().generation, options).await?,
-            None => false,
-        };
-        Ok(())
+        match &self.shared.renewal {
+            Some((options, _)) => self.renew(self.current().generation, options).await,
+            None => Ok(()),
+        }
     }
 
-    /// Replaces the pool unless somebody has done so since `generation`, and says whether
-    /// it did. The new one connects when it is used.
-    async fn renew(&self, generation: u64, options: &ConnectOptions) -> Result<bool, StorageError> {
+    /// Replaces the pool unless somebody has done so since `generation`. The new one connects
+    /// when it is used.
+    async fn renew(&self, generation: u64, options: &ConnectOptions) -> Result<(), StorageError> {
         let connection = Database::connect(options.clone()).await?;
         let current = self.shared.current.write();
         let mut current = current.unwrap_or_else(PoisonError::into_inner);
-        let is_first = current.generation == generation;
-        if is_first {
+        if current.generation == generation {
+            tracing::warn!("the database is silent; connecting anew");
+            *lock(&self.shared.silent_since) = None;
             *current = Current {
                 generation: generation + 1,
                 connection,
                 kept: Kept::default(),
             };
         }
-        Ok(is_first)
+        Ok(())
     }
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use sea_orm::error::ConnAcquireErr;
 use sea_orm::sqlx::postgres::PgConnectOptions;
-use sea_orm::{DatabaseConnection, DbErr, RuntimeErr};
+use sea_orm::{DatabaseConnection, DbErr};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Connection, SchemaState, StorageError, Store};
+use super::error::silence;
+use super::raw::RawPool;
+use super::{SchemaState, StorageError, Store};
 
 /// A way to ask.
 #[derive(Debug)]
@@ -77,26 +79,21 @@ impl Presence {
                     }
                     return answer;
                 }
-                Err(_) => {
-                    let silence = format!("no answer in {} ms", self.patience.as_millis());
-                    let silence = DbErr::Conn(RuntimeErr::Internal(silence));
-                    return Err(StorageError::Unavailable(silence));
-                }
+                Err(_) => return Err(StorageError::Unavailable(silence(self.patience))),
             }
         }
     }
 
     fn connect(&self) -> DatabaseConnection {
-        let readers = self.store.readers();
-        match Connection::of(&readers) {
-            Connection::Postgres(pool) => {
+        match self.store.readers.raw() {
+            RawPool::Postgres(pool) => {
                 let options = PgConnectOptions::clone(&pool.connect_options());
                 let options = options.application_name("stockroom health");
                 let alone = pool.options().clone().max_connections(1);
                 alone.connect_lazy_with(options).into()
             }
             // Another connection would have to be closed before the store is.
-            Connection::Sqlite(_) => readers,
+            RawPool::Sqlite(_) => self.store.readers(),
         }
     }
 }

@@ -2,12 +2,13 @@
 //! touches.
 
 use sea_orm::sea_query::{Expr, ExprTrait as _};
-use sea_orm::sqlx::{AssertSqlSafe, query};
+use sea_orm::sqlx::query;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 use sea_orm::{FromQueryResult as _, QueryResult, QuerySelect as _};
 
 use super::commit::{Parameters, column, store};
 use super::entity::{product, stock_level};
+use super::raw::{RawStatement, RawValue};
 use super::{StorageError, Store, WriteTx, stock};
 use crate::domain::{Product, Sku, StockLevel};
 
@@ -28,12 +29,22 @@ ON CONFLICT (sku) DO UPDATE
 SET display_name = excluded.display_name, low_stock_threshold = excluded.low_stock_threshold,
     backorder_limit = excluded.backorder_limit";
 
-/// `{skus}` stands for the SKUs that are asked for.
-macro_rules! stored {
-    () => {
-        "SELECT sku, display_name, low_stock_threshold, backorder_limit FROM product WHERE sku {skus} ORDER BY sku"
+/// A statement about SKUs: what comes before them, what comes after, and how PostgreSQL
+/// locks the rows. On SQLite the transaction itself is the lock.
+macro_rules! of_skus {
+    ($before:expr, $after:expr, $lock:literal) => {
+        RawStatement {
+            postgres: concat!($before, " = ANY ($1)", $after, $lock),
+            sqlite: concat!($before, " IN (SELECT value FROM json_each($1))", $after),
+        }
     };
 }
+
+const STORED: RawStatement = of_skus!(
+    "SELECT sku, display_name, low_stock_threshold, backorder_limit FROM product WHERE sku",
+    " ORDER BY sku",
+    " FOR NO KEY UPDATE"
+);
 
 /// All of `stock_level AS l`. By name and not `*`: prepared with that, a statement fails on
 /// its connection from the moment that a migration adds a column to the table.
@@ -44,20 +55,20 @@ macro_rules! columns_of_level {
     };
 }
 
-macro_rules! unlike_product {
-    () => {
-        concat!(
-            "SELECT ",
-            columns_of_level!(),
-            "
+const UNLIKE_PRODUCT: RawStatement = of_skus!(
+    concat!(
+        "SELECT ",
+        columns_of_level!(),
+        "
 FROM stock_level AS l
 JOIN product AS p ON p.sku = l.sku
-WHERE l.sku {skus}
+WHERE l.sku"
+    ),
+    "
   AND (l.low_stock_threshold <> p.low_stock_threshold OR l.backorder_limit <> p.backorder_limit OR l.deleted)
-ORDER BY l.sku, l.location"
-        )
-    };
-}
+ORDER BY l.sku, l.location",
+    " FOR UPDATE OF l"
+);
 
 /// One page of products in ascending SKU.
 #[derive(Debug)]
@@ -137,20 +148,23 @@ impl Store {
 
 /// Levels repeat the limits of their products, and those that were left behind belong to a
 /// product again: what the guard of a commit does not write, since no order changes it.
-const FOLLOW: &str = "\
-UPDATE stock_level AS l SET deleted = false, backorder_limit = p.backorder_limit
+const FOLLOW: RawStatement = of_skus!(
+    "UPDATE stock_level AS l SET deleted = false, backorder_limit = p.backorder_limit
 FROM product AS p
-WHERE l.sku {skus} AND p.sku = l.sku AND (l.deleted OR l.backorder_limit <> p.backorder_limit)";
+WHERE l.sku",
+    " AND p.sku = l.sku AND (l.deleted OR l.backorder_limit <> p.backorder_limit)",
+    ""
+);
 
-macro_rules! of_product {
-    () => {
-        concat!(
-            "SELECT ",
-            columns_of_level!(),
-            " FROM stock_level AS l WHERE l.sku {skus} AND NOT l.deleted ORDER BY l.sku, l.location"
-        )
-    };
-}
+const OF_PRODUCT: RawStatement = of_skus!(
+    concat!(
+        "SELECT ",
+        columns_of_level!(),
+        " FROM stock_level AS l WHERE l.sku"
+    ),
+    " AND NOT l.deleted ORDER BY l.sku, l.location",
+    " FOR UPDATE"
+);
 
 impl Store {
     /// The levels of a product in ascending order of their locations. Reads the primary.
@@ -196,14 +210,8 @@ impl WriteTx {
     /// # Errors
     /// The database failed.
     pub async fn lock_product(&mut self, sku: &Sku) -> Result<bool, StorageError> {
-        const LOCK: &str = "SELECT sku FROM product WHERE sku {skus} FOR UPDATE";
-        const FIND: &str = "SELECT sku FROM product WHERE sku {skus}";
-        let text = match self {
-            Self::Postgres(_) => LOCK,
-            // The transaction itself is the lock.
-            Self::Sqlite(_) => FIND,
-        };
-        Ok(!self.of_skus(text, &[sku]).await?.is_empty())
+        const LOCK: RawStatement = of_skus!("SELECT sku FROM product WHERE sku", "", " FOR UPDATE");
+        Ok(!self.of_skus(LOCK, &[sku]).await?.is_empty())
     }
 
     /// Reads the levels of a product, in ascending order, and keeps them locked.
@@ -211,12 +219,7 @@ impl WriteTx {
     /// # Errors
     /// The database failed.
     pub async fn lock_levels_of(&mut self, sku: &Sku) -> Result<Vec<StockLevel>, StorageError> {
-        let text = match self {
-            Self::Postgres(_) => concat!(of_product!(), " FOR UPDATE"),
-            // The transaction itself is the lock.
-            Self::Sqlite(_) => of_product!(),
-        };
-        let rows = self.of_skus(text, &[sku]).await?;
+        let rows = self.of_skus(OF_PRODUCT, &[sku]).await?;
         let level = |row| stock::level(stock_level::Model::from_query_result(row, "")?);
         rows.iter().map(level).collect()
     }
@@ -226,9 +229,12 @@ impl WriteTx {
     /// # Errors
     /// The database failed.
     pub async fn delete_product(&mut self, sku: &Sku) -> Result<(), StorageError> {
-        const LEAVE: &str =
-            "UPDATE stock_level SET deleted = true, backorder_limit = 0 WHERE sku {skus}";
-        const DELETE: &str = "DELETE FROM product WHERE sku {skus}";
+        const LEAVE: RawStatement = of_skus!(
+            "UPDATE stock_level SET deleted = true, backorder_limit = 0 WHERE sku",
+            "",
+            ""
+        );
+        const DELETE: RawStatement = of_skus!("DELETE FROM product WHERE sku", "", "");
         self.of_skus(LEAVE, &[sku]).await?;
         self.of_skus(DELETE, &[sku]).await?;
         Ok(())
@@ -255,12 +261,7 @@ impl WriteTx {
         products: &[&Product],
     ) -> Result<Vec<Product>, StorageError> {
         let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
-        let text = match self {
-            Self::Postgres(_) => concat!(stored!(), " FOR NO KEY UPDATE"),
-            // The transaction itself is the lock.
-            Self::Sqlite(_) => stored!(),
-        };
-        let rows = self.of_skus(text, &skus).await?;
+        let rows = self.of_skus(STORED, &skus).await?;
         rows.iter()
             .map(|row| product_of(product::Model::from_query_result(row, "")?))
             .collect()
@@ -312,35 +313,17 @@ impl WriteTx {
         products: &[&Product],
     ) -> Result<Vec<StockLevel>, StorageError> {
         let skus: Vec<&Sku> = products.iter().map(|product| &product.sku).collect();
-        let text = match self {
-            Self::Postgres(_) => concat!(unlike_product!(), " FOR UPDATE OF l"),
-            // The transaction itself is the lock.
-            Self::Sqlite(_) => unlike_product!(),
-        };
-        let rows = self.of_skus(text, &skus).await?;
+        let rows = self.of_skus(UNLIKE_PRODUCT, &skus).await?;
         let level = |row| stock::level(stock_level::Model::from_query_result(row, "")?);
         rows.iter().map(level).collect()
     }
 
     async fn of_skus(
         &mut self,
-        sql: &'static str,
+        statement: RawStatement,
         skus: &[&Sku],
     ) -> Result<Vec<QueryResult>, StorageError> {
-        Ok(match self {
-            Self::Postgres(tx) => {
-                let text = AssertSqlSafe(sql.replace("{skus}", "= ANY ($1)"));
-                let skus = column(skus, |sku| sku.as_str());
-                let rows = query(text).bind(skus).fetch_all(&mut **tx).await?;
-                rows.into_iter().map(Into::into).collect()
-            }
-            Self::Sqlite(tx) => {
-                let text = sql.replace("{skus}", "IN (SELECT value FROM json_each($1))");
-                let skus = serde_json::Value::from_iter(skus.iter().map(|sku| sku.as_str()));
-                let statement = query(AssertSqlSafe(text)).bind(skus.to_string());
-                let rows = statement.fetch_all(&mut **tx).await?;
-                rows.into_iter().map(Into::into).collect()
-            }
-        })
+        let skus = RawValue::texts(skus.iter().map(|sku| sku.as_str()));
+        self.rows(statement, &[skus]).await
     }
 }

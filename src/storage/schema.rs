@@ -9,7 +9,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::entity::store;
-use super::{Connection, StorageError, Store};
+use super::raw::RawPool;
+use super::{StorageError, Store};
 use crate::clock;
 
 /// "stockroom" in ASCII: the advisory lock that migrations hold on PostgreSQL.
@@ -121,10 +122,10 @@ impl Store {
     /// # Errors
     /// The database cannot be reached or refuses a step.
     pub async fn migrate(&self) -> Result<usize, StorageError> {
-        let options = match Connection::of(&self.writer()) {
-            Connection::Postgres(pool) => pool.connect_options(),
+        let options = match self.writer.raw() {
+            RawPool::Postgres(pool) => pool.connect_options(),
             // The lock file keeps every other process out.
-            Connection::Sqlite(_) => return self.migrate_locked().await,
+            RawPool::Sqlite(_) => return self.migrate_locked().await,
         };
         // The lock belongs to a transaction of its own: it ends with it, whatever happens. On a
         // connection of its own, too, since the steps may have the only one of their pool.

@@ -17,12 +17,10 @@ impl BookGauges {
         Self {
             stock_negative: registry.gauge(
                 "stockroom_stock_negative",
-                &[],
                 "Levels with less available than their backorder limit allows, or less than nothing reserved, when the books were last checked; always 0",
             ),
             reserved_mismatch: registry.gauge(
                 "stockroom_reserved_mismatch",
-                &[],
                 "Levels whose reserved units are not those of open holds, when the books were last checked; always 0",
             ),
             checked_us: registry.time_gauge(
@@ -35,13 +33,9 @@ impl BookGauges {
 
     /// What a check found at this time: levels that are negative, and levels whose
     /// `reserved` is not the sum of what is on hold.
-    pub fn set(&self, stock_negative: u64, reserved_mismatch: u64, checked: Timestamp) {
-        for (gauge, levels) in [
-            (&self.stock_negative, stock_negative),
-            (&self.reserved_mismatch, reserved_mismatch),
-        ] {
-            gauge.set(i64::try_from(levels).unwrap_or(i64::MAX));
-        }
+    pub fn set(&self, stock_negative: i64, reserved_mismatch: i64, checked: Timestamp) {
+        self.stock_negative.set(stock_negative);
+        self.reserved_mismatch.set(reserved_mismatch);
         self.checked_us.set(checked.us());
     }
 }

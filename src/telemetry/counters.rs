@@ -1,6 +1,6 @@
 //! The metrics of one server: what there is, what it means, in which unit.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,6 +15,7 @@ use super::outcomes::Outcomes;
 use super::redis_groups::{CacheCounters, RedisLocks};
 use super::registry::Registry;
 use super::replicas::Replica;
+use crate::lock::lock;
 
 /// How long samples of histograms lie unsorted when nobody scrapes: at 30,000
 /// a second they take half a megabyte.
@@ -26,29 +27,19 @@ const KEEP_UP_INTERVAL: Duration = Duration::from_secs(1);
 /// names begin with `stockroom_`.
 #[derive(Debug)]
 pub struct Counters {
-    /// Orders by outcome. `orders_committed` is `orders.accepted`.
+    /// Orders by outcome.
     pub orders: Outcomes,
     /// Requests to confirm, cancel or extend orders, by outcome.
     pub order_changes: Outcomes,
-    /// Adjustments by outcome. `adjustments_committed` is `adjustments.accepted`.
+    /// Adjustments by outcome.
     pub adjustments: Outcomes,
     /// 1 while requests are taken, as `/readyz` and gRPC health say.
     pub ready: Gauge,
-    /// Commits of orders, their changes and adjustments; not those whose outcome was found out
-    /// later (`commit.settled`), nor those of products. `orders_committed` over this is what
-    /// batching gains.
-    pub commits: Counter,
-    /// Orders that were made; replays of a `request_id` are not counted.
-    pub orders_committed: Counter,
-    /// Adjustments that were made; replays of a `request_id` are not counted.
-    pub adjustments_committed: Counter,
     /// Transactions rolled back because a level that they wrote, or a `request_id`, was no longer
     /// as they had read it.
     pub conflicts: Counter,
     /// Writes given up because every attempt met a conflict: `STOCK_CONTENTION`.
     pub contention_exhausted: Counter,
-    /// Levels sent to watchers, one for each level and stream.
-    pub watch_deliveries: Counter,
     /// The queue of writes.
     pub queue: Queue,
     /// What a commit takes and brings.
@@ -73,6 +64,7 @@ pub struct Counters {
     pub books: BookGauges,
     /// Those that were asked for, by name.
     replicas: Mutex<Vec<(String, Replica)>>,
+    /// Locked to register and to read, never to count.
     registry: Mutex<Registry>,
 }
 
@@ -80,51 +72,33 @@ impl Default for Counters {
     fn default() -> Self {
         let mut registry = Registry::new(&DISTRIBUTIONS);
         let r = &mut registry;
-        let orders = Outcomes::new(
-            r,
-            "stockroom_orders_total",
-            "Orders answered, by outcome; accepted ones are counted when they commit",
-        );
-        let order_changes = Outcomes::new(
-            r,
-            "stockroom_order_changes_total",
-            "Requests to confirm, cancel or extend an order that were answered, by outcome",
-        );
-        let adjustments = Outcomes::new(
-            r,
-            "stockroom_adjustments_total",
-            "Adjustments answered, by outcome; accepted ones are counted when they commit",
-        );
         Self {
-            orders_committed: orders.accepted.clone(),
-            adjustments_committed: adjustments.accepted.clone(),
-            orders,
-            order_changes,
-            adjustments,
+            orders: Outcomes::new(
+                r,
+                "stockroom_orders_total",
+                "Orders answered, by outcome; accepted ones are counted when they commit",
+            ),
+            order_changes: Outcomes::new(
+                r,
+                "stockroom_order_changes_total",
+                "Requests to confirm, cancel or extend an order that were answered, by outcome",
+            ),
+            adjustments: Outcomes::new(
+                r,
+                "stockroom_adjustments_total",
+                "Adjustments answered, by outcome; accepted ones are counted when they commit",
+            ),
             ready: r.gauge(
                 "stockroom_ready",
-                &[],
                 "1 while requests are taken, 0 before that, while the database is away, and while the server drains",
-            ),
-            commits: r.counter(
-                "stockroom_commits_total",
-                &[],
-                "Commits of orders, their changes and adjustments; without those that had to be settled, and without PutProducts and DeleteProduct",
             ),
             conflicts: r.counter(
                 "stockroom_conflicts_total",
-                &[],
                 "Transactions rolled back because a level or a request_id was not as they had read it",
             ),
             contention_exhausted: r.counter(
                 "stockroom_contention_exhausted_total",
-                &[],
                 "Writes given up because every attempt met a conflict",
-            ),
-            watch_deliveries: r.counter(
-                "stockroom_watch_deliveries_total",
-                &[],
-                "Levels sent to watchers, one for each level and stream",
             ),
             queue: Queue::new(r),
             commit: Commits::new(r),
@@ -159,11 +133,6 @@ impl Counters {
     pub fn render(&self) -> String {
         lock(&self.registry).render()
     }
-}
-
-/// Held to register and to read, never to count.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bounds the memory of histograms, also when nobody scrapes; until dropped.
@@ -222,8 +191,7 @@ mod tests {
     #[test]
     fn what_is_counted_within_is_what_is_scraped() {
         let counters = Counters::default();
-        counters.orders_committed.add(3);
-        counters.orders.accepted.add(2);
+        counters.orders.accepted.add(5);
         counters.books.set(
             1,
             2,

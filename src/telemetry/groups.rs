@@ -87,18 +87,15 @@ impl Queue {
         Self {
             orders: registry.gauge(
                 "stockroom_queue_orders",
-                &[],
                 "Orders and adjustments that wait for a commit",
             ),
             lines: registry.gauge(
                 "stockroom_queue_lines",
-                &[],
                 "Order lines that wait for a commit",
             ),
             wait: registry.histogram(&QUEUE_WAIT),
             abandoned: registry.counter(
                 "stockroom_queue_abandoned_total",
-                &[],
                 "Writes that no batch took because their callers' deadline had passed",
             ),
         }
@@ -108,6 +105,10 @@ impl Queue {
 /// What a commit takes and brings.
 #[derive(Debug)]
 pub struct Commits {
+    /// Commits of orders, their changes and adjustments; not those whose outcome was found out
+    /// later (`settled`), nor those of products. `orders.accepted` over this is what batching
+    /// gains.
+    pub made: Counter,
     /// Seconds from BEGIN to the end of COMMIT, of transactions that committed.
     pub time: Histogram,
     /// Writes that it made; once a commit.
@@ -121,12 +122,15 @@ pub struct Commits {
 impl Commits {
     pub(super) fn new(registry: &mut Registry) -> Self {
         Self {
+            made: registry.counter(
+                "stockroom_commits_total",
+                "Commits of orders, their changes and adjustments; without those that had to be settled, and without PutProducts and DeleteProduct",
+            ),
             time: registry.histogram(&COMMIT_TIME),
             orders: registry.histogram(&COMMIT_ORDERS),
             attempts: registry.histogram(&ATTEMPTS),
             settled: registry.counter(
                 "stockroom_commits_settled_total",
-                &[],
                 "Commits whose outcome was unknown and that were found out about",
             ),
         }
@@ -147,12 +151,10 @@ impl Locks {
         Self {
             escalations: registry.counter(
                 "stockroom_lock_escalations_total",
-                &[],
                 "Times that repeated conflicts made optimistic batches lock their levels for a while",
             ),
             escalated: registry.gauge(
                 "stockroom_lock_escalated",
-                &[],
                 "1 while optimistic batches lock their levels first, otherwise 0",
             ),
         }
@@ -191,7 +193,7 @@ pub struct Pool {
 impl Pool {
     fn new(registry: &mut Registry, pool: &'static str) -> Self {
         let mut connections = |state| {
-            registry.gauge(
+            registry.gauge_of(
                 "stockroom_pool_connections",
                 &[("pool", pool), ("state", state)],
                 "Connections to the database that are open",
@@ -200,7 +202,7 @@ impl Pool {
         Self {
             in_use: connections("in_use"),
             idle: connections("idle"),
-            waiting: registry.gauge(
+            waiting: registry.gauge_of(
                 "stockroom_pool_waiting",
                 &[("pool", pool)],
                 "Tasks that wait for a connection to the database",
@@ -216,6 +218,8 @@ pub struct Watches {
     pub streams: Gauge,
     /// Streams that began with versions the caller had seen.
     pub resumes: Counter,
+    /// Levels sent, one for each level and stream.
+    pub deliveries: Counter,
     /// Versions that a live stream was not given, because a later one was there.
     pub coalesced: Counter,
     /// Seconds from a change's commit to the hand-over of a message with it.
@@ -231,23 +235,23 @@ impl Watches {
         Self {
             streams: registry.gauge(
                 "stockroom_watch_streams",
-                &[],
                 "Streams of changes that are open",
             ),
             resumes: registry.counter(
                 "stockroom_watch_resumes_total",
-                &[],
                 "Streams that began with versions their caller had seen",
+            ),
+            deliveries: registry.counter(
+                "stockroom_watch_deliveries_total",
+                "Levels sent to watchers, one for each level and stream",
             ),
             coalesced: registry.counter(
                 "stockroom_watch_coalesced_total",
-                &[],
                 "Versions that a live stream was not sent because a later one was there already",
             ),
             lag: Sampled::new(registry.histogram(&DELIVERY_LAG), LAG_SAMPLED),
             reread_repairs: registry.counter(
                 "stockroom_watch_reread_repairs_total",
-                &[],
                 "Levels that the periodic re-read found newer than what was known of them",
             ),
             goodbyes: Goodbyes::new(registry),
@@ -271,7 +275,7 @@ pub struct Goodbyes {
 impl Goodbyes {
     fn new(registry: &mut Registry) -> Self {
         let mut goodbyes = |reason| {
-            registry.counter(
+            registry.counter_of(
                 "stockroom_watch_goodbyes_total",
                 &[("reason", reason)],
                 "Streams that the server ended",
@@ -315,47 +319,38 @@ impl RelayCounters {
         Self {
             outbox_rows: r.gauge(
                 "stockroom_outbox_rows",
-                &[],
                 "Commits whose events Kafka has not acknowledged, counted up to 10,000",
             ),
             outbox_age_seconds: r.gauge(
                 "stockroom_outbox_age_seconds",
-                &[],
                 "Seconds since the oldest commit whose events Kafka has not acknowledged; 0 when there is none",
             ),
             active: r.gauge(
                 "stockroom_relay_active",
-                &[],
                 "1 where events are relayed to Kafka; 1 in sum over the instances of a store",
             ),
             published: r.counter(
                 "stockroom_events_published_total",
-                &[],
                 "Events handed to Kafka, those among them that were sent again",
             ),
             failures: r.counter(
                 "stockroom_relay_failures_total",
-                &[],
                 "Times that the relay met trouble and began again",
             ),
             restarts: r.counter(
                 "stockroom_relay_restarts_total",
-                &[],
                 "Times that the relay made a new producer",
             ),
             heard: r.counter(
                 "stockroom_events_heard_total",
-                &[],
                 "Changed levels heard from Kafka, this instance's own among them",
             ),
             topics_missing: r.gauge(
                 "stockroom_topics_missing",
-                &[],
                 "Topics that events wait for; 0 where all is well",
             ),
             keys_stopped: r.gauge(
                 "stockroom_events_keys_stopped",
-                &[],
                 "Keys of which Kafka refused an event, so that their later events wait in the outbox; 0 where all is well",
             ),
         }
@@ -378,17 +373,14 @@ impl HintCounters {
         Self {
             sent: registry.counter(
                 "stockroom_hints_sent_total",
-                &[],
                 "Hints of changed levels sent to other instances",
             ),
             received: registry.counter(
                 "stockroom_hints_received_total",
-                &[],
                 "Hints of changed levels heard from other instances",
             ),
             reconnects: registry.counter(
                 "stockroom_hint_reconnects_total",
-                &[],
                 "Times that the connection which hears other instances was made anew",
             ),
         }

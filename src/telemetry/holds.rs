@@ -20,7 +20,7 @@ pub struct HoldCounters {
 impl HoldCounters {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let mut transition = |transition| {
-            registry.counter(
+            registry.counter_of(
                 "stockroom_order_transitions_total",
                 &[("transition", transition)],
                 "Changes of orders that committed; a hold expires by the sweeper, or because an order needs its units",
@@ -33,12 +33,10 @@ impl HoldCounters {
             expired: transition("expired"),
             sweeping: registry.gauge(
                 "stockroom_sweeper_active",
-                &[],
                 "1 where this instance ends holds that are over, 0 where another does",
             ),
             overdue_seconds: registry.gauge(
                 "stockroom_holds_overdue_seconds",
-                &[],
                 "How long the oldest hold that is over has been, when the sweeper last looked",
             ),
         }

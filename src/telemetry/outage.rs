@@ -5,10 +5,11 @@
 //! of them: one a second at most, with the number of those that were left out, which are
 //! logged at `debug`.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::error::chain;
+use crate::lock::lock;
 
 /// Least time between two lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ impl Lines {
     /// How many were left out before the line that is due `now`; none where it is to be left
     /// out itself.
     fn next(&self, now: Instant) -> Option<u64> {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = lock(&self.0);
         // Of several that come at once one may be late, and `now` before `last`.
         let is_due = |last| now.saturating_duration_since(last) >= LINE_INTERVAL;
         if written.last.is_none_or(is_due) {

@@ -20,7 +20,7 @@ pub struct Outcomes {
 impl Outcomes {
     pub(super) fn new(registry: &mut Registry, name: &'static str, help: &'static str) -> Self {
         let mut outcome = |outcome, reason| {
-            registry.counter(name, &[("outcome", outcome), ("reason", reason)], help)
+            registry.counter_of(name, &[("outcome", outcome), ("reason", reason)], help)
         };
         Self {
             accepted: outcome("accepted", ""),

@@ -26,12 +26,12 @@ impl RedisLink {
     pub(super) fn new(registry: &mut Registry, user: &'static str) -> Self {
         let labels = &[("user", user)];
         Self {
-            open: registry.gauge(
+            open: registry.gauge_of(
                 "stockroom_redis_breaker_open",
                 labels,
                 "1 while Redis is configured and not asked, because it cannot be reached, did not answer or takes no writes; otherwise 0",
             ),
-            failures: registry.counter(
+            failures: registry.counter_of(
                 "stockroom_redis_failures_total",
                 labels,
                 "Questions that Redis did not answer in time or with something of use",
@@ -71,7 +71,7 @@ pub struct CacheCounters {
 impl CacheCounters {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let mut reads = |result| {
-            registry.counter(
+            registry.counter_of(
                 "stockroom_cache_reads_total",
                 &[("result", result)],
                 "Reads of stock that may come from the cache, by whether it had what was asked for",
@@ -80,7 +80,7 @@ impl CacheCounters {
         let (hits, misses) = (reads("hit"), reads("miss"));
         let (behind, unavailable) = (reads("behind"), reads("unavailable"));
         let mut writes = |result| {
-            registry.counter(
+            registry.counter_of(
                 "stockroom_cache_writes_total",
                 &[("result", result)],
                 "Levels to be written to the cache; refused ones were older than what it had",
@@ -96,17 +96,14 @@ impl CacheCounters {
             dropped: writes("dropped"),
             waiting: registry.gauge(
                 "stockroom_cache_writes_waiting",
-                &[],
                 "Levels that wait to be written to the cache",
             ),
             fills: registry.counter(
                 "stockroom_cache_fills_total",
-                &[],
                 "Reads of the database for levels that the cache had not",
             ),
             refusals: registry.counter(
                 "stockroom_cache_refusals_total",
-                &[],
                 "Orders refused on cached levels that had not enough",
             ),
             link: RedisLink::new(registry, "cache"),
@@ -132,7 +129,7 @@ pub struct RedisLocks {
 impl RedisLocks {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let mut without = |reason| {
-            registry.counter(
+            registry.counter_of(
                 "stockroom_redis_lock_missing_total",
                 &[("reason", reason)],
                 "Batches that were committed without all of their locks in Redis, on the guard of versions alone",
@@ -145,7 +142,6 @@ impl RedisLocks {
             wait: registry.histogram(&LOCK_WAIT),
             lost: registry.counter(
                 "stockroom_redis_lock_lost_total",
-                &[],
                 "Locks in Redis that had ended before their holder gave them back",
             ),
             link: RedisLink::new(registry, "locks"),

@@ -56,8 +56,13 @@ impl Registry {
         }
     }
 
-    /// A counter; its name ends in `_total`. One name may come with several labels.
-    pub(super) fn counter(
+    /// A counter; its name ends in `_total`.
+    pub(super) fn counter(&mut self, name: &'static str, help: &'static str) -> Counter {
+        self.counter_of(name, &[], help)
+    }
+
+    /// A counter that shares its name with others, which have other labels.
+    pub(super) fn counter_of(
         &mut self,
         name: &'static str,
         labels: Labels<'_>,
@@ -73,7 +78,12 @@ impl Registry {
     }
 
     /// A gauge of things that are counted.
-    pub(super) fn gauge(
+    pub(super) fn gauge(&mut self, name: &'static str, help: &'static str) -> Gauge {
+        self.gauge_of(name, &[], help)
+    }
+
+    /// … that shares its name with others, which have other labels.
+    pub(super) fn gauge_of(
         &mut self,
         name: &'static str,
         labels: Labels<'_>,

@@ -31,7 +31,7 @@ impl Replica {
     pub(super) fn new(registry: &mut Registry, name: &str) -> Self {
         let it = ("replica", name);
         let mut reads = |outcome| {
-            registry.counter(
+            registry.counter_of(
                 "stockroom_replica_reads_total",
                 &[it, ("outcome", outcome)],
                 "Reads that a replica was asked for: served, behind what was wanted, or failed; all but the served went on to the primary",
@@ -39,7 +39,7 @@ impl Replica {
         };
         let (served, behind, failed) = (reads("served"), reads("behind"), reads("failed"));
         let mut connections = |state| {
-            registry.gauge(
+            registry.gauge_of(
                 "stockroom_replica_pool_connections",
                 &[it, ("state", state)],
                 "Connections to a replica that are open",
@@ -47,7 +47,7 @@ impl Replica {
         };
         let (in_use, idle) = (connections("in_use"), connections("idle"));
         Self {
-            serves: registry.gauge(
+            serves: registry.gauge_of(
                 "stockroom_replica_serves",
                 &[it],
                 "1 while a replica is asked, 0 while it is left out",
@@ -59,7 +59,7 @@ impl Replica {
             ),
             in_use,
             idle,
-            waiting: registry.gauge(
+            waiting: registry.gauge_of(
                 "stockroom_replica_pool_waiting",
                 &[it],
                 "Reads that wait for a connection to a replica",
@@ -67,7 +67,7 @@ impl Replica {
             served,
             behind,
             failed,
-            left_out: registry.counter(
+            left_out: registry.counter_of(
                 "stockroom_replica_left_out_total",
                 &[it],
                 "Times that a replica was left out because it failed, kept silent, lagged or was another store's",

@@ -11,6 +11,7 @@ use crate::watching::everything;
 
 on_each_store! {
     a_file_replayed_twice_changes_nothing_the_second_time,
+    a_replay_fails_where_an_order_is_refused_and_not_for_want_of_stock,
     load_counts_what_it_sold,
     watch_prints_levels_as_they_change,
     a_watcher_that_stops_reading_costs_bounded_memory_and_gets_the_last_value,
@@ -57,6 +58,27 @@ async fn a_file_replayed_twice_changes_nothing_the_second_time(store: StoreKind)
         "{said}"
     );
     assert_eq!(home.books(), books);
+}
+
+async fn a_replay_fails_where_an_order_is_refused_and_not_for_want_of_stock(store: StoreKind) {
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("invoices.csv").display().to_string();
+    let header = "invoice_no,stock_code,description,quantity,customer_id\n";
+    std::fs::write(&file, format!("{header}1,A,Apple,2,\n2,A,Apple,3,\n")).unwrap();
+    let short = server.run(&["replay", &file, "--stock", "0", "--clients", "1"]);
+    assert!(stdout(&short).contains("2 orders, INSUFFICIENT_STOCK"));
+    // Somebody else's order has the number of an invoice.
+    stock(&client, "A", 10).await;
+    client.create_order(order("1", &[("A", 5)])).await.unwrap();
+    let reused = server.run(&["replay", &file, "--stock", "0"]);
+    let said = String::from_utf8_lossy(&reused.stderr);
+    assert_eq!(reused.status.code(), Some(1), "{said}");
+    assert!(said.contains("1 requests were refused"), "{said}");
+    let tables = String::from_utf8_lossy(&reused.stdout);
+    assert!(tables.contains("1 orders, REQUEST_ID_REUSED"), "{tables}");
+    assert_eq!(crate::api::level(&client, "A").await.on_hand, 2);
 }
 
 async fn load_counts_what_it_sold(store: StoreKind) {

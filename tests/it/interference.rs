@@ -3,14 +3,15 @@
 use futures_util::future::join_all;
 use tonic::Code;
 
-use crate::api::{confirm, order, refusal, stock};
-use crate::fixture::{Home, Stockroom, StoreKind};
-use crate::holds::hold;
+use crate::api::{confirm, level, order, refusal, stock};
+use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::holds::{hold, is_over};
 
 on_postgres! {
     what_the_database_has_as_defaults_weakens_no_commit,
     an_order_whose_row_is_gone_costs_its_call_and_nothing_else,
     an_order_whose_row_makes_no_sense_costs_its_calls_and_nobody_elses,
+    a_hold_that_is_over_whose_row_makes_no_sense_keeps_no_other_from_ending,
 }
 
 async fn what_the_database_has_as_defaults_weakens_no_commit(store: StoreKind) {
@@ -84,4 +85,29 @@ async fn an_order_whose_row_makes_no_sense_costs_its_calls_and_nobody_elses(stor
     home.sql("UPDATE orders AS o SET lines = k.lines FROM kept AS k WHERE o.order_id = k.order_id; DROP TABLE kept");
     let again = confirm("again", &held[DAMAGED].order_id);
     other.client.confirm_order(again).await.unwrap();
+}
+
+async fn a_hold_that_is_over_whose_row_makes_no_sense_keeps_no_other_from_ending(store: StoreKind) {
+    let home = Home::new(store);
+    let lazy = |c: &mut stockroom::config::Config| c.holds.sweep_interval_ms = 3_600_000;
+    let mut server = Stockroom::on(home.clone(), lazy).await;
+    let client = &server.client;
+    stock(client, "a", 3).await;
+    for id in ["damaged", "taken-back", "swept"] {
+        is_over(&home, &hold(client, id, &[("a", 1)], 1).await).await;
+    }
+    home.sql(
+        "CREATE TABLE kept AS SELECT order_id, lines FROM orders WHERE request_id = 'damaged';
+         UPDATE orders SET lines = jsonb_set(lines::jsonb, '{0,quantity}', '0')::json WHERE request_id = 'damaged'",
+    );
+    // Both are over: an order that lacks one unit ends what it finds.
+    client.create_order(order("o", &[("a", 1)])).await.unwrap();
+    let sweeper = Stockroom::on(home.clone(), |c| c.holds.sweep_interval_ms = 10).await;
+    server.end().unwrap();
+    eventually("the other has ended", async || {
+        let now = level(&sweeper.client, "a").await;
+        (now.on_hand, now.reserved) == (2, 1)
+    })
+    .await;
+    home.sql("UPDATE orders AS o SET lines = k.lines FROM kept AS k WHERE o.order_id = k.order_id; DROP TABLE kept");
 }

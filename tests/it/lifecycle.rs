@@ -107,7 +107,7 @@ async fn orders_under_way_are_answered_before_a_drain_ends(store: StoreKind) {
         join_all(orders).await
     });
     let counters = server.counters.clone();
-    eventually("orders run", async || counters.orders_committed.get() > 0).await;
+    eventually("orders run", async || counters.orders.accepted.get() > 0).await;
     server.begin_shutdown();
     let answers = answers.await.unwrap();
     let made = answers.iter().filter(|answer| answer.is_ok()).count();

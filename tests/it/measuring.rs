@@ -13,6 +13,11 @@ mod slower;
 #[path = "../../benches/create_order/variants.rs"]
 mod variants;
 
+/// Where the benches have it.
+mod support {
+    pub(super) use super::numbers;
+}
+
 use self::silence::Silence;
 use self::slower::of_the_slower;
 use self::variants::best;

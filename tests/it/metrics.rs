@@ -120,7 +120,7 @@ async fn two_servers_in_one_process_count_apart(store: StoreKind) {
         let scrape = Scrape::of(server.http).await;
         scrape.value("stockroom_commits_total")
     };
-    assert_eq!(commits(&busy).await, busy.counters.commits.get() as f64);
+    assert_eq!(commits(&busy).await, busy.counters.commit.made.get() as f64);
     assert!(commits(&busy).await > 0.0);
     assert_eq!(commits(&idle).await, 0.0);
 }

@@ -180,7 +180,7 @@ async fn many_watchers_of_one_level_are_told_at_a_pace_and_get_the_last_value(st
     stock(&server.client, "hot", 1_000_000).await;
     let watches = (0..WATCHERS).map(|_| Watcher::synced(&server, watch_of(vec![level_of("hot")])));
     let mut watchers = join_all(watches).await;
-    let delivered = || server.counters.watch_deliveries.get();
+    let delivered = || server.counters.watches.deliveries.get();
     let (before, begin) = (delivered(), Instant::now());
     sell(&server, "hot", ORDERS).await;
     let last = 1 + ORDERS as i64;

@@ -10,6 +10,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+/// Another process may take a port between our look and the server's bind.
+const PORTS_TRIED_MAX: u32 = 5;
+
+/// What a server that was killed may take until nothing is left of it.
+const KILL_DEADLINE: Duration = Duration::from_secs(60);
+
 /// Runs the server and removes its folder when it has ended well and for good.
 /// `$1` is the folder, `$2` the file that says that it is to start again, `$3` the signal
 /// that ends the server well (KILL for one that keeps nothing, which reaches it even while
@@ -129,6 +138,31 @@ impl Folder {
         true
     }
 
+    /// What `start` brings on a free port; it is tried on another one when it brings nothing.
+    ///
+    /// # Panics
+    /// It brings nothing on any of them.
+    pub(super) fn on_a_free_port<T>(&self, start: impl Fn(u16) -> Option<T>) -> T {
+        let started = (0..PORTS_TRIED_MAX).find_map(|_| start(free_port()));
+        started.unwrap_or_else(|| panic!("the server did not start:\n{}", self.log()))
+    }
+
+    /// Repeats `start` until it has started the server where it was.
+    ///
+    /// # Panics
+    /// It has not within `deadline`.
+    pub(super) fn start_again(&self, deadline: Duration, start: impl Fn() -> bool) {
+        let deadline = Instant::now() + deadline;
+        // Somebody's outgoing connection may have the port for a moment.
+        while !start() {
+            assert!(
+                Instant::now() < deadline,
+                "the server did not start again:\n{}",
+                self.log()
+            );
+        }
+    }
+
     /// Spawns the server from a thread that does nothing but wait for its end:
     /// the kernel ends the server with the *thread* that spawned it.
     fn spawn(&self, server: &[String], signal: &str) -> thread::JoinHandle<()> {
@@ -173,6 +207,45 @@ impl Folder {
     /// Whether [`Folder::keep`] was called since it last started.
     pub(super) fn is_kept(&self) -> bool {
         self.stopped().exists()
+    }
+
+    /// Where a server that is to be signalled writes the id of its process.
+    pub(super) fn pid_file(&self) -> String {
+        let file = self.path.join("pid");
+        file.to_str().expect("the path is UTF-8").to_owned()
+    }
+
+    /// The process, which has written down its id.
+    ///
+    /// # Errors
+    /// It never did, or has taken it back at its end.
+    pub(super) fn pid(&self) -> anyhow::Result<u32> {
+        Ok(fs::read_to_string(self.pid_file())?.trim().parse()?)
+    }
+
+    /// Signals the process.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(super) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(self.pid()?.try_into()?);
+        Ok(signal::kill(pid, signal)?)
+    }
+
+    /// `kill -9` of the process, which is `pid`: nothing is flushed first. The folder stays.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub(super) fn kill(&self, pid: u32) {
+        self.keep();
+        let process = format!("/proc/{pid}");
+        // It may have ended before.
+        let _ = self.signal(Signal::SIGKILL);
+        let deadline = Instant::now() + KILL_DEADLINE;
+        while Path::new(&process).exists() {
+            assert!(Instant::now() < deadline, "it outlives SIGKILL");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Removes the folder of a server that has ended.

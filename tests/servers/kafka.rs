@@ -11,11 +11,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use super::folder::{Folder, free_port};
 
@@ -35,9 +33,6 @@ const JVM: [&str; 6] = [
 
 /// How long a broker may take to start on a busy machine: 5 s on an idle one.
 const START_DEADLINE: Duration = Duration::from_secs(90);
-
-/// Another process may take a port between our look and the broker's bind.
-const PORTS_TRIED_MAX: u32 = 5;
 
 /// Whether Kafka is there to be started.
 pub(crate) fn is_installed() -> bool {
@@ -86,16 +81,12 @@ impl Kafka {
             is_installed(),
             "{LIBS} is not set: scripts/setup-test-tools.sh installs Kafka"
         );
-        let started = (0..PORTS_TRIED_MAX).find_map(|_| {
-            let kafka = Self {
-                folder: Folder::new("kafka"),
-                port: free_port(),
-                jvm,
-            };
-            kafka.format(free_port());
-            kafka.run().then_some(kafka)
+        let folder = Folder::new("kafka");
+        let port = folder.on_a_free_port(|port| {
+            format(&folder, port, free_port());
+            run(&folder, port, jvm).then_some(port)
         });
-        Arc::new(started.expect("Kafka finds a port within a few attempts"))
+        Arc::new(Self { folder, port, jvm })
     }
 
     /// `HOST:PORT`.
@@ -105,23 +96,13 @@ impl Kafka {
 
     /// `kill -9`: nothing is flushed first.
     pub(crate) fn kill(&self) {
-        self.folder.keep();
-        self.signal(Signal::SIGKILL);
-        let deadline = Instant::now() + START_DEADLINE;
-        while self.is_running() {
-            assert!(Instant::now() < deadline, "Kafka survives kill -9");
-            thread::sleep(Duration::from_millis(10));
-        }
+        self.folder.kill(self.pid());
     }
 
     /// Starts it where it was, after [`Kafka::kill`].
     pub(crate) fn start_again(&self) {
-        let deadline = Instant::now() + START_DEADLINE;
-        // Somebody's outgoing connection may have the port for a moment.
-        while !self.run() {
-            let log = self.folder.log();
-            assert!(Instant::now() < deadline, "Kafka did not start:\n{log}");
-        }
+        let start = || run(&self.folder, self.port, self.jvm);
+        self.folder.start_again(START_DEADLINE, start);
     }
 
     /// SIGSTOP: its connections stay open, and nobody answers.
@@ -136,123 +117,100 @@ impl Kafka {
 
     /// The process, for `/proc`.
     pub(crate) fn pid(&self) -> u32 {
-        let pid = fs::read_to_string(self.folder.path().join("pid")).expect("it was started");
-        pid.trim().parse().expect("the shell wrote its number")
-    }
-
-    /// Formats the storage. The controller's port is asked for once: it is in there.
-    fn format(&self, controller: u16) {
-        let path = self.folder.path().display();
-        let mut settings = String::new();
-        for (name, value) in [
-            ("process.roles", "broker,controller"),
-            ("node.id", "1"),
-            (
-                "controller.quorum.bootstrap.servers",
-                &format!("127.0.0.1:{controller}"),
-            ),
-            (
-                "listeners",
-                &format!(
-                    "PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{controller}",
-                    self.port
-                ),
-            ),
-            (
-                "advertised.listeners",
-                &format!(
-                    "PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{controller}",
-                    self.port
-                ),
-            ),
-            ("controller.listener.names", "CONTROLLER"),
-            ("inter.broker.listener.name", "PLAINTEXT"),
-            ("log.dirs", &format!("{path}/data")),
-            ("auto.create.topics.enable", "false"),
-            ("offsets.topic.replication.factor", "1"),
-            ("offsets.topic.num.partitions", "1"),
-            ("transaction.state.log.replication.factor", "1"),
-            ("transaction.state.log.min.isr", "1"),
-            ("share.coordinator.state.topic.replication.factor", "1"),
-            ("group.initial.rebalance.delay.ms", "0"),
-            // One broker that was stopped comes back to itself at once.
-            ("controller.quorum.election.timeout.ms", "300"),
-            ("controller.quorum.fetch.timeout.ms", "600"),
-            ("broker.session.timeout.ms", "6000"),
-            ("broker.heartbeat.interval.ms", "500"),
-            ("num.network.threads", "1"),
-            ("num.io.threads", "2"),
-            ("log.cleaner.enable", "false"),
-        ] {
-            writeln!(settings, "{name}={value}").expect("a String takes all");
-        }
-        fs::write(self.settings(), settings).expect("the folder was just made");
-        let output = Command::new("java")
-            .args(["-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .args(["-cp", &class_path(), "kafka.tools.StorageTool"])
-            .args([
-                "format",
-                "--standalone",
-                "-t",
-                "c3RvY2tyb29tLXRlc3RzIQ",
-                "-c",
-            ])
-            .arg(self.settings())
-            .stdin(Stdio::null())
-            .output()
-            .expect("java is on PATH: scripts/setup-test-tools.sh installs it");
-        assert!(output.status.success(), "kafka cannot format: {output:?}");
-    }
-
-    fn settings(&self) -> PathBuf {
-        self.folder.path().join("server.properties")
-    }
-
-    /// Starts the broker and waits until it takes part; not when it ended at once.
-    fn run(&self) -> bool {
-        let text = |path: PathBuf| path.to_str().expect("the path is UTF-8").to_owned();
-        let pid = text(self.folder.path().join("pid"));
-        // The shell turns into the JVM, whose number it has written down.
-        let script = r#"echo $$ > "$1"; shift; exec java "$@""#;
-        let mut server: Vec<String> = ["sh", "-c", script, "kafka", &pid]
-            .map(str::to_owned)
-            .into();
-        server.extend(self.jvm.iter().map(|option| (*option).to_owned()));
-        server.extend(["-cp".to_owned(), class_path(), "kafka.Kafka".to_owned()]);
-        server.push(text(self.settings()));
-        let started_before = self.times_started();
-        // Nothing in it is worth a good end, which takes seconds; and it may be frozen.
-        self.folder.start(&server, "KILL", START_DEADLINE, || {
-            self.times_started() > started_before
-                && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
-        })
-    }
-
-    fn times_started(&self) -> usize {
-        self.folder.log().matches("Kafka Server started").count()
+        self.folder.pid().expect("the shell wrote its number")
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = self.pid().try_into().expect("a pid is an i32");
-        kill(Pid::from_raw(pid), signal).expect("Kafka runs as ourselves");
-    }
-
-    fn is_running(&self) -> bool {
-        PathBuf::from(format!("/proc/{}", self.pid())).exists()
+        let sent = self.folder.signal(signal);
+        sent.expect("Kafka runs as ourselves");
     }
 }
 
 impl Drop for Kafka {
     fn drop(&mut self) {
-        self.folder.keep();
-        if self.is_running() {
-            self.signal(Signal::SIGKILL);
-            while self.is_running() {
-                thread::sleep(Duration::from_millis(10));
-            }
-        }
+        self.kill();
         self.folder.remove();
     }
+}
+
+/// Formats the storage. The controller's port is asked for once: it is in there.
+fn format(folder: &Folder, port: u16, controller: u16) {
+    let path = folder.path().display();
+    let listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+    let mut text = String::new();
+    for (name, value) in [
+        ("process.roles", "broker,controller"),
+        ("node.id", "1"),
+        (
+            "controller.quorum.bootstrap.servers",
+            &format!("127.0.0.1:{controller}"),
+        ),
+        ("listeners", &listeners),
+        ("advertised.listeners", &listeners),
+        ("controller.listener.names", "CONTROLLER"),
+        ("inter.broker.listener.name", "PLAINTEXT"),
+        // Empty, also where another port was tried before.
+        ("log.dirs", &format!("{path}/data-{port}")),
+        ("auto.create.topics.enable", "false"),
+        ("offsets.topic.replication.factor", "1"),
+        ("offsets.topic.num.partitions", "1"),
+        ("transaction.state.log.replication.factor", "1"),
+        ("transaction.state.log.min.isr", "1"),
+        ("share.coordinator.state.topic.replication.factor", "1"),
+        ("group.initial.rebalance.delay.ms", "0"),
+        // One broker that was stopped comes back to itself at once.
+        ("controller.quorum.election.timeout.ms", "300"),
+        ("controller.quorum.fetch.timeout.ms", "600"),
+        ("broker.session.timeout.ms", "6000"),
+        ("broker.heartbeat.interval.ms", "500"),
+        ("num.network.threads", "1"),
+        ("num.io.threads", "2"),
+        ("log.cleaner.enable", "false"),
+    ] {
+        writeln!(text, "{name}={value}").expect("a String takes all");
+    }
+    fs::write(settings(folder), text).expect("the folder was just made");
+    let output = Command::new("java")
+        .args(["-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .args(["-cp", &class_path(), "kafka.tools.StorageTool"])
+        .args([
+            "format",
+            "--standalone",
+            "-t",
+            "c3RvY2tyb29tLXRlc3RzIQ",
+            "-c",
+        ])
+        .arg(settings(folder))
+        .stdin(Stdio::null())
+        .output()
+        .expect("java is on PATH: scripts/setup-test-tools.sh installs it");
+    assert!(output.status.success(), "kafka cannot format: {output:?}");
+}
+
+fn settings(folder: &Folder) -> PathBuf {
+    folder.path().join("server.properties")
+}
+
+/// Starts the broker and waits until it takes part; not when it ended at once.
+fn run(folder: &Folder, port: u16, jvm: &[&str]) -> bool {
+    // The shell turns into the JVM, whose number it has written down.
+    let script = r#"echo $$ > "$1"; shift; exec java "$@""#;
+    let mut server: Vec<String> = ["sh", "-c", script, "kafka", &folder.pid_file()]
+        .map(str::to_owned)
+        .into();
+    server.extend(jvm.iter().map(|option| (*option).to_owned()));
+    server.extend(["-cp".to_owned(), class_path(), "kafka.Kafka".to_owned()]);
+    let settings = settings(folder);
+    server.push(settings.to_str().expect("the path is UTF-8").to_owned());
+    let started_before = times_started(folder);
+    // Nothing in it is worth a good end, which takes seconds; and it may be frozen.
+    folder.start(&server, "KILL", START_DEADLINE, || {
+        times_started(folder) > started_before && TcpStream::connect(("127.0.0.1", port)).is_ok()
+    })
+}
+
+fn times_started(folder: &Folder) -> usize {
+    folder.log().matches("Kafka Server started").count()
 }
 
 fn class_path() -> String {

@@ -1,8 +1,9 @@
-//! Private servers of other makers, for the tests, the benches and `make stack`.
+//! Private servers, Stockroom's and those of other makers, for the tests, the benches and
+//! `make stack`.
 //!
-//! Owns their processes, folders and ports. Promises that they listen on 127.0.0.1
-//! alone, meet no other server, and end with this process, however that ends. Knows
-//! nothing of Stockroom; each user includes this folder by its path.
+//! Owns their processes, and of the others' their folders and ports, too. Promises that those
+//! listen on 127.0.0.1 alone, and that all meet no other server, and end with this process,
+//! however that ends. Each user includes this folder by its path.
 
 mod folder;
 pub(crate) mod kafka;
@@ -10,3 +11,4 @@ pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 mod replica;
+pub(crate) mod stockroom;

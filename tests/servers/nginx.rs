@@ -8,16 +8,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
-use super::folder::{Folder, free_port};
+use super::folder::Folder;
 
 /// How long it may take to start, or to end, on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Another process may take the port between our look and the server's bind.
-const PORTS_TRIED_MAX: u32 = 5;
 
 /// Who nginx is if we are root; Debian's packages make this user.
 const USER: &str = "www-data";
@@ -47,11 +43,10 @@ impl Server {
         let folder = Folder::of_user("nginx", USER);
         let program = program.into_os_string().into_string();
         let program = program.expect("the path is UTF-8");
-        let started = (0..PORTS_TRIED_MAX).find_map(|_| {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let address = folder.on_a_free_port(|port| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             start(&folder, &program, &configure(address), address).then_some(address)
         });
-        let address = started.unwrap_or_else(|| panic!("nginx did not start:\n{}", folder.log()));
         Self { folder, address }
     }
 
@@ -68,12 +63,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Ends the workers, too; the folder goes with it.
-        let pid = fs::read_to_string(self.folder.path().join("nginx.pid"));
-        let pid = pid.ok().and_then(|pid| pid.trim().parse().ok());
-        let Some(pid) = pid else { return };
-        // It may have ended by itself.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        // Ends the workers, too; the folder goes with it. It may have ended by itself.
+        if self.folder.signal(Signal::SIGTERM).is_err() {
+            return;
+        }
         let deadline = Instant::now() + DEADLINE;
         while self.folder.path().exists() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
@@ -112,7 +105,7 @@ fn start(folder: &Folder, program: &str, conf: &str, address: SocketAddr) -> boo
         "-c".to_owned(),
         file.display().to_string(),
         "-g".to_owned(),
-        format!("daemon off; pid {path}/nginx.pid; error_log stderr;"),
+        format!("daemon off; pid {}; error_log stderr;", folder.pid_file()),
     ];
     // "Fast shutdown": QUIT would wait for streams that never end.
     folder.start(&server, "TERM", DEADLINE, || {

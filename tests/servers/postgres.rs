@@ -11,9 +11,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::folder::{Folder, free_port};
+use super::folder::Folder;
 
 /// Where Debian keeps PostgreSQL 15, off PATH.
 const BIN_DEFAULT: &str = "/usr/lib/postgresql/15/bin";
@@ -24,9 +24,6 @@ pub(super) const ROLE: &str = "postgres";
 
 /// How long the server may take to start on a busy machine.
 pub(super) const START_DEADLINE: Duration = Duration::from_secs(60);
-
-/// Another process may take the port between our look and the server's bind.
-const PORTS_TRIED_MAX: u32 = 5;
 
 /// A database of its own; dropped with this value.
 #[derive(Debug)]
@@ -127,11 +124,7 @@ impl Server {
 
     /// Starts the server whose data is ready.
     pub(super) fn of(folder: Folder) -> Self {
-        let started = (0..PORTS_TRIED_MAX).find_map(|_| {
-            let port = free_port();
-            start(&folder, port).then_some(port)
-        });
-        let port = started.unwrap_or_else(|| panic!("PostgreSQL did not start:\n{}", folder.log()));
+        let port = folder.on_a_free_port(|port| start(&folder, port).then_some(port));
         Self { folder, port }
     }
 
@@ -162,15 +155,8 @@ impl Server {
 
     /// Starts it where it was, after [`Server::stop_at_once`].
     pub(crate) fn start_again(&self) {
-        // Somebody's outgoing connection may have the port for a moment.
-        let deadline = Instant::now() + START_DEADLINE;
-        while !start(&self.folder, self.port) {
-            assert!(
-                Instant::now() < deadline,
-                "PostgreSQL did not start again:\n{}",
-                self.folder.log()
-            );
-        }
+        let start = || start(&self.folder, self.port);
+        self.folder.start_again(START_DEADLINE, start);
     }
 
     pub(super) fn url(&self, database: &str) -> String {

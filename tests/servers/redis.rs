@@ -4,7 +4,6 @@
 //! Owns the servers: one for the whole process, and more for tests that break theirs.
 //! They keep nothing on disk, so one that was killed starts empty.
 
-use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -12,8 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use super::folder::{Folder, free_port};
 
@@ -22,9 +20,6 @@ pub(crate) const VARIABLE: &str = "STOCKROOM_TEST_REDIS_SERVER";
 
 /// How long a server may take to start, or a cluster to agree, on a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(60);
-
-/// Another process may take a port between our look and the server's bind.
-const PORTS_TRIED_MAX: u32 = 5;
 
 /// How long a command may take before the server counts as silent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -75,14 +70,11 @@ impl Server {
 
     fn begin(of_cluster: bool) -> Self {
         let folder = Folder::new("redis");
-        for _ in 0..PORTS_TRIED_MAX {
-            let port = free_port();
+        let (port, bus) = folder.on_a_free_port(|port| {
             let bus = of_cluster.then(free_port);
-            if run(&folder, port, bus) {
-                return Self { folder, port, bus };
-            }
-        }
-        panic!("Redis did not start:\n{}", folder.log());
+            run(&folder, port, bus).then_some((port, bus))
+        });
+        Self { folder, port, bus }
     }
 
     /// `redis://…`
@@ -92,25 +84,13 @@ impl Server {
 
     /// Ends it with `kill -9`.
     pub(crate) fn kill(&self) {
-        self.folder.keep();
-        self.signal(Signal::SIGKILL);
-        let deadline = Instant::now() + START_DEADLINE;
-        while self.ask(&["PING"]).is_ok() {
-            assert!(Instant::now() < deadline, "Redis outlives SIGKILL");
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.folder.kill(self.pid());
     }
 
     /// Starts it where it was, empty, after [`Server::kill`].
     pub(crate) fn start_again(&self) {
-        let deadline = Instant::now() + START_DEADLINE;
-        while !run(&self.folder, self.port, self.bus) {
-            assert!(
-                Instant::now() < deadline,
-                "Redis did not start again:\n{}",
-                self.folder.log()
-            );
-        }
+        let start = || run(&self.folder, self.port, self.bus);
+        self.folder.start_again(START_DEADLINE, start);
     }
 
     /// SIGSTOP: connections stay open and nothing is answered.
@@ -143,13 +123,13 @@ impl Server {
     }
 
     fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).expect("Redis runs as ourselves");
+        let sent = self.folder.signal(signal);
+        sent.expect("Redis runs as ourselves");
     }
 
     /// The process, for who wants to know what it takes.
-    pub(crate) fn pid(&self) -> Pid {
-        let text = fs::read_to_string(pid_file(&self.folder)).expect("Redis wrote its pid");
-        Pid::from_raw(text.trim().parse().expect("a pid is a number"))
+    pub(crate) fn pid(&self) -> u32 {
+        self.folder.pid().expect("Redis wrote its pid")
     }
 }
 
@@ -214,10 +194,6 @@ impl Cluster {
     }
 }
 
-fn pid_file(folder: &Folder) -> PathBuf {
-    folder.path().join("pid")
-}
-
 /// Starts the server and waits until it answers; not when it ended at once.
 fn run(folder: &Folder, port: u16, bus: Option<u16>) -> bool {
     let program = program().unwrap_or_else(|| "redis-server".into());
@@ -227,7 +203,7 @@ fn run(folder: &Folder, port: u16, bus: Option<u16>) -> bool {
         ("--bind", "127.0.0.1".to_owned()),
         ("--port", port.to_string()),
         ("--dir", text(folder.path().to_owned())),
-        ("--pidfile", text(pid_file(folder))),
+        ("--pidfile", folder.pid_file()),
         ("--save", String::new()),
         ("--appendonly", "no".to_owned()),
     ] {

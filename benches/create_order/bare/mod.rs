@@ -26,9 +26,9 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::load::{self, Load};
-use crate::processes::command;
 use crate::setup::Guard;
+use crate::support::load::{self, Load};
+use crate::support::servers::stockroom::command;
 use book::Book;
 use statements::Connection;
 

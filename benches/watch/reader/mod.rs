@@ -28,7 +28,7 @@ pub(crate) use said::{Finished, Keep, Lag, Said, Spec, Window, Work, told};
 use self::tally::{Lags, Tally};
 use self::truth::Truth;
 use self::watcher::{Line, Watcher, lock, watch};
-use crate::clock::Clock;
+use crate::support::clock::Clock;
 
 /// What a stream is granted: about twenty messages. Whoever wants the newest value and not
 /// all of them grants little, since what is under way can be folded no more; with HTTP/2's

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::said::{Said, Spec, told};
 use super::watcher::Line;
 use super::{addr, commands, endpoint, finished, say, truth};
-use crate::clock::Clock;
+use crate::support::clock::Clock;
 
 /// What Stockroom's own client grants a stream, for a snapshot of many levels.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;

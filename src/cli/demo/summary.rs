@@ -172,8 +172,8 @@ impl Act {
 
     fn fmt_engine(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counters = &self.counters;
-        let writes = counters.orders_committed.get() + counters.adjustments_committed.get();
-        let commits = counters.commits.get();
+        let writes = counters.orders.accepted.get() + counters.adjustments.accepted.get();
+        let commits = counters.commit.made.get();
         let each = writes as f64 / commits.max(1) as f64;
         writeln!(
             f,

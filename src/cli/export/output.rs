@@ -11,11 +11,11 @@ use std::io::{self, BufWriter, Seek as _, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::Selection;
-use crate::cli::level::tell;
+use crate::cli::print::tell;
 use crate::cli::progress::Progress;
 
 /// How often the place is written down: what is lost with a process that is killed is
@@ -85,6 +85,12 @@ impl Output {
 
     /// Begins a file, whatever is there.
     pub(super) fn create(path: PathBuf, selection: Selection) -> anyhow::Result<Self> {
+        // A place beside what cannot be written would stay there.
+        if let Ok(there) = fs::metadata(&path) {
+            ensure!(there.is_file(), "{}: it is no file", cannot_write(&path));
+            let file = OpenOptions::new().write(true).open(&path);
+            file.with_context(|| cannot_write(&path))?;
+        }
         let state = State {
             selection,
             place: Place::default(),
@@ -93,7 +99,7 @@ impl Output {
         };
         // Before the file: one without a place beside it is complete.
         let written = state.write(&path);
-        written.with_context(|| format!("cannot write {}", path.display()))?;
+        written.with_context(|| cannot_write(&path))?;
         Self::at(path, state)
     }
 
@@ -126,7 +132,7 @@ impl Output {
         let name = path.display();
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).open(&path);
-        let mut file = file.with_context(|| format!("cannot write {name}"))?;
+        let mut file = file.with_context(|| cannot_write(&path))?;
         let there = file.metadata()?.len();
         if there < state.bytes {
             bail!(
@@ -176,14 +182,17 @@ impl Output {
     }
 
     /// Writes so many whole rows; the next ones begin at `next`.
-    pub(super) fn write(&mut self, bytes: &[u8], rows: usize, next: Place) -> io::Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8], rows: usize, next: Place) -> anyhow::Result<()> {
         match &mut self.sink {
             Sink::Stdout => {
                 let mut out = io::stdout().lock();
                 out.write_all(bytes)?;
                 out.flush()?;
             }
-            Sink::File { file, .. } => file.write_all(bytes)?,
+            Sink::File { file, path, .. } => {
+                let written = file.write_all(bytes);
+                written.with_context(|| cannot_write(path))?;
+            }
         }
         self.bytes += bytes.len() as u64;
         self.rows += rows as u64;
@@ -196,51 +205,55 @@ impl Output {
     }
 
     /// Writes down the place.
-    fn note(&mut self) -> io::Result<()> {
+    fn note(&mut self) -> anyhow::Result<()> {
         if let Sink::File {
             file,
             path,
             selection,
         } = &mut self.sink
         {
-            file.flush()?;
-            file.get_ref().sync_data()?;
             let state = State {
                 selection: selection.clone(),
                 place: self.place.clone(),
                 bytes: self.bytes,
                 rows: self.rows,
             };
-            state.write(path)?;
+            let written = file.flush().and_then(|()| file.get_ref().sync_data());
+            let written = written.and_then(|()| state.write(path));
+            written.with_context(|| cannot_write(path))?;
         }
         self.noted = Instant::now();
         Ok(())
     }
 
     /// The end of an export that has everything.
-    pub(super) fn complete(mut self) -> io::Result<()> {
+    pub(super) fn complete(mut self) -> anyhow::Result<()> {
         if let Sink::File { file, path, .. } = &mut self.sink {
-            file.flush()?;
-            file.get_ref().sync_all()?;
-            fs::remove_file(state_path(path))?;
+            let written = file.flush().and_then(|()| file.get_ref().sync_all());
+            let written = written.and_then(|()| fs::remove_file(state_path(path)));
+            written.with_context(|| cannot_write(path))?;
         }
         self.progress.finish();
         Ok(())
     }
 
-    /// The end of one that has not: says how to go on, where that is possible.
-    pub(super) fn incomplete(mut self) -> io::Result<Option<String>> {
-        self.note()?;
+    /// The end of one that has not: says what is in the file, where there is one.
+    pub(super) fn incomplete(mut self) -> Option<String> {
+        // A disk that takes no more has the place that was written down last.
+        let noted = self.note();
         self.progress.finish();
-        Ok(match &self.sink {
-            Sink::Stdout => None,
-            Sink::File { path, .. } => Some(format!(
-                "{} rows are in {}, and the same command with --resume goes on",
-                self.rows,
-                path.display()
-            )),
+        let Sink::File { path, .. } = &self.sink else {
+            return None;
+        };
+        Some(match noted {
+            Ok(()) => format!("{} rows are in {}", self.rows, path.display()),
+            Err(_) => format!("a part is in {}", path.display()),
         })
     }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
 }
 
 fn state_path(path: &Path) -> PathBuf {

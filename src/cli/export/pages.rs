@@ -4,7 +4,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::output::{Output, Place};
 use super::{Selection, What};
-use crate::cli::level::time;
+use crate::cli::print::{kind, time};
 use crate::cli::sheet::{self, guarded};
 use crate::client::proto::list_movements_request::Scope;
 use crate::client::proto::{
@@ -19,6 +19,27 @@ const PAGE_ROWS: i32 = 1_000;
 /// Levels whose movements are asked for at a time: most have few, so that an export would
 /// wait for the way to the server and not for what is there.
 const LEVELS_AHEAD: usize = 16;
+
+/// Asks for what an export begins with: what the server refuses it refuses here.
+pub(super) async fn ask(client: &Retrying, selection: &Selection) -> Result<(), ClientError> {
+    match (selection.what, &selection.level) {
+        (What::Products, _) => {
+            let request = ListProductsRequest {
+                page_size: PAGE_ROWS,
+                sku_prefix: selection.sku_prefix.clone(),
+                ..ListProductsRequest::default()
+            };
+            client.list_products(&request).await?;
+        }
+        (What::Movements, Some(level)) => {
+            movements(client, key(level), selection.after).await?;
+        }
+        (What::Levels | What::Movements, _) => {
+            client.list_stock(&list(selection, String::new())).await?;
+        }
+    }
+    Ok(())
+}
 
 /// Writes all that is asked for from `begin` on.
 pub(super) async fn write(
@@ -41,17 +62,21 @@ pub(super) async fn write(
         (What::Products, _) => products(client, selection, begin, output).await,
         (What::Levels, _) => levels(client, selection, begin, output).await,
         (What::Movements, None) => ledger(client, selection, begin, output).await,
-        (What::Movements, Some((sku, location))) => {
+        (What::Movements, Some(level)) => {
             let after = begin
                 .level
                 .map_or(selection.after, |(_, _, version)| version);
-            let key = StockKey {
-                sku: sku.clone(),
-                location: location.clone(),
-            };
+            let key = key(level);
             let page = movements(client, key.clone(), after).await?;
             history(client, &key, page, "", output).await
         }
+    }
+}
+
+fn key((sku, location): &(String, String)) -> StockKey {
+    StockKey {
+        sku: sku.clone(),
+        location: location.clone(),
     }
 }
 
@@ -210,7 +235,6 @@ async fn movements(
 }
 
 fn movement(movement: &Movement) -> [String; 14] {
-    let kind = movement.kind().as_str_name();
     let counterpart = movement.counterpart.as_ref();
     let other_location = counterpart.map_or("", |other| &other.location);
     let other_version = counterpart.map(|other| other.version.to_string());
@@ -218,7 +242,7 @@ fn movement(movement: &Movement) -> [String; 14] {
         guarded(&movement.sku).into_owned(),
         guarded(&movement.location).into_owned(),
         movement.version.to_string(),
-        kind.trim_start_matches("MOVEMENT_KIND_").to_owned(),
+        kind(movement.kind()).to_owned(),
         movement.on_hand_delta.to_string(),
         movement.reserved_delta.to_string(),
         movement.on_hand.to_string(),

@@ -2,11 +2,11 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::bad::{BadRows, Problem};
 use super::columns::What;
 use super::rows::{Row, Table};
 use super::source::Bytes;
 use crate::cli::progress::Progress;
+use crate::cli::sheet::bad::{BadRows, Problem};
 
 /// Most rows of a file. What is kept to find names that come twice takes 16 bytes a row,
 /// so 160 MB at most; all else does not depend on the number of rows.
@@ -46,11 +46,8 @@ pub(super) fn check(bytes: Bytes) -> anyhow::Result<Checked> {
         };
         rows += 1;
         if rows > ROWS_MAX {
-            bad.add(Problem {
-                line: read.line,
-                column: String::new(),
-                why: format!("a file must have at most {ROWS_MAX} rows; split it"),
-            });
+            let why = format!("a file must have at most {ROWS_MAX} rows; split it");
+            bad.add(Problem::of_row(read.line, why));
             bad.cut_short("the rest of the file was not read");
             break;
         }
@@ -142,5 +139,7 @@ mod tests {
         // The rest of the file cannot be read where a quote is left open.
         let open = format!("sku,note,on_hand\r\na,\"{}", "b,c\r\n".repeat(100_000));
         assert!(told(&open)[0].starts_with("  line 2: "));
+        let open = told("sku,on_hand,note\n\na,1,\"x\nb,two,y\n");
+        assert_eq!(open[0], "  line 3: a quote is left open");
     }
 }

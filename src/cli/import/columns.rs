@@ -81,13 +81,13 @@ impl Columns {
         let header: Vec<&str> = header.iter().map(|name| name.trim()).collect();
         if header.contains(&"on_hand_delta") {
             bail!(
-                "line 1: this is an exported ledger, and what happened is never rewritten; \
+                "this is an exported ledger, and what happened is never rewritten; \
                  to change stock, write rows of sku, location, delta, kind, note"
             );
         }
         let Some(what) = What::of(&header) else {
             bail!(
-                "line 1: the first line must name the columns: sku, display_name, \
+                "the first line must name the columns: sku, display_name, \
                  low_stock_threshold, backorder_limit of products; sku, location, on_hand, note \
                  of levels; or sku, location, delta, kind, note of adjustments"
             );
@@ -108,7 +108,7 @@ impl Columns {
             let name = what.name();
             let known = [what.required(), what.optional()].concat().join(", ");
             bail!(
-                "line 1: of the columns of {name}, {}; {name} have {known}",
+                "of the columns of {name}, {}; {name} have {known}",
                 wrong.join(", ")
             );
         }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::bad::{BadRows, Problem};
 use super::rows::Row;
 use super::send::Pieces;
 use super::source::Bytes;
 use crate::cli::progress::Progress;
+use crate::cli::sheet::bad::{BadRows, Problem};
 use crate::client::proto::{BatchGetStockKey, BatchGetStockRequest, GetProductRequest};
 use crate::client::{ClientError, Retrying};
 

@@ -1,19 +1,15 @@
 //! Reads rows and checks each by itself.
-//!
-//! Memory is that of one row, whatever the file has.
 
 use std::ops::RangeInclusive;
 
-use super::bad::Problem;
 use super::columns::{Columns, What};
 use super::source::Bytes;
-use crate::cli::sheet::{lines_uncounted, unguarded};
+use crate::cli::sheet::bad::Problem;
+use crate::cli::sheet::rows::Rows;
+use crate::cli::sheet::{check_text, unguarded};
 use crate::client::proto::adjust_stock_request::Change;
 use crate::client::proto::{AdjustStockRequest, MovementKind, Product};
 use crate::domain::{self, Adjustment, Location, Sku, StockLevel};
-
-/// Bytes that are read at a time.
-const BUFFER_BYTES: usize = 64 << 10;
 
 /// What a row asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,10 +32,9 @@ impl Row {
 
 /// A file while it is read.
 pub(super) struct Table {
-    reader: csv::Reader<Bytes>,
+    rows: Rows<Bytes>,
     pub(super) columns: Columns,
     record: csv::ByteRecord,
-    lines_uncounted: u64,
 }
 
 /// A row, and the line that it begins on.
@@ -55,14 +50,9 @@ impl Table {
     /// # Errors
     /// It is none, or the file cannot be read.
     pub(super) fn open(bytes: Bytes) -> anyhow::Result<Self> {
-        let mut reader = csv::ReaderBuilder::new();
-        // A row of another length is a bad row, which is told with the others.
-        let reader = reader.flexible(true).buffer_capacity(BUFFER_BYTES);
-        let mut reader = reader.from_reader(bytes);
-        let columns = Columns::of(reader.byte_headers()?)?;
+        let (rows, columns) = Rows::open(bytes, Columns::of)?;
         Ok(Self {
-            lines_uncounted: lines_uncounted(&reader),
-            reader,
+            rows,
             columns,
             record: csv::ByteRecord::new(),
         })
@@ -73,17 +63,9 @@ impl Table {
     /// # Errors
     /// The file cannot be read any further.
     pub(super) fn next(&mut self) -> Result<Option<Read>, Problem> {
-        self.reader.get_mut().begin_row();
-        let line = self.reader.position().line() + self.lines_uncounted;
-        let there = self.reader.read_byte_record(&mut self.record);
-        let there = there.map_err(|error| Problem {
-            line,
-            column: String::new(),
-            why: error.to_string(),
-        })?;
-        if !there {
+        let Some(line) = self.rows.next(&mut self.record)? else {
             return Ok(None);
-        }
+        };
         let mut cells = Cells {
             columns: &self.columns,
             record: &self.record,
@@ -100,7 +82,7 @@ impl Table {
 
     /// The file's digest, once its last row has been read.
     pub(super) fn digest(&self) -> String {
-        self.reader.get_ref().digest()
+        self.rows.bytes().digest()
     }
 }
 
@@ -217,15 +199,8 @@ impl<'r> Cells<'r> {
 
     fn limited(&mut self, name: &str, bytes_max: usize) -> String {
         let text = self.text(name);
-        if text.len() > bytes_max {
-            let has = text.len();
-            self.refuse(
-                name,
-                format!("must have at most {bytes_max} bytes, has {has}"),
-            );
-        }
-        if text.contains('\0') {
-            self.refuse(name, "must not contain the character U+0000".to_owned());
+        if let Err(why) = check_text(text, bytes_max) {
+            self.refuse(name, why);
         }
         text.to_owned()
     }

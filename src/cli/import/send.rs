@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{StreamExt as _, stream};
 
-use super::bad::BadRows;
 use super::check::Checked;
 use super::columns::What;
 use super::rows::{Row, Table};
 use super::source::Bytes;
 use super::write::write;
 use crate::cli::progress::Progress;
+use crate::cli::sheet::bad::BadRows;
 use crate::client::Retrying;
 
 /// Rows of a piece: as many as BatchAdjustStock takes. A piece is written under the id of its

@@ -6,10 +6,6 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-/// Longest row, in bytes. All the texts of a row together fit many times; beyond it a
-/// quote was left open, and the rest of the file would be taken for one cell.
-const ROW_BYTES_MAX: usize = 64 << 10;
-
 /// Bytes of the digest that are shown: enough that two files never share them.
 const DIGEST_SHOWN_BYTES: usize = 16;
 
@@ -45,7 +41,6 @@ impl Source {
         Ok(Bytes {
             file,
             digest: Sha256::new(),
-            row_bytes: 0,
         })
     }
 }
@@ -55,16 +50,9 @@ impl Source {
 pub(super) struct Bytes {
     file: File,
     digest: Sha256,
-    /// Bytes read since the present row began, those of the reader's buffer included.
-    row_bytes: usize,
 }
 
 impl Bytes {
-    /// A row begins.
-    pub(super) fn begin_row(&mut self) {
-        self.row_bytes = 0;
-    }
-
     /// What tells this file from any other, once all of it has been read.
     pub(super) fn digest(&self) -> String {
         let digest = self.digest.clone().finalize();
@@ -75,13 +63,8 @@ impl Bytes {
 
 impl Read for Bytes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.row_bytes > ROW_BYTES_MAX {
-            let why = format!("must have at most {ROW_BYTES_MAX} bytes; is a quote left open?");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
         let count = self.file.read(buffer)?;
         self.digest.update(&buffer[..count]);
-        self.row_bytes += count;
         Ok(count)
     }
 }

@@ -13,9 +13,9 @@
 //! answered that finds the piece written whole. So a run that follows one that was killed,
 //! or that runs beside another, never applies a row by both ways.
 
-use super::bad::Problem;
 use super::rows::Row;
 use super::send::Piece;
+use crate::cli::sheet::bad::Problem;
 use crate::client::proto::adjust_stock_request::Change;
 use crate::client::proto::stock_adjustment::Change as BatchChange;
 use crate::client::proto::{
@@ -44,8 +44,7 @@ impl Outcome {
     }
 
     fn refuse(&mut self, line: u64, why: String) {
-        let column = String::new();
-        self.refused.push(Problem { line, column, why });
+        self.refused.push(Problem::of_row(line, why));
     }
 }
 

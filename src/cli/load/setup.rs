@@ -6,13 +6,11 @@ use uuid::Uuid;
 
 use super::mix::Mix;
 use crate::cli::progress::Progress;
+use crate::cli::put_products::put_products;
 use crate::client::proto::{
-    AdjustStockRequest, MovementKind, Product, PutProductsRequest, adjust_stock_request::Change,
+    AdjustStockRequest, MovementKind, Product, adjust_stock_request::Change,
 };
 use crate::client::{Client, Retrying};
-
-/// Products of one call; the API's bound.
-const PRODUCTS_MAX: usize = 1_000;
 
 /// Units of each product: more than any load sells, and a thousandth of what a
 /// level may hold, so that a thousand runs fit in one store.
@@ -24,22 +22,13 @@ const IN_FLIGHT: usize = 256;
 /// Puts every product of `mix` and receives stock of it.
 pub(super) async fn stock_up(client: &Client, mix: &Mix) -> anyhow::Result<()> {
     let retrying = client.retrying();
-    for skus in mix.skus().chunks(PRODUCTS_MAX) {
-        let product = |sku: &String| Product {
-            sku: sku.clone(),
-            display_name: "made by stockroom load".to_owned(),
-            ..Product::default()
-        };
-        let products = skus.iter().map(product).collect();
-        let request = PutProductsRequest {
-            products,
-            ..Default::default()
-        };
-        retrying
-            .put_products(&request)
-            .await
-            .context("cannot put the products")?;
-    }
+    let product = |sku: &String| Product {
+        sku: sku.clone(),
+        display_name: "made by stockroom load".to_owned(),
+        ..Product::default()
+    };
+    let products: Vec<Product> = mix.skus().iter().map(product).collect();
+    put_products(&retrying, &products).await?;
     let run = Uuid::now_v7().simple();
     let progress = Progress::start("receiving stock", mix.skus().len());
     stream::iter(mix.skus())

@@ -6,17 +6,18 @@
 //! requests are sent.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::{Entry, HashMap};
 use std::io;
 
+use anyhow::Context;
 use sha2::{Digest as _, Sha256};
 
-use super::rows::{self, Event, Row};
+use super::factor::Factor;
+use super::invoices::Invoices;
+use super::rows;
 use crate::client::proto::{
-    AdjustStockRequest, CreateOrderRequest, MovementKind, OrderLineRequest, Product,
-    adjust_stock_request::Change,
+    AdjustStockRequest, CreateOrderRequest, MovementKind, Product, adjust_stock_request::Change,
 };
-use crate::domain::{self, Adjustment, NewOrder};
+use crate::domain::{self, Adjustment};
 
 /// A product counts as low with this part of all that the file sells of it left.
 const LOW_STOCK_DIVISOR: i64 = 10;
@@ -31,7 +32,7 @@ pub(crate) struct Replay {
     /// What the file has.
     pub(crate) counts: Counts,
     /// Of its rows: tells a file from others.
-    digest: Sha256,
+    pub(super) digest: Sha256,
 }
 
 /// One product of the file.
@@ -89,81 +90,11 @@ impl Replay {
     /// # Errors
     /// A column is missing, or rows cannot be understood; all of them are named.
     pub(crate) fn from_csv(file: impl io::Read) -> anyhow::Result<Self> {
-        let mut replay = Self::default();
-        let mut invoices = HashMap::new();
+        let mut invoices = Invoices::default();
         for row in rows::read(file)? {
-            replay.add(row, &mut invoices);
+            invoices.add(row);
         }
-        Ok(replay)
-    }
-
-    fn add(&mut self, row: Row, invoices: &mut HashMap<String, Invoice>) {
-        self.counts.rows += 1;
-        let of_row = format!("{}\n{}\n{:?}\n", row.invoice, row.code, row.event);
-        self.digest.update(of_row);
-        let invoice = match invoices.entry(row.invoice.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                self.counts.invoices += 1;
-                self.counts.return_invoices += usize::from(row.is_of_return());
-                new.insert(Invoice::default())
-            }
-        };
-        invoice.rows += 1;
-        self.add_goods(&row);
-        match row.event {
-            Event::NoGoods => *self.counts.skipped.entry(row.code).or_default() += 1,
-            Event::Sold(units) => self.add_order_line(row, units, invoice),
-            Event::Returned(units) => {
-                let change = adjust(row, invoice.rows, MovementKind::Returned, units);
-                self.requests.push(Request::Return(change));
-            }
-            Event::Corrected(units) => {
-                let change = adjust(row, invoice.rows, MovementKind::Correction, -units);
-                self.requests.push(Request::Correction(change));
-            }
-        }
-    }
-
-    fn add_goods(&mut self, row: &Row) {
-        let (sold, corrected) = match row.event {
-            Event::Sold(units) => (units, 0),
-            Event::Corrected(units) => (0, units),
-            Event::Returned(_) => (0, 0),
-            Event::NoGoods => return,
-        };
-        let goods = self.goods.entry(row.code.clone()).or_default();
-        goods.sold += sold;
-        goods.corrected += corrected;
-        // Corrections are described by what was wrong, not by what the goods are.
-        if corrected == 0 && goods.display_name.is_empty() {
-            goods.display_name =
-                cut(&row.description, domain::Product::DISPLAY_NAME_BYTES_MAX).to_owned();
-        }
-    }
-
-    fn add_order_line(&mut self, row: Row, units: i64, invoice: &mut Invoice) {
-        // An order takes no more; what an invoice has beyond is another order.
-        if invoice.order_lines.is_multiple_of(NewOrder::LINES_MAX) {
-            let request_id = match invoice.order_lines / NewOrder::LINES_MAX {
-                0 => row.invoice,
-                earlier => format!("{}/{}", row.invoice, earlier + 1),
-            };
-            self.requests.push(Request::Order(CreateOrderRequest {
-                request_id,
-                customer_ref: row.customer,
-                ..CreateOrderRequest::default()
-            }));
-            invoice.order = self.requests.len() - 1;
-        }
-        invoice.order_lines += 1;
-        if let Request::Order(order) = &mut self.requests[invoice.order] {
-            order.lines.push(OrderLineRequest {
-                sku: row.code,
-                location: String::new(),
-                quantity: units,
-            });
-        }
+        Ok(invoices.finish()?)
     }
 
     /// The products, ready to be put.
@@ -173,7 +104,8 @@ impl Replay {
             .map(|(sku, goods)| Product {
                 sku: sku.clone(),
                 display_name: goods.display_name.clone(),
-                low_stock_threshold: goods.sold / LOW_STOCK_DIVISOR,
+                low_stock_threshold: (goods.sold / LOW_STOCK_DIVISOR)
+                    .min(domain::Product::THRESHOLD_UNITS_MAX),
                 ..Product::default()
             })
             .collect()
@@ -182,23 +114,37 @@ impl Replay {
     /// The stock to begin with: what the file sells and corrects away, times
     /// `factor`, rounded up. Goods that only come back begin with none. Each file brings
     /// its own.
-    pub(crate) fn opening_stock(&self, factor: f64) -> Vec<Request> {
+    ///
+    /// # Errors
+    /// One receipt has not room for all of a product.
+    pub(crate) fn opening_stock(&self, factor: Factor) -> anyhow::Result<Vec<Request>> {
         let digest = self.digest.clone().finalize();
         let file: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
         let receipt = |(sku, goods): (&String, &Goods)| {
-            // Exact for every count of units below 2^53.
-            let units = ((goods.sold + goods.corrected) as f64 * factor).ceil() as i64;
-            let request = || AdjustStockRequest {
-                request_id: format!("opening:{file}:{sku}"),
-                sku: sku.clone(),
-                change: Some(Change::Delta(units)),
-                kind: MovementKind::Received.into(),
-                note: "opening stock".to_owned(),
-                ..AdjustStockRequest::default()
-            };
-            (units > 0).then(|| Request::Opening(request()))
+            let (units, max) = (
+                factor.of(goods.sold + goods.corrected),
+                Adjustment::DELTA_MAX,
+            );
+            let fits = i64::try_from(units).ok().filter(|units| *units <= max);
+            let units = fits.with_context(|| {
+                format!("the opening stock of {sku} must be at most {max} units, is {units}")
+            })?;
+            anyhow::Ok((units > 0).then(|| {
+                Request::Opening(AdjustStockRequest {
+                    request_id: format!("opening:{file}:{sku}"),
+                    sku: sku.clone(),
+                    change: Some(Change::Delta(units)),
+                    kind: MovementKind::Received.into(),
+                    note: "opening stock".to_owned(),
+                    ..AdjustStockRequest::default()
+                })
+            }))
         };
-        self.goods.iter().filter_map(receipt).collect()
+        self.goods
+            .iter()
+            .map(receipt)
+            .filter_map(Result::transpose)
+            .collect()
     }
 
     /// The SKUs that orders ask for, most units first.
@@ -209,37 +155,10 @@ impl Replay {
     }
 }
 
-/// An invoice met on the way through the file.
-#[derive(Default)]
-struct Invoice {
-    /// Its rows so far, those without goods included.
-    rows: usize,
-    /// Lines of its orders so far.
-    order_lines: usize,
-    /// Where its last order stands among the requests, once it has one.
-    order: usize,
-}
-
-/// The adjustment that the `number`-th row of an invoice makes.
-fn adjust(row: Row, number: usize, kind: MovementKind, delta: i64) -> AdjustStockRequest {
-    AdjustStockRequest {
-        request_id: format!("{}:{number}", row.invoice),
-        sku: row.code,
-        change: Some(Change::Delta(delta)),
-        kind: kind.into(),
-        note: cut(&row.description, Adjustment::NOTE_BYTES_MAX).to_owned(),
-        ..AdjustStockRequest::default()
-    }
-}
-
-/// The beginning of `text` that fits into `bytes_max`.
-fn cut(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::NewOrder;
 
     const SAMPLE: &[u8] = include_bytes!("../../../data/online_retail_10k.csv");
     const HEADER: &str =
@@ -247,6 +166,17 @@ mod tests {
 
     fn read(rows: &str) -> anyhow::Result<Replay> {
         Replay::from_csv(format!("{HEADER}{rows}").as_bytes())
+    }
+
+    fn opening(replay: &Replay, factor: &str) -> Vec<Request> {
+        let factor = factor.parse().expect("a factor");
+        replay.opening_stock(factor).expect("stock that fits")
+    }
+
+    /// What is said of these rows, from line 2 of a file on.
+    fn told(rows: &str) -> Vec<String> {
+        let error = read(rows).expect_err(rows).to_string();
+        error.lines().skip(1).map(str::to_owned).collect()
     }
 
     fn count(replay: &Replay, is_kind: impl Fn(&Request) -> bool) -> usize {
@@ -287,7 +217,7 @@ mod tests {
     #[test]
     fn request_ids_are_unique_so_that_a_second_replay_changes_nothing() {
         let replay = Replay::from_csv(SAMPLE).expect("the sample is good");
-        let opening = replay.opening_stock(1.0);
+        let opening = opening(&replay, "1");
         let mut ids: Vec<_> = opening
             .iter()
             .chain(&replay.requests)
@@ -302,7 +232,7 @@ mod tests {
     #[test]
     fn each_file_brings_its_own_opening_stock() {
         let ids = |rows: &str| -> Vec<String> {
-            let opening = read(rows).expect("good rows").opening_stock(1.0);
+            let opening = opening(&read(rows).expect("good rows"), "1");
             let ids = opening.iter().map(|request| request.id().to_owned());
             ids.collect()
         };
@@ -322,6 +252,62 @@ mod tests {
         let orders: Vec<_> = orders.collect();
         let full = NewOrder::LINES_MAX;
         assert_eq!(orders, [("1", full), ("1/2", full), ("1/3", 1)]);
+    }
+
+    #[test]
+    fn two_rows_that_would_share_a_request_id_are_named() {
+        let rows = "1,A,,-2,,,,\n1:1,A,,3,,,,\n";
+        let expected = "  line 3: its request id \"1:1\" is that of line 2 already";
+        assert_eq!(told(rows), [expected]);
+        let many = "1,A,,2,,,,\n".repeat(NewOrder::LINES_MAX + 1);
+        let expected = "  line 1003: its request id \"1/2\" is that of line 1002 already";
+        assert_eq!(told(&format!("{many}1/2,A,,3,,,,\n")), [expected]);
+    }
+
+    #[test]
+    fn an_invoice_whose_requests_would_have_too_long_an_id_is_bad() {
+        let (order, back) = ("1".repeat(128), format!("C{}", "1".repeat(127)));
+        let told = told(&format!("{order},A,,5,,,,\n{back},A,,-5,,,,\n"));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].starts_with("  line 3: its request id \"C1"),
+            "{told:?}"
+        );
+        assert!(
+            told[0].ends_with("must have 1 to 128 characters, has 130"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn an_order_is_of_the_customer_that_its_invoice_names_first() {
+        let many = "1,A,,2,,,,\n".repeat(NewOrder::LINES_MAX);
+        let replay = read(&format!("{many}1,A,,1,,,77,\n1,A,,1,,,78,\n")).expect("good rows");
+        let customers = replay.requests.iter().map(|request| match request {
+            Request::Order(order) => order.customer_ref.as_str(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(customers.collect::<Vec<_>>(), ["77", "77"]);
+    }
+
+    #[test]
+    fn what_is_derived_stays_within_the_bounds_of_the_server() {
+        let mut replay = read("1,A,,1,,,,\n").expect("a good row");
+        let sold = |units| Goods {
+            sold: units,
+            ..Goods::default()
+        };
+        replay.goods = BTreeMap::from([("A".to_owned(), sold(20 * Adjustment::DELTA_MAX))]);
+        let threshold = replay.products()[0].low_stock_threshold;
+        assert_eq!(threshold, domain::Product::THRESHOLD_UNITS_MAX);
+        let factor = "0.050001".parse().expect("a factor");
+        let why = replay
+            .opening_stock(factor)
+            .expect_err("more than fits")
+            .to_string();
+        let expected = "the opening stock of A must be at most 1000000000 units, is 1000020000";
+        assert_eq!(why, expected);
+        assert_eq!(opening(&replay, "0.05").len(), 1);
     }
 
     #[test]
@@ -357,8 +343,7 @@ mod tests {
             ("3:1", Some(Change::Delta(-4)))
         );
         assert_eq!(wrong.note, "damaged");
-        let opening: Vec<_> = replay
-            .opening_stock(0.5)
+        let opening: Vec<_> = opening(&replay, "0.5")
             .into_iter()
             .map(|request| match request {
                 Request::Opening(AdjustStockRequest { sku, change, .. }) => (sku, change),

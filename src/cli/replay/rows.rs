@@ -9,11 +9,13 @@
 //! Promises that every row is understood or named: a file with one bad row
 //! gives no rows at all.
 
-use std::fmt;
 use std::io;
+use std::num::IntErrorKind::{NegOverflow, PosOverflow};
 
-use crate::cli::sheet::lines_uncounted;
-use crate::domain::{Adjustment, Quantity, RequestId, Sku};
+use crate::cli::sheet::bad::{BadRows, Problem};
+use crate::cli::sheet::check_text;
+use crate::cli::sheet::rows::Rows;
+use crate::domain::{Adjustment, NewOrder, Quantity, RequestId, Sku};
 
 /// Codes of the data set that are no goods, in capitals.
 const NO_GOODS: [&str; 15] = [
@@ -46,6 +48,8 @@ const COLUMNS: [&[&str]; 5] = [
 /// One line of an invoice.
 #[derive(Debug)]
 pub(super) struct Row {
+    /// The line that it begins on, from 1.
+    pub(super) line: u64,
     /// The invoice's number; fit to be a `request_id`.
     pub(super) invoice: String,
     /// What it is about; fit to be a SKU unless it is no goods.
@@ -78,10 +82,15 @@ impl Row {
     }
 
     fn parse(
+        line: u64,
         [invoice, code, description, quantity, customer]: [String; 5],
     ) -> Result<Self, String> {
         let customer = whole(&customer).to_owned();
         RequestId::new(invoice.as_str()).map_err(|why| format!("invoice {invoice:?} {why}"))?;
+        check_text(&customer, NewOrder::CUSTOMER_REF_BYTES_MAX)
+            .map_err(|why| format!("the customer {why}"))?;
+        // As much of it is sent as fits.
+        check_text(&description, usize::MAX).map_err(|why| format!("the description {why}"))?;
         let event = if NO_GOODS.contains(&code.to_ascii_uppercase().as_str()) {
             Event::NoGoods
         } else {
@@ -99,6 +108,7 @@ impl Row {
             }
         };
         Ok(Self {
+            line,
             invoice,
             code,
             description,
@@ -126,8 +136,10 @@ fn units(quantity: &str) -> Result<i64, String> {
     match whole(quantity).parse::<i64>() {
         Ok(0) => Err("the quantity is 0".to_owned()),
         Ok(units) if (-max..=max).contains(&units) => Ok(units),
-        Ok(_) => Err(format!("the quantity {quantity} is beyond {max}")),
-        Err(_) => Err(format!("the quantity {quantity:?} is no whole number")),
+        Err(why) if !matches!(why.kind(), PosOverflow | NegOverflow) => {
+            Err(format!("the quantity {quantity:?} is no whole number"))
+        }
+        _ => Err(format!("the quantity {quantity} is beyond {max}")),
     }
 }
 
@@ -136,36 +148,42 @@ fn units(quantity: &str) -> Result<i64, String> {
 /// # Errors
 /// A column is missing, or [`BadRows`] with every row that cannot be understood.
 pub(super) fn read(file: impl io::Read) -> anyhow::Result<Vec<Row>> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
-    let columns = Columns::find(reader.byte_headers()?)?;
-    let lines_uncounted = lines_uncounted(&reader);
-    let (mut rows, mut bad) = (Vec::new(), Vec::new());
-    for record in reader.into_byte_records() {
-        let record = record?;
-        match Row::parse(columns.of(&record)) {
-            Ok(row) => rows.push(row),
-            Err(why) => {
-                let line = record.position().map_or(0, csv::Position::line);
-                let line = line + lines_uncounted;
-                bad.push(BadRow { line, why });
+    let (mut file, columns) = Rows::open(file, Columns::find)?;
+    let (mut rows, mut bad) = (Vec::new(), BadRows::default());
+    let mut record = csv::ByteRecord::new();
+    loop {
+        let line = match file.next(&mut record) {
+            Ok(None) => break,
+            Ok(Some(line)) => line,
+            Err(problem) => {
+                bad.add(problem);
+                bad.cut_short("the rest of the file could not be read");
+                break;
             }
+        };
+        match columns
+            .of(&record)
+            .and_then(|cells| Row::parse(line, cells))
+        {
+            Ok(row) => rows.push(row),
+            Err(why) => bad.add(Problem::of_row(line, why)),
         }
     }
-    if bad.is_empty() {
-        Ok(rows)
-    } else {
-        Err(BadRows(bad).into())
-    }
+    bad.into_result()?;
+    Ok(rows)
 }
 
-/// Where the columns are.
-struct Columns([usize; 5]);
+/// Where the columns are, and how many the file has.
+struct Columns {
+    places: [usize; 5],
+    count: usize,
+}
 
 impl Columns {
     fn find(header: &csv::ByteRecord) -> anyhow::Result<Self> {
         let (mut found, mut missing) = ([0; 5], Vec::new());
         for (place, names) in found.iter_mut().zip(COLUMNS) {
-            let is_column = |field: &[u8]| names.iter().any(|name| name.as_bytes() == field);
+            let is_column = |field: &[u8]| names.contains(&String::from_utf8_lossy(field).trim());
             match header.iter().position(is_column) {
                 Some(column) => *place = column,
                 None => missing.push(names.join(" or ")),
@@ -173,46 +191,27 @@ impl Columns {
         }
         anyhow::ensure!(
             missing.is_empty(),
-            "line 1: there is no column {} in the header; commas separate columns",
+            "there is no column {} in the header; commas separate columns",
             missing.join(", and no ")
         );
-        Ok(Self(found))
-    }
-
-    /// The fields of a row, trimmed; those that it lacks are empty. Copies of
-    /// the data set are often in Latin-1, so foreign bytes are replaced.
-    fn of(&self, record: &csv::ByteRecord) -> [String; 5] {
-        self.0.map(|place| {
-            let bytes = record.get(place).unwrap_or_default();
-            String::from_utf8_lossy(bytes).trim().to_owned()
+        Ok(Self {
+            places: found,
+            count: header.len(),
         })
     }
-}
 
-/// Rows that cannot be understood.
-#[derive(Debug)]
-pub(super) struct BadRows(Vec<BadRow>);
-
-#[derive(Debug)]
-struct BadRow {
-    /// The line of the file that the row begins on, from 1.
-    line: u64,
-    why: String,
-}
-
-impl std::error::Error for BadRows {}
-
-impl fmt::Display for BadRows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 20;
-        write!(f, "{} rows cannot be understood:", self.0.len())?;
-        for row in self.0.iter().take(SHOWN) {
-            write!(f, "\n  line {}: {}", row.line, row.why)?;
+    /// The fields of a row, trimmed. Copies of the data set are often in Latin-1, so
+    /// foreign bytes are replaced.
+    fn of(&self, record: &csv::ByteRecord) -> Result<[String; 5], String> {
+        let (cells, columns) = (record.len(), self.count);
+        // One more is a comma without quotes, one less is half a row.
+        if cells != columns {
+            return Err(format!("must have {columns} cells, has {cells}"));
         }
-        match self.0.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(f, "\n  and {more} more"),
-        }
+        Ok(self.places.map(|place| {
+            let bytes = record.get(place).unwrap_or_default();
+            String::from_utf8_lossy(bytes).trim().to_owned()
+        }))
     }
 }
 
@@ -246,10 +245,54 @@ mod tests {
         }
     }
 
+    /// What is said of the rows beneath a header of eight columns.
+    fn told(rows: &str) -> Vec<String> {
+        let file = format!("invoice_no,stock_code,description,quantity,d,p,customer_id,c\n{rows}");
+        let error = read(file.as_bytes()).expect_err(rows).to_string();
+        error.lines().skip(1).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_bad() {
+        let rows = "1,A,WHITE, 3,600,d,1,7,UK\n1,A,x,5,d,1,7,UK\n1,A,x,6\n";
+        let expected = [
+            "  line 2: must have 8 cells, has 9",
+            "  line 4: must have 8 cells, has 4",
+        ];
+        assert_eq!(told(rows), expected);
+    }
+
+    #[test]
+    fn a_quote_that_is_left_open_swallows_no_rows() {
+        let open = "\n\n1,A,x,2,d,1,7,\"UK\n1,A,x,2,d,1,7,UK\n";
+        let expected = [
+            "  line 4: a quote is left open",
+            "  the rest of the file could not be read",
+        ];
+        assert_eq!(told(open), expected);
+    }
+
+    #[test]
+    fn what_the_server_would_not_take_is_bad() {
+        let long = "x".repeat(NewOrder::CUSTOMER_REF_BYTES_MAX + 1);
+        let rows = format!(
+            "1,A,x,1,d,1,{long},UK\n1,A,x,1,d,1,a\0b,UK\n1,A,a\0b,1,d,1,7,UK\n\
+             1,A,x,99999999999999999999,d,1,7,UK\n"
+        );
+        let expected = [
+            "  line 2: the customer must have at most 128 bytes, has 129",
+            "  line 3: the customer must not contain the character U+0000",
+            "  line 4: the description must not contain the character U+0000",
+            "  line 5: the quantity 99999999999999999999 is beyond 1000000000",
+        ];
+        assert_eq!(told(&rows), expected);
+    }
+
     #[test]
     fn a_file_with_other_columns_is_refused() {
         let error = read(&b"InvoiceNo;StockCode\n1;2\n"[..]).expect_err("no columns");
-        let error = error.to_string();
+        let error = format!("{error:#}");
+        assert!(error.starts_with("line 1: there is no column"), "{error}");
         assert!(error.contains("invoice_no or InvoiceNo"), "{error}");
         assert!(error.contains("quantity or Quantity"), "{error}");
         assert!(read(&b"a,b\n1,2\n"[..]).is_err());
@@ -272,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_names_and_bytes_of_the_original_data_set_are_understood() {
-        let file = b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\r\n\
+        let file = b"InvoiceNo, StockCode,Description,Quantity ,InvoiceDate,UnitPrice,CustomerID,Country\r\n\
             1,47503J ,\xa3 SIGN,6,,,7,\r\n";
         let rows = read(&file[..]).expect("a good row");
         let [row] = rows.as_slice() else {

@@ -13,14 +13,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tokio::task::JoinSet;
 
+use super::factor::Factor;
 use super::retail::{Replay, Request};
 use crate::cli::latency::Latencies;
 use crate::cli::progress::Progress;
-use crate::client::proto::{PutProductsRequest, adjust_stock_request::Change};
+use crate::cli::put_products::put_products;
+use crate::client::proto::adjust_stock_request::Change;
 use crate::client::{Client, ClientError, Retrying};
-
-/// Products of one call; the API's bound.
-const PRODUCTS_MAX: usize = 1_000;
 
 /// How to send a replay.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +27,7 @@ pub(crate) struct Options {
     /// Clients that send at the same time.
     pub(crate) clients: usize,
     /// Opening stock as a part of what the file sells.
-    pub(crate) stock: f64,
+    pub(crate) stock: Factor,
 }
 
 /// What became of a replay.
@@ -65,6 +64,13 @@ impl Tally {
         self.refused.values().sum()
     }
 
+    /// Refusals for another reason than stock that ran out, which a replay may be there to
+    /// show: something is wrong with these requests, or others had their ids before.
+    fn wrong(&self) -> u64 {
+        let ran_out = self.refused.get("INSUFFICIENT_STOCK");
+        self.refused_total() - ran_out.copied().unwrap_or_default()
+    }
+
     fn add(&mut self, other: Self) {
         self.accepted += other.accepted;
         self.replayed += other.replayed;
@@ -86,6 +92,17 @@ impl Summary {
             took: Duration::ZERO,
             retries: 0,
         }
+    }
+
+    /// Requests that were refused for another reason than stock that ran out.
+    pub(crate) fn wrong(&self) -> u64 {
+        let tallies = [
+            &self.opening,
+            &self.orders,
+            &self.returns,
+            &self.corrections,
+        ];
+        tallies.into_iter().map(Tally::wrong).sum()
     }
 
     fn add(&mut self, other: Self) {
@@ -118,16 +135,20 @@ pub(crate) async fn run(
     options: Options,
 ) -> anyhow::Result<Summary> {
     let retrying = client.retrying();
-    put_products(&retrying, replay).await?;
-    let opening = replay.opening_stock(options.stock);
+    let opening = replay.opening_stock(options.stock)?;
+    put_products(&retrying, &replay.products()).await?;
     let opening = send(&retrying, opening, options.clients, "opening stock").await?;
     let refused = &opening.opening.refused;
     if let Some((reason, count)) = refused.first_key_value() {
         // Every order after it would be refused for want of it.
-        bail!(
-            "{count} of the opening stock were refused ({reason}): a store that had the file with \
-             another --stock keeps what it received then, so use an empty one"
-        );
+        let advice = match reason.as_str() {
+            "REQUEST_ID_REUSED" => {
+                ": a store that had the file with another --stock keeps what it received then, \
+                 so use an empty one"
+            }
+            _ => "",
+        };
+        bail!("{count} of the opening stock were refused ({reason}){advice}");
     }
 
     let requests = replay.requests.clone();
@@ -135,24 +156,6 @@ pub(crate) async fn run(
     summary.opening = opening.opening;
     summary.retries = retrying.retries();
     Ok(summary)
-}
-
-async fn put_products(retrying: &Retrying, replay: &Replay) -> anyhow::Result<()> {
-    let products = replay.products();
-    let progress = Progress::start("products", products.len());
-    for products in products.chunks(PRODUCTS_MAX) {
-        let request = PutProductsRequest {
-            products: products.to_vec(),
-            ..PutProductsRequest::default()
-        };
-        retrying
-            .put_products(&request)
-            .await
-            .context("cannot put the products")?;
-        progress.advance(products.len());
-    }
-    progress.finish();
-    Ok(())
 }
 
 async fn send(
@@ -241,5 +244,22 @@ fn units(request: &Request) -> u64 {
                 _ => 0,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_wrong_but_for_stock_that_ran_out() {
+        let mut summary = Summary::new();
+        let mut refuse = |tally: fn(&mut Summary) -> &mut Tally, reason: &str, count| {
+            tally(&mut summary).refused.insert(reason.to_owned(), count);
+            summary.wrong()
+        };
+        assert_eq!(refuse(|all| &mut all.orders, "INSUFFICIENT_STOCK", 5), 0);
+        assert_eq!(refuse(|all| &mut all.orders, "INVALID_REQUEST", 2), 2);
+        assert_eq!(refuse(|all| &mut all.returns, "REQUEST_ID_REUSED", 1), 3);
     }
 }

@@ -1,12 +1,12 @@
 //! What a watcher holds of each level, and the rules about versions and values.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use super::ledger::{Entry, Ledger, value_of};
 use super::report::Report;
 use super::violation::{Fault, Value};
 use crate::client::WatchTargets;
+use crate::client::levels::Levels;
 use crate::client::proto::{SeenLevel, StockLevel};
 use crate::client::targets::Selection;
 
@@ -20,8 +20,7 @@ pub(super) struct Holdings {
     store_id: String,
     /// The stream that is read, counted from 1.
     stream: u64,
-    /// Location, SKU: two steps, so that a look-up needs no new string.
-    levels: HashMap<String, HashMap<String, Held>>,
+    levels: Levels<Held>,
 }
 
 /// One level.
@@ -57,7 +56,7 @@ impl Holdings {
             keeps_values: false,
             store_id: String::new(),
             stream: 0,
-            levels: HashMap::new(),
+            levels: Levels::default(),
         }
     }
 
@@ -68,8 +67,7 @@ impl Holdings {
     pub(super) fn began(&mut self, stream: u64, seen: &[SeenLevel]) {
         self.stream = stream;
         for level in seen {
-            let skus = self.levels.entry(level.location.clone()).or_default();
-            let held = skus.entry(level.sku.clone()).or_default();
+            let held = self.levels.entry(&level.sku, &level.location);
             (held.bound, held.bound_in, held.seen_in) = (level.version, stream, stream);
         }
     }
@@ -80,7 +78,7 @@ impl Holdings {
             return;
         }
         if !self.store_id.is_empty() {
-            self.levels.clear();
+            self.levels = Levels::default();
         }
         store_id.clone_into(&mut self.store_id);
     }
@@ -90,15 +88,12 @@ impl Holdings {
     }
 
     pub(super) fn take(&mut self, level: &StockLevel, reset: bool, report: &mut Report) {
-        let skus = match self.levels.get_mut(&level.location) {
-            Some(skus) => skus,
-            None => self.levels.entry(level.location.clone()).or_default(),
-        };
-        let (held, is_new) = match skus.get_mut(&level.sku) {
+        let (sku, location) = (&level.sku, &level.location);
+        let (held, is_new) = match self.levels.get_mut(sku, location) {
             Some(held) => (held, false),
-            None => (skus.entry(level.sku.clone()).or_default(), true),
+            None => (self.levels.entry(sku, location), true),
         };
-        let name = || name(&level.sku, &level.location);
+        let name = || name(sku, location);
         let (value, version) = (value_of(level), level.version);
         let bound = (held.bound_in == self.stream).then_some(held.bound);
         report.levels += 1;
@@ -109,7 +104,7 @@ impl Holdings {
             // What came before is void: the store does not know it any more.
             held.kept.clear();
         }
-        if is_new && !self.selection.low() && !self.selection.always(&level.sku, &level.location) {
+        if is_new && !self.selection.low() && !self.selection.always(sku, location) {
             report.violation_of(name, Fault::NotSelected);
         }
         if let Some(bound) = bound.filter(|_| !reset)
@@ -142,8 +137,7 @@ impl Holdings {
 
     /// A value that was not sent on the stream, whose versions it says nothing about.
     pub(super) fn learn(&mut self, level: &StockLevel, reset: bool) {
-        let skus = self.levels.entry(level.location.clone()).or_default();
-        let held = skus.entry(level.sku.clone()).or_default();
+        let held = self.levels.entry(&level.sku, &level.location);
         let value = value_of(level);
         if reset {
             held.kept.clear();
@@ -159,7 +153,7 @@ impl Holdings {
     /// The snapshot is said to be complete.
     pub(super) fn synced(&self, report: &mut Report) {
         for (sku, location) in self.selection.named() {
-            let held = self.get(sku, location);
+            let held = self.levels.get(sku, location);
             if held.is_none_or(|held| held.bound_in != self.stream) {
                 report.violation_of(|| name(sku, location), Fault::SnapshotIncomplete);
             }
@@ -167,20 +161,18 @@ impl Holdings {
     }
 
     pub(super) fn seen(&self) -> Vec<SeenLevel> {
-        let levels = self.levels.iter().flat_map(|(location, skus)| {
-            skus.iter().filter_map(|(sku, held)| {
-                Some(SeenLevel {
-                    sku: sku.clone(),
-                    location: location.clone(),
-                    version: held.version(self.stream)?,
-                })
+        let levels = self.levels.iter().filter_map(|(sku, location, held)| {
+            Some(SeenLevel {
+                sku: sku.to_owned(),
+                location: location.to_owned(),
+                version: held.version(self.stream)?,
             })
         });
         levels.collect()
     }
 
     pub(super) fn version(&self, sku: &str, location: &str) -> Option<i64> {
-        self.get(sku, location)?.version(self.stream)
+        self.levels.get(sku, location)?.version(self.stream)
     }
 
     /// The levels whose last value has not come, with the version that is held.
@@ -188,8 +180,8 @@ impl Holdings {
         &'a self,
         truth: &'a Ledger,
     ) -> impl Iterator<Item = (&'a str, &'a str, &'a Entry, Option<i64>)> {
-        truth.entries().filter_map(|(sku, location, entry)| {
-            let held = self.get(sku, location);
+        truth.levels.iter().filter_map(|(sku, location, entry)| {
+            let held = self.levels.get(sku, location);
             let version = held.and_then(|held| held.version(self.stream));
             let is_behind = version.is_none_or(|version| version < entry.last);
             let is_due = is_behind && self.is_due(sku, location, entry, held);
@@ -213,22 +205,16 @@ impl Holdings {
             let last = entry.last;
             report.violation_of(|| name(sku, location), Fault::LastMissing { held, last });
         }
-        for (location, skus) in &self.levels {
-            for (sku, held) in skus {
-                let entry = truth.get(sku, location);
-                // Values are kept in the order in which they came, the last one among them.
-                let last = held.last.iter().filter(|_| held.kept.is_empty());
-                for value in held.kept.iter().chain(last) {
-                    if let Some(fault) = compare(*value, entry) {
-                        report.violation_of(|| name(sku, location), fault);
-                    }
+        for (sku, location, held) in self.levels.iter() {
+            let entry = truth.levels.get(sku, location);
+            // Values are kept in the order in which they came, the last one among them.
+            let last = held.last.iter().filter(|_| held.kept.is_empty());
+            for value in held.kept.iter().chain(last) {
+                if let Some(fault) = compare(*value, entry) {
+                    report.violation_of(|| name(sku, location), fault);
                 }
             }
         }
-    }
-
-    fn get(&self, sku: &str, location: &str) -> Option<&Held> {
-        self.levels.get(location)?.get(sku)
     }
 }
 

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use super::Value;
+use crate::client::levels::Levels;
 use crate::client::proto::{Movement, StockLevel};
 
 /// What every version of every level was, as far as it is known: from the ledger
 /// of movements, from the levels as they are at the end, or from both.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// Location, SKU: two steps, so that a look-up needs no new string.
-    levels: HashMap<String, HashMap<String, Entry>>,
+    pub(super) levels: Levels<Entry>,
 }
 
 /// What is known of a level.
@@ -38,7 +38,8 @@ impl Entry {
 impl Ledger {
     /// Adds a row of the ledger.
     pub fn movement(&mut self, movement: &Movement) {
-        self.entry(&movement.sku, &movement.location).add(Value {
+        let entry = self.levels.entry(&movement.sku, &movement.location);
+        entry.add(Value {
             version: movement.version,
             on_hand: movement.on_hand,
             reserved: movement.reserved,
@@ -47,7 +48,7 @@ impl Ledger {
 
     /// Adds a level as it is in the end.
     pub fn level(&mut self, level: &StockLevel) {
-        let entry = self.entry(&level.sku, &level.location);
+        let entry = self.levels.entry(&level.sku, &level.location);
         if entry.add(value_of(level)) {
             entry.low_stock = Some(level.low_stock);
         }
@@ -55,24 +56,7 @@ impl Ledger {
 
     /// The last version of a level; 0 when it is not known.
     pub fn last(&self, sku: &str, location: &str) -> i64 {
-        self.get(sku, location).map_or(0, |entry| entry.last)
-    }
-
-    pub(super) fn get(&self, sku: &str, location: &str) -> Option<&Entry> {
-        self.levels.get(location)?.get(sku)
-    }
-
-    /// All levels, as (SKU, location, what is known).
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &str, &Entry)> {
-        self.levels.iter().flat_map(|(location, skus)| {
-            skus.iter()
-                .map(|(sku, entry)| (sku.as_str(), location.as_str(), entry))
-        })
-    }
-
-    fn entry(&mut self, sku: &str, location: &str) -> &mut Entry {
-        let skus = self.levels.entry(location.to_owned()).or_default();
-        skus.entry(sku.to_owned()).or_default()
+        self.levels.get(sku, location).map_or(0, |entry| entry.last)
     }
 }
 

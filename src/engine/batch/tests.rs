@@ -11,6 +11,7 @@ use crate::engine::memory::Memory;
 use crate::engine::plan::Events;
 use crate::engine::queue::Room;
 use crate::engine::samples::order;
+use crate::samples::config_in;
 use crate::storage::{Access, Store};
 use crate::telemetry::Counters;
 
@@ -45,9 +46,7 @@ fn sent(context: &Context) -> Sent {
 #[tokio::test]
 async fn levels_that_are_not_remembered_are_read_however_fast_commits_are() {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = Config::default();
-    config.store.url = format!("sqlite://{}", folder.path().join("s.db").display());
-    let context = context(&config).await;
+    let context = context(&config_in(&folder)).await;
     let (_callers, queue) = mpsc::unbounded_channel();
     let mut lane = Lane::new(queue, Arc::clone(&context));
     let (reply, _answer) = oneshot::channel();

@@ -13,10 +13,11 @@
 //! **When.** By default. With one instance it never conflicts; with several it notices
 //! that it does and locks for a while, below.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::engine::plan::Plan;
+use crate::lock::lock;
 use crate::storage::{StorageError, Store};
 use crate::telemetry::Gauge;
 
@@ -61,7 +62,7 @@ impl Escalation {
 
     /// Whether the next batch locks its levels.
     pub(super) fn is_on(&self) -> bool {
-        let locked_until = self.lock().locked_until;
+        let locked_until = lock(&self.state).locked_until;
         let is_on = locked_until.is_some_and(|until| Instant::now() < until);
         self.shown.set(is_on.into());
         is_on
@@ -70,7 +71,7 @@ impl Escalation {
     /// Counts a conflict; whether it was the one that turned locking on.
     pub(super) fn conflicted(&self) -> bool {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.window_began.is_none_or(|began| now - began > WINDOW) {
             state.window_began = Some(now);
             state.conflicts = 0;
@@ -83,11 +84,6 @@ impl Escalation {
             state.conflicts = 0;
         }
         turns_on
-    }
-
-    /// The worst that a panic could leave is a conflict uncounted.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -87,28 +87,18 @@ impl Planner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{LoadedLevel, StockLevel, Timestamp};
-    use crate::engine::plan::Events;
-    use crate::engine::samples::{level, received};
-
-    /// Knows `a`, and no request.
-    fn planner(a: StockLevel) -> Planner {
-        let mut planner = Planner::new(Timestamp::from_us(7), Arc::default(), Events::Off);
-        planner.know(LoadedLevel {
-            level: a,
-            sku_known: true,
-        });
-        planner
-    }
+    use crate::domain::{StockLevel, Timestamp};
+    use crate::engine::samples::{planner, received};
+    use crate::samples::level;
 
     /// What a repeat tells of `a` and of its movement, where `a` was read like this and the
     /// request was found to have been made after version 5.
     fn told(a: StockLevel) -> (StockLevel, i64) {
         let request = received("r", "a", 5);
-        let mut first = planner(level("a", 5, 10));
+        let mut first = planner(7, level("a", 5, 10));
         let done = first.command(&request).unwrap();
         let (_, made) = first.finish(vec![Ok(done)]);
-        let mut planner = planner(a);
+        let mut planner = planner(7, a);
         planner.know_requests(made);
         match planner.command(&request).unwrap() {
             Done::Adjusted {

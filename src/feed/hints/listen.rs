@@ -1,7 +1,7 @@
 //! Hearing what other instances committed, and reading it.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use super::payload::Hint;
 use super::{Backoff, HintOutbox};
 use crate::domain::{LevelKey, StockLevel, Version};
 use crate::error::chain;
+use crate::lock::lock;
 use crate::storage::{HintListener, Hints, StorageError, Store};
 use crate::telemetry::HintCounters;
 
@@ -27,7 +28,6 @@ const WANTED_LEVELS_MAX: usize = 10_000;
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is needed to turn hints into news.
-#[derive(Debug)]
 pub(super) struct Listening {
     /// Where news goes.
     pub(super) feed: Feed,
@@ -49,13 +49,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn lock(&self) -> MutexGuard<'_, HashMap<LevelKey, Version>> {
-        self.versions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns whether there was room for them.
     fn add(&self, levels: Vec<(LevelKey, Version)>) -> bool {
-        let mut versions = self.lock();
+        let mut versions = lock(&self.versions);
         for (key, version) in levels {
             let wanted = versions.entry(key).or_default();
             *wanted = version.max(*wanted);
@@ -74,7 +70,7 @@ impl Wanted {
         loop {
             let woken = self.wake.notified();
             {
-                let mut versions = self.lock();
+                let mut versions = lock(&self.versions);
                 if versions.len() <= PAGE_LEVELS {
                     let all = std::mem::take(&mut *versions);
                     if !all.is_empty() {

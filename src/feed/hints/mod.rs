@@ -9,7 +9,7 @@ mod listen;
 mod payload;
 mod send;
 
-pub use send::HintOutbox;
+pub(crate) use send::HintOutbox;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// Tells the other processes on the same database what `outbox` was told of, and `feed`
 /// what they change: at once where a hint comes, else with the re-read each `every`.
 /// Until dropped.
-pub async fn exchange_forever(
+pub(crate) async fn exchange_forever(
     hints: Hints,
     outbox: HintOutbox,
     feed: Feed,

@@ -122,13 +122,7 @@ fn read_level(text: &str) -> Option<(LevelKey, Version)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(sku: &str, location: &str) -> LevelKey {
-        LevelKey {
-            sku: Sku::new(sku).expect("valid"),
-            location: Location::new(location).expect("valid"),
-        }
-    }
+    use crate::samples::{key, key_at};
 
     fn changed(levels: &[(&LevelKey, i64)]) -> Changed {
         let mut changed = Changed::default();
@@ -140,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_hint_says_the_highest_version_of_each_level() {
-        let (here, there) = (key("85123A", ""), key("85123A", "north-1"));
+        let (here, there) = (key("85123A"), key_at("85123A", "north-1"));
         let mut changed = changed(&[(&here, 8), (&there, 3), (&here, 9), (&here, 7)]);
         let text = changed.take(0xabc);
         assert!(changed.is_empty());
@@ -156,7 +150,7 @@ mod tests {
     #[test]
     fn more_than_fits_says_everything_and_is_forgotten() {
         let keys: Vec<LevelKey> = (0..10_000)
-            .map(|i| key(&format!("{i:064}"), &"x".repeat(64)))
+            .map(|i| key_at(&format!("{i:064}"), &"x".repeat(64)))
             .collect();
         let mut changed = Changed::default();
         for (i, key) in keys.iter().enumerate() {

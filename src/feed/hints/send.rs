@@ -1,6 +1,6 @@
 //! Telling the other instances what was committed here.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use super::Backoff;
 use super::payload::Changed;
 use crate::domain::StockLevel;
 use crate::error::chain;
+use crate::lock::lock;
 use crate::storage::Hints;
 use crate::telemetry::Counter;
 
@@ -20,7 +21,7 @@ const HINT_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What is to be told; clones share it.
 #[derive(Debug, Clone)]
-pub struct HintOutbox {
+pub(crate) struct HintOutbox {
     shared: Arc<Shared>,
 }
 
@@ -47,8 +48,8 @@ impl Default for HintOutbox {
 impl HintOutbox {
     /// To be called after each commit. Neither waits nor grows: beyond what a hint can
     /// say it remembers only that there was more.
-    pub fn committed(&self, levels: &[StockLevel]) {
-        let mut changed = self.changed();
+    pub(crate) fn committed(&self, levels: &[StockLevel]) {
+        let mut changed = lock(&self.shared.changed);
         if changed.is_everything() {
             return;
         }
@@ -68,19 +69,13 @@ impl HintOutbox {
         loop {
             let woken = self.shared.wake.notified();
             {
-                let mut changed = self.changed();
+                let mut changed = lock(&self.shared.changed);
                 if !changed.is_empty() {
                     return changed.take(self.shared.origin);
                 }
             }
             woken.await;
         }
-    }
-
-    /// Nothing panics while it holds this, and what it guards is a hint.
-    fn changed(&self) -> MutexGuard<'_, Changed> {
-        let changed = self.shared.changed.lock();
-        changed.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,7 +99,7 @@ pub(super) async fn send_forever(outbox: HintOutbox, hints: Hints, sent: Counter
                         "cannot tell other instances of changes"
                     );
                 }
-                outbox.changed().everything();
+                lock(&outbox.shared.changed).everything();
                 backoff.failed()
             }
         };
@@ -115,26 +110,15 @@ pub(super) async fn send_forever(outbox: HintOutbox, hints: Hints, sent: Counter
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{LevelKey, Location, Sku, Version};
-
-    fn level(sku: &str, version: i64) -> StockLevel {
-        let key = LevelKey {
-            sku: Sku::new(sku).expect("valid"),
-            location: Location::new("").expect("valid"),
-        };
-        StockLevel {
-            version: Version::new(version),
-            ..StockLevel::none(key)
-        }
-    }
+    use crate::samples::level;
 
     #[tokio::test]
     async fn commits_in_between_make_one_hint() {
         let outbox = HintOutbox::default();
-        outbox.committed(&[level("a", 1)]);
-        outbox.committed(&[level("a", 2)]);
+        outbox.committed(&[level("a", 1, 0)]);
+        outbox.committed(&[level("a", 2, 0)]);
         let origin = outbox.origin();
         assert_eq!(outbox.next().await, format!("{origin:016x} a:2"));
-        assert!(outbox.changed().is_empty());
+        assert!(lock(&outbox.shared.changed).is_empty());
     }
 }

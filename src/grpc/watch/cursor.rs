@@ -153,22 +153,14 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Location, Sku, StockLevel};
-
-    fn key(sku: &str) -> LevelKey {
-        LevelKey {
-            sku: Sku::new(sku).expect("valid"),
-            location: Location::new("").expect("valid"),
-        }
-    }
+    use crate::samples::{key, level};
 
     fn page(rows: &[(&str, i64)], cut: bool) -> HistoryPage {
-        let level = |&(sku, version): &(&str, i64)| StockLevel {
-            version: Version::new(version),
-            ..StockLevel::none(key(sku))
-        };
-        let levels = rows.iter().map(level).collect();
-        HistoryPage { levels, cut }
+        let levels = rows.iter().map(|&(sku, version)| level(sku, version, 0));
+        HistoryPage {
+            levels: levels.collect(),
+            cut,
+        }
     }
 
     fn cursor(levels: &[(&str, i64, i64)]) -> Cursor {

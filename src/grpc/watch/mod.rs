@@ -48,7 +48,6 @@ const MESSAGE_LEVELS_MAX: usize = 1_000;
 const LEVELS_AT_ONCE: usize = 1_000;
 
 /// What every watch needs.
-#[derive(Debug)]
 pub(crate) struct Watching {
     feed: Feed,
     store: Store,

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::config::WatchConfig;
 use crate::error::{Error, WatchBound};
+use crate::lock::lock;
 
 /// Gives streams their place, which they hold until they end.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Permits {
     /// [`Error::TooManyWatches`]
     pub(super) fn take(&self, peer: Option<SocketAddr>) -> Result<Permit, Error> {
         let refuse = |bound, limit| Err(Error::TooManyWatches { bound, limit });
-        let mut open = self.0.open();
+        let mut open = lock(&self.0.open);
         if open.streams >= self.0.streams_max {
             return refuse(WatchBound::Server, self.0.streams_max);
         }
@@ -59,13 +60,6 @@ impl Permits {
     }
 }
 
-impl Shared {
-    /// Whoever panics in here has counted already or not at all.
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The place of one stream, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit {
@@ -75,7 +69,7 @@ pub(super) struct Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut open = self.shared.open();
+        let mut open = lock(&self.shared.open);
         open.streams -= 1;
         if let Some(peer) = self.peer
             && let Entry::Occupied(mut of_connection) = open.of_connection.entry(peer)

@@ -35,7 +35,7 @@ pub(crate) const WATCH_STOCK: &str = "/stockroom.v1.InventoryService/WatchStock"
 const REQUEST_TIMEOUTS: u32 = 6;
 
 /// InventoryService, whole.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct InventoryServer {
     calls: InventoryServiceServer<Inventory>,
     watching: Arc<Watching>,

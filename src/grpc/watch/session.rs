@@ -187,7 +187,7 @@ impl Session {
         for (updates, reset) in [(met.reset, true), (met.newer, false)] {
             if !updates.is_empty() {
                 let counters = &self.watching.counters;
-                counters.watch_deliveries.add(updates.len() as u64);
+                counters.watches.deliveries.add(updates.len() as u64);
                 self.ready.push_back(wire::changes(&updates, reset));
             }
         }
@@ -226,7 +226,7 @@ impl Session {
                 live,
             }) => {
                 let counters = &self.watching.counters;
-                counters.watch_deliveries.add(levels.len() as u64);
+                counters.watches.deliveries.add(levels.len() as u64);
                 let updates = levels.into_iter().map(|level| Arc::new(Update::new(level)));
                 let updates: Vec<Arc<Update>> = updates.collect();
                 if live {
@@ -242,7 +242,7 @@ impl Session {
     fn poll_changes(&mut self, cx: &Context<'_>) -> Poll<Bytes> {
         let Changed { updates, folded } = ready!(self.watch.poll_changed(cx, MESSAGE_LEVELS_MAX));
         let counters = &self.watching.counters;
-        counters.watch_deliveries.add(updates.len() as u64);
+        counters.watches.deliveries.add(updates.len() as u64);
         counters.watches.coalesced.add(folded);
         self.sample_lag(&updates);
         Poll::Ready(wire::changes(&updates, false))

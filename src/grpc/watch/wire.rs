@@ -93,19 +93,14 @@ fn put_prefix(bytes: &mut BytesMut, length: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{LevelKey, Location, Sku, Timestamp, Version};
+    use crate::domain::Timestamp;
+    use crate::samples::level;
 
     fn update(sku: &str, version: i64) -> Arc<Update> {
-        let key = LevelKey {
-            sku: Sku::new(sku).expect("valid"),
-            location: Location::new("").expect("valid"),
-        };
         Arc::new(Update::new(StockLevel {
-            on_hand: 1_000_000,
-            version: Version::new(version),
             updated: Timestamp::from_us(1_700_000_000_000_000),
             low_stock_threshold: 2_000_000,
-            ..StockLevel::none(key)
+            ..level(sku, version, 1_000_000)
         }))
     }
 

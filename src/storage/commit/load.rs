@@ -5,22 +5,21 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sea_orm::sqlx::{AssertSqlSafe, PgConnection, SqliteConnection, query};
-use sea_orm::{
-    ConnectionTrait as _, DatabaseConnection, DbBackend, FromQueryResult as _, QueryResult,
-    Statement,
-};
+use sea_orm::{FromQueryResult as _, QueryResult};
 use uuid::Uuid;
 
 use super::super::entity::{movement, order};
-use super::super::rows::Rows;
-use super::super::{Connection, StorageError, Store, orders, stock};
+use super::super::raw::{RawStatement, RawValue};
+use super::super::{StorageError, Store, orders, stock};
 use super::WriteTx;
 use crate::domain::{Fingerprint, LevelKey, LoadedLevel, RequestId, StoredAnswer, StoredRequest};
 
 /// Requests that have been answered, each with what it made: a row for each movement,
-/// in their order. `{asked}` stands for those that are asked for.
-const LOAD_REQUESTS: &str = "\
+/// in their order. `$asked` stands for those that are asked for.
+macro_rules! load_requests {
+    ($asked:literal) => {
+        concat!(
+            "\
 SELECT r.request_id, r.fingerprint, r.order_id,
        o.order_id AS o_order_id, o.request_id AS o_request_id, o.state AS o_state, o.lines AS o_lines,
        o.customer_ref AS o_customer_ref, o.labels AS o_labels, o.created_us AS o_created_us,
@@ -32,17 +31,32 @@ SELECT r.request_id, r.fingerprint, r.order_id,
        m.order_id AS m_order_id, m.request_id AS m_request_id, m.note AS m_note,
        m.counterpart_location AS m_counterpart_location, m.counterpart_version AS m_counterpart_version
 FROM (SELECT request_id, fingerprint, order_id, 0 AS place, sku, location, version
-      FROM request WHERE request_id {asked}
+      FROM request WHERE request_id ",
+            $asked,
+            "
       UNION ALL
       SELECT f.request_id, r.fingerprint, r.order_id, f.place, f.sku, f.location, f.version
       FROM request_movement AS f JOIN request AS r ON r.request_id = f.request_id
-      WHERE f.request_id {asked}) AS r
+      WHERE f.request_id ",
+            $asked,
+            ") AS r
 LEFT JOIN orders AS o ON o.order_id = r.order_id
 LEFT JOIN movement AS m ON m.sku = r.sku AND m.location = r.location AND m.version = r.version
-ORDER BY r.request_id, r.place";
+ORDER BY r.request_id, r.place"
+        )
+    };
+}
+
+const LOAD_REQUESTS: RawStatement = RawStatement {
+    postgres: load_requests!("= ANY ($1)"),
+    sqlite: load_requests!("IN (SELECT value FROM json_each($1))"),
+};
 
 /// Of requests that are asked for, those that have been answered.
-const ANSWERED: &str = "SELECT request_id FROM request WHERE request_id {asked}";
+const ANSWERED: RawStatement = RawStatement {
+    postgres: "SELECT request_id FROM request WHERE request_id = ANY ($1)",
+    sqlite: "SELECT request_id FROM request WHERE request_id IN (SELECT value FROM json_each($1))",
+};
 
 impl Store {
     /// Reads levels to plan on; one entry for each of `keys`.
@@ -65,7 +79,7 @@ impl Store {
         if requests.is_empty() {
             return Ok(HashMap::new());
         }
-        self.writer.bounded(of(&self.writer(), requests)).await
+        stored_requests(self.writer.rows(LOAD_REQUESTS, &[ids(requests)]).await?)
     }
 
     /// As [`Store::load_requests`], beside the commits. Reads the primary.
@@ -76,7 +90,7 @@ impl Store {
         &self,
         requests: &[&RequestId],
     ) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
-        self.readers.bounded(of(&self.readers(), requests)).await
+        stored_requests(self.readers.rows(LOAD_REQUESTS, &[ids(requests)]).await?)
     }
 }
 
@@ -90,22 +104,8 @@ impl Store {
         &self,
         requests: &[RequestId],
     ) -> Result<HashSet<String>, StorageError> {
-        let ids = requests.iter().map(RequestId::as_str);
-        let readers = self.readers();
-        let backend = readers.get_database_backend();
-        let statement = match backend {
-            DbBackend::Postgres => {
-                let text = ANSWERED.replace("{asked}", "= ANY ($1::text[])");
-                Rows::default().text(ids).statement(backend, &text)
-            }
-            _ => {
-                let text = ANSWERED.replace("{asked}", "IN (SELECT value FROM json_each($1))");
-                let ids = serde_json::Value::from_iter(ids).to_string();
-                Statement::from_sql_and_values(backend, text, [ids.into()])
-            }
-        };
-        let read = async { Ok(readers.query_all_raw(statement).await?) };
-        let rows = self.readers.bounded(read).await?;
+        let asked = RawValue::texts(requests.iter().map(RequestId::as_str));
+        let rows = self.readers.rows(ANSWERED, &[asked]).await?;
         let ids = rows.iter().map(|row| row.try_get_by_index::<String>(0));
         Ok(ids.collect::<Result<_, _>>()?)
     }
@@ -123,47 +123,17 @@ impl WriteTx {
         if requests.is_empty() {
             return Ok(HashMap::new());
         }
-        match self {
-            Self::Postgres(tx) => of_postgres(tx, requests).await,
-            Self::Sqlite(tx) => of_sqlite(tx, requests).await,
-        }
+        stored_requests(self.rows(LOAD_REQUESTS, &[ids(requests)]).await?)
     }
 }
 
-async fn of(
-    pool: &DatabaseConnection,
-    requests: &[&RequestId],
-) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
-    match Connection::of(pool) {
-        Connection::Postgres(pool) => of_postgres(&mut *pool.acquire().await?, requests).await,
-        Connection::Sqlite(pool) => of_sqlite(&mut *pool.acquire().await?, requests).await,
-    }
-}
-
-async fn of_postgres(
-    connection: &mut PgConnection,
-    requests: &[&RequestId],
-) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
-    let ids: Vec<&str> = requests.iter().map(|id| id.as_str()).collect();
-    let text = AssertSqlSafe(LOAD_REQUESTS.replace("{asked}", "= ANY ($1)"));
-    let rows = query(text).bind(ids).fetch_all(connection).await?;
-    stored_requests(rows.into_iter().map(Into::into))
-}
-
-async fn of_sqlite(
-    connection: &mut SqliteConnection,
-    requests: &[&RequestId],
-) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
-    let ids = serde_json::Value::from_iter(requests.iter().map(|id| id.as_str()));
-    let text = LOAD_REQUESTS.replace("{asked}", "IN (SELECT value FROM json_each($1))");
-    let statement = query(AssertSqlSafe(text)).bind(ids.to_string());
-    let rows = statement.fetch_all(connection).await?;
-    stored_requests(rows.into_iter().map(Into::into))
+fn ids<'v>(requests: &[&'v RequestId]) -> RawValue<'v> {
+    RawValue::texts(requests.iter().map(|id| id.as_str()))
 }
 
 /// The requests of rows that come in the order of [`LOAD_REQUESTS`].
 fn stored_requests(
-    rows: impl Iterator<Item = QueryResult>,
+    rows: Vec<QueryResult>,
 ) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
     let mut requests: HashMap<RequestId, StoredRequest> = HashMap::new();
     for row in rows {

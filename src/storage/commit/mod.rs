@@ -20,8 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sea_orm::DbErr;
 use sea_orm::sqlx::{Postgres, Sqlite, Transaction};
 
+use super::Store;
 use super::error::StorageError;
-use super::{Connection, Store};
+use super::raw::RawPool;
 use crate::domain::{
     LevelKey, LevelTake, LevelWrite, LoadedLevel, Movement, RequestWrite, StockLevel, Timestamp,
     Version, Writes,
@@ -140,9 +141,9 @@ impl WriteTx {
         reason = "the one place that begins transactions"
     )]
     async fn begin(store: &Store) -> Result<Self, StorageError> {
-        Ok(match Connection::of(&store.writer()) {
-            Connection::Postgres(pool) => Self::Postgres(pool.begin().await?),
-            Connection::Sqlite(pool) => Self::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+        Ok(match store.writer.raw() {
+            RawPool::Postgres(pool) => Self::Postgres(pool.begin().await?),
+            RawPool::Sqlite(pool) => Self::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
         })
     }
 

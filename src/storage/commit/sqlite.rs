@@ -15,7 +15,7 @@ use sea_orm::sqlx::{Arguments as _, AssertSqlSafe, Encode, SqliteConnection, Typ
 use serde_json::Value;
 
 use super::super::error::StorageError;
-use super::super::holds::hex;
+use super::super::raw::hex;
 use super::super::{orders, stock};
 use super::holds::{self, Deadline};
 use super::{Writes, sorted_movements, sorted_requests, split_levels};
@@ -165,7 +165,7 @@ fn change_row(row: &mut Parameters, write: &OrderWrite) {
     row.add(after.order_id.0);
     row.add(write.before.version);
     row.add(after.version);
-    row.add(orders::state_number(after.state));
+    row.add(after.state as i64);
     row.add(after.expires.map(|expires| expires.us()));
     row.add((!after.cancel_reason.is_empty()).then_some(after.cancel_reason.as_str()));
     row.add(orders::moved_json(after));
@@ -220,7 +220,7 @@ fn request_row(row: &mut Parameters, request: &&RequestWrite) {
 fn order_row(row: &mut Parameters, order: &Arc<Order>) {
     row.add(order.order_id.0);
     row.add(order.request_id.shared());
-    row.add(orders::state_number(order.state));
+    row.add(order.state as i64);
     row.add(orders::lines_json(order));
     row.add((!order.customer_ref.is_empty()).then_some(order.customer_ref.as_str()));
     row.add(orders::labels_json(order));

@@ -11,7 +11,7 @@ mod walk;
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ConnectionTrait as _, FromQueryResult as _, QueryResult, Statement};
+use sea_orm::FromQueryResult as _;
 use uuid::Uuid;
 
 use self::walk::{Piece, Walk, first_id_at};
@@ -85,7 +85,7 @@ impl Store {
             let Some((piece, goes_on)) = self.piece(filter, after).await? else {
                 return Ok(page);
             };
-            let walk = Walk::new(self.readers().get_database_backend(), &piece, filter);
+            let walk = Walk::new(self.backend(), &piece, filter);
             let wanted = CHUNK_ORDERS.min(limit - page.orders.len());
             // One row more says whether there is another.
             let rows = self.rows(walk.orders(parts, wanted + 1)).await?;
@@ -143,7 +143,7 @@ impl Store {
             return Ok(None);
         }
         let whole = Piece::OfIds(from, before);
-        let walk = Walk::new(self.readers().get_database_backend(), &whole, filter);
+        let walk = Walk::new(self.backend(), &whole, filter);
         if !walk.passes_over_some() {
             // Every order on the walk is one for the page, which bounds it.
             return Ok(Some((whole, None)));
@@ -157,11 +157,6 @@ impl Store {
                 (Piece::OfIds(last, before), Some(goes_on))
             }
         }))
-    }
-
-    async fn rows(&self, statement: Statement) -> Result<Vec<QueryResult>, StorageError> {
-        let read = async { Ok(self.readers().query_all_raw(statement).await?) };
-        self.readers.bounded(read).await
     }
 }
 

@@ -6,7 +6,7 @@
 use sea_orm::{DbBackend, QueryResult, Statement, Value};
 use uuid::Uuid;
 
-use super::super::{OrderParts, StorageError, orders};
+use super::super::{OrderParts, StorageError};
 use super::{EXAMINED_MAX, OrderFilter, OrderPlace};
 use crate::domain::{LevelKey, MovementKind, OrderId, Timestamp, Version};
 
@@ -48,9 +48,8 @@ impl Bound {
     }
 }
 
-/// A walk backwards through one index, over a piece of a list.
-pub(super) struct Walk {
-    backend: DbBackend,
+/// The piece of an index that a walk goes over.
+struct Leading {
     /// What has the index: `orders AS o`, or another table `AS w`.
     table: &'static str,
     /// The column of the place.
@@ -58,33 +57,38 @@ pub(super) struct Walk {
     /// Which rows of the index: those of the piece.
     range: String,
     /// Its order.
-    order: String,
+    order: &'static str,
     /// The values of the range.
     bound: Bound,
+}
+
+/// A walk backwards through one index, over a piece of a list.
+pub(super) struct Walk {
+    backend: DbBackend,
+    leading: Leading,
     /// What else the orders must fit …
     conditions: Vec<String>,
     /// … and values of the range and of the conditions.
     all_bound: Bound,
 }
 
-impl Walk {
-    pub(super) fn new(backend: DbBackend, piece: &Piece, filter: &OrderFilter) -> Self {
-        let mut walk = match piece {
-            Piece::OfLevel(key, from, before) => Self::over_level(backend, key, *from, *before),
-            Piece::OfIds(from, before) => {
-                let label = filter.labels.first_key_value();
-                match (filter.customer_ref.as_str(), label) {
-                    ("", None) => Self::over_ids(backend, *from, *before),
-                    ("", Some(label)) => Self::over_label(backend, label, *from, *before),
-                    (customer, _) => Self::over_customer(backend, customer, *from, *before),
-                }
-            }
+impl Leading {
+    fn of(backend: DbBackend, piece: &Piece, filter: &OrderFilter) -> Self {
+        let (from, before) = match piece {
+            Piece::OfLevel(key, from, before) => return Self::over_level(key, *from, *before),
+            Piece::OfIds(from, before) => (*from, *before),
         };
-        walk.add_conditions(filter);
-        walk
+        match (
+            filter.customer_ref.as_str(),
+            filter.labels.first_key_value(),
+        ) {
+            ("", None) => Self::over_ids(from, before),
+            ("", Some(label)) => Self::over_label(label, from, before),
+            (customer, _) => Self::over_customer(backend, customer, from, before),
+        }
     }
 
-    fn over_level(backend: DbBackend, key: &LevelKey, from: Version, before: Version) -> Self {
+    fn over_level(key: &LevelKey, from: Version, before: Version) -> Self {
         let mut bound = Bound::default();
         let sku = bound.bind(key.sku.as_str());
         let location = bound.bind(key.location.as_str());
@@ -93,56 +97,42 @@ impl Walk {
         let ordered = bound.bind(MovementKind::Ordered as i32);
         let reserved = bound.bind(MovementKind::Reserved as i32);
         Self {
-            backend,
             table: "movement AS w",
             place: "w.version",
             range: format!(
                 "w.sku = {sku} AND w.location = {location} \
                  AND w.version >= {from} AND w.version < {before} AND w.kind IN ({ordered}, {reserved})"
             ),
-            order: "w.version DESC".to_owned(),
+            order: "w.version DESC",
             bound,
-            conditions: Vec::new(),
-            all_bound: Bound::default(),
         }
     }
 
-    fn over_ids(backend: DbBackend, from: Uuid, before: Uuid) -> Self {
+    fn over_ids(from: Uuid, before: Uuid) -> Self {
         let mut bound = Bound::default();
         let (from, before) = (bound.bind(from), bound.bind(before));
         Self {
-            backend,
             table: "orders AS o",
             place: "o.order_id",
             range: format!("o.order_id >= {from} AND o.order_id < {before}"),
-            order: "o.order_id DESC".to_owned(),
+            order: "o.order_id DESC",
             bound,
-            conditions: Vec::new(),
-            all_bound: Bound::default(),
         }
     }
 
-    fn over_label(
-        backend: DbBackend,
-        (key, value): (&String, &String),
-        from: Uuid,
-        before: Uuid,
-    ) -> Self {
+    fn over_label((key, value): (&String, &String), from: Uuid, before: Uuid) -> Self {
         let mut bound = Bound::default();
         let (key, value) = (bound.bind(key.as_str()), bound.bind(value.as_str()));
         let (from, before) = (bound.bind(from), bound.bind(before));
         Self {
-            backend,
             table: "order_label AS w",
             place: "w.order_id",
             range: format!(
                 "w.key = {key} AND w.value = {value} \
                  AND w.order_id >= {from} AND w.order_id < {before}"
             ),
-            order: "w.order_id DESC".to_owned(),
+            order: "w.order_id DESC",
             bound,
-            conditions: Vec::new(),
-            all_bound: Bound::default(),
         }
     }
 
@@ -171,23 +161,33 @@ impl Walk {
             ),
         };
         Self {
-            backend,
             table: "orders AS o",
             place: "o.order_id",
             range,
-            order: order.to_owned(),
+            order,
             bound,
-            conditions: Vec::new(),
-            all_bound: Bound::default(),
         }
+    }
+}
+
+impl Walk {
+    pub(super) fn new(backend: DbBackend, piece: &Piece, filter: &OrderFilter) -> Self {
+        let leading = Leading::of(backend, piece, filter);
+        let mut walk = Self {
+            backend,
+            all_bound: leading.bound.clone(),
+            leading,
+            conditions: Vec::new(),
+        };
+        walk.add_conditions(filter);
+        walk
     }
 
     /// Adds what the walk itself does not see to.
     fn add_conditions(&mut self, filter: &OrderFilter) {
-        self.all_bound = self.bound.clone();
         let (bound, conditions) = (&mut self.all_bound, &mut self.conditions);
         if let Some(state) = filter.state {
-            let state = bound.bind(i32::from(orders::state_number(state)));
+            let state = bound.bind(state as i32);
             conditions.push(format!("o.state = {state}"));
         }
         let by_level = filter.level.is_some();
@@ -225,13 +225,13 @@ impl Walk {
     pub(super) fn orders(&self, parts: OrderParts, limit: usize) -> Statement {
         let mut bound = self.all_bound.clone();
         let limit = bound.bind(limit as i64);
-        let Self {
+        let Leading {
             table,
             place,
             range,
             order,
             ..
-        } = self;
+        } = &self.leading;
         let orders = if table.ends_with(" AS w") {
             " JOIN orders AS o ON o.order_id = w.order_id"
         } else {
@@ -249,18 +249,18 @@ impl Walk {
 
     /// The place of the last order that may be looked at; none when the walk is shorter.
     pub(super) fn last_to_look_at(&self) -> Statement {
-        let Self {
+        let Leading {
             table,
             place,
             range,
             order,
             ..
-        } = self;
+        } = &self.leading;
         let offset = EXAMINED_MAX - 1;
         let sql = format!(
             "SELECT {place} FROM {table} WHERE {range} ORDER BY {order} LIMIT 1 OFFSET {offset}"
         );
-        Statement::from_sql_and_values(self.backend, sql, self.bound.0.clone())
+        Statement::from_sql_and_values(self.backend, sql, self.leading.bound.0.clone())
     }
 }
 
@@ -270,8 +270,7 @@ mod tests {
 
     use super::super::super::{Access, Store};
     use super::*;
-    use crate::config::StoreConfig;
-    use crate::domain::{Location, Sku};
+    use crate::samples::{config_in, key};
 
     fn walk(customer: &str, labels: &[&str], piece: &Piece) -> Walk {
         let level = match piece {
@@ -299,17 +298,10 @@ mod tests {
     #[tokio::test]
     async fn sqlite_takes_rows_in_their_order_from_the_index_that_leads() {
         let folder = tempfile::tempdir().unwrap();
-        let config = StoreConfig {
-            url: format!("sqlite://{}", folder.path().join("s.db").display()),
-            ..crate::config::Config::default().store
-        };
-        let store = Store::open(&config, Access::Write).await.unwrap();
+        let config = config_in(&folder);
+        let store = Store::open(&config.store, Access::Write).await.unwrap();
         store.migrate().await.unwrap();
-        let key = LevelKey {
-            sku: Sku::new("a").unwrap(),
-            location: Location::new("").unwrap(),
-        };
-        let of_level = Piece::OfLevel(key, Version::new(1), Version::new(9));
+        let of_level = Piece::OfLevel(key("a"), Version::new(1), Version::new(9));
         let of_ids = Piece::OfIds(Uuid::nil(), Uuid::max());
         for (customer, labels, piece, leads) in [
             (

@@ -16,14 +16,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sea_orm::SqlxError;
-use sea_orm::sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sea_orm::sqlx::{self, ConnectOptions as _, Row as _};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use sea_orm::sqlx::query_as;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
-use super::super::{Connection, Store};
+use super::super::Store;
+use super::super::own::OwnConnection;
 use super::lag::{Position, Track};
 use super::{Replica, Replicas};
+use crate::lock::lock;
 
 /// What a check may take before the server counts as silent. Longer than a read has: a
 /// new connection and a question.
@@ -43,11 +44,8 @@ const REPLICA: &str = "\
 SELECT coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0), \
        (SELECT store_id FROM store), pg_is_in_recovery()";
 
-/// A server and the connection that it is checked on.
-struct Checked {
-    options: PgConnectOptions,
-    connection: Option<PgConnection>,
-}
+/// What PostgreSQL's views call the connection.
+const NAME: &str = "stockroom replica check";
 
 /// What a replica says of itself.
 struct Answer {
@@ -77,17 +75,13 @@ impl Store {
     /// Keeps the replicas' health true, until dropped. Without it none is ever asked;
     /// without replicas it has nothing to do.
     pub async fn look_after_replicas_forever(self) {
-        let (Some(replicas), Connection::Postgres(pool)) =
-            (&self.replicas, Connection::of(&self.readers()))
-        else {
+        let (Some(replicas), Some(options)) = (&self.replicas, self.own_options(NAME)) else {
             return;
         };
-        let options = PgConnectOptions::clone(&pool.connect_options());
-        let mut primary = Checked::at(options);
-        let mut checks: Vec<Checked> = replicas
-            .all
-            .iter()
-            .map(|it| Checked::at(it.options.clone()))
+        let mut primary = OwnConnection::new(options, ANSWER_TIMEOUT);
+        let options = replicas.all.iter().map(|replica| replica.options.clone());
+        let mut checks: Vec<OwnConnection> = options
+            .map(|options| OwnConnection::new(options.application_name(NAME), ANSWER_TIMEOUT))
             .collect();
         let mut known = Known::default();
         let mut rounds = interval(replicas.check_interval);
@@ -120,9 +114,9 @@ struct Known {
 }
 
 impl Known {
-    async fn ask(&mut self, primary: &mut Checked) {
+    async fn ask(&mut self, primary: &mut OwnConnection) {
         let at = Instant::now();
-        let asked = primary.ask(PRIMARY, |row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let asked = primary.work(async |on| query_as(PRIMARY).fetch_one(on).await);
         self.is_new = match asked.await {
             Ok((position, store_id)) => {
                 self.track.note(at, position);
@@ -139,7 +133,7 @@ impl Replica {
     /// Judges it, which showed `shown` before the primary was asked.
     async fn check(
         &self,
-        check: &mut Checked,
+        check: &mut OwnConnection,
         shown: Position,
         known: &Known,
         replicas: &Replicas,
@@ -148,23 +142,23 @@ impl Replica {
             Ok(()) => self.take_back(replicas.timeout).await,
             Err(unfit) => {
                 self.leave_out(&unfit.to_string());
-                self.pause().lift();
+                lock(&self.pause).lift();
             }
         }
     }
 
     async fn judge(
         &self,
-        check: &mut Checked,
+        check: &mut OwnConnection,
         shown: Position,
         known: &Known,
         lag_max: Duration,
     ) -> Result<(), Unfit> {
         let stands = known.track.last();
-        let mut answer = check.ask_replica().await?;
+        let mut answer = ask_replica(check).await?;
         if known.is_new && stands.is_some_and(|stands| answer.replayed < stands) {
             sleep(HEARING).await;
-            answer = check.ask_replica().await?;
+            answer = ask_replica(check).await?;
         }
         self.replayed.store(answer.replayed, Ordering::Relaxed);
         if stands.is_some_and(|stands| stands <= answer.replayed) {
@@ -199,48 +193,12 @@ impl Replica {
     }
 }
 
-impl Checked {
-    fn at(options: PgConnectOptions) -> Self {
-        let options = options.application_name("stockroom replica check");
-        let connection = None;
-        Self {
-            options,
-            connection,
-        }
-    }
-
-    async fn ask_replica(&mut self) -> Result<Answer, SqlxError> {
-        let read = |row: &PgRow| {
-            Ok(Answer {
-                replayed: row.try_get(0)?,
-                store_id: row.try_get(1)?,
-                follows: row.try_get(2)?,
-            })
-        };
-        self.ask(REPLICA, read).await
-    }
-
-    /// Asks, and connects first if need be. After a failure the next question begins on
-    /// a new connection.
-    async fn ask<T>(
-        &mut self,
-        question: &'static str,
-        read: impl FnOnce(&PgRow) -> Result<T, SqlxError>,
-    ) -> Result<T, SqlxError> {
-        let connection = self.connection.take();
-        let options = &self.options;
-        let asked = async move {
-            let mut connection = match connection {
-                Some(connection) => connection,
-                None => options.connect().await?,
-            };
-            let row = sqlx::query(question).fetch_one(&mut connection).await?;
-            Ok::<_, SqlxError>((connection, row))
-        };
-        let asked = timeout(ANSWER_TIMEOUT, asked).await;
-        let silent = |_| SqlxError::Io(std::io::ErrorKind::TimedOut.into());
-        let (connection, row) = asked.map_err(silent)??;
-        self.connection = Some(connection);
-        read(&row)
-    }
+async fn ask_replica(check: &mut OwnConnection) -> Result<Answer, SqlxError> {
+    let asked = check.work(async |on| query_as(REPLICA).fetch_one(on).await);
+    let (replayed, store_id, follows) = asked.await?;
+    Ok(Answer {
+        replayed,
+        store_id,
+        follows,
+    })
 }

@@ -15,7 +15,6 @@ mod reads;
 use std::fmt;
 use std::str::FromStr as _;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -32,6 +31,7 @@ use super::stock::list_levels;
 use super::{LevelFilter, StorageError};
 use crate::config::StoreConfig;
 use crate::error::chain;
+use crate::lock::lock;
 
 /// The replicas of a store; there is at least one.
 #[derive(Debug)]
@@ -218,7 +218,7 @@ impl Replica {
             Err(error) => {
                 count(&self.counts.failed);
                 if !self.is_of_the_moment(&error) && self.leave_out(&chain(&error)) {
-                    self.pause().begin(Instant::now());
+                    lock(&self.pause).begin(Instant::now());
                 }
                 None
             }
@@ -255,11 +255,11 @@ impl Replica {
     /// be lost in silence. Not while it is paused, and not unless a read is answered in the
     /// time that reads have.
     async fn take_back(&self, patience: Duration) {
-        if self.serves.load(Ordering::Relaxed) || !self.pause().is_over(Instant::now()) {
+        if self.serves.load(Ordering::Relaxed) || !lock(&self.pause).is_over(Instant::now()) {
             return;
         }
         if self.pool.begin_anew().await.is_ok() && self.answers_reads(patience).await {
-            self.pause().end(Instant::now());
+            lock(&self.pause).end(Instant::now());
             self.serves.store(true, Ordering::Relaxed);
             tracing::info!(replica = self.name, "a replica takes reads");
         }
@@ -271,11 +271,6 @@ impl Replica {
         let (all, levels) = (LevelFilter::default(), 1);
         let read = list_levels(&connection, None, &all, levels);
         matches!(timeout(patience, read).await, Ok(Ok(_)))
-    }
-
-    /// Every change is whole before anything can panic.
-    fn pause(&self) -> MutexGuard<'_, Pause> {
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -62,7 +62,10 @@ async fn a_flood_after_a_sell_out_is_refused_on_the_cache(store: StoreKind, redi
     assert_eq!(sold.await.iter().sum::<i64>(), 10);
     cache_is_written(&server).await;
     until_refused_on_the_cache(&server, "hot").await;
-    let (refusals, commits) = (&server.counters.cache.refusals, &server.counters.commits);
+    let (refusals, commits) = (
+        &server.counters.cache.refusals,
+        &server.counters.commit.made,
+    );
     let (before, commits_before) = (refusals.get(), commits.get());
     let flood = join_all((0..100).map(|i| {
         let server = &server;

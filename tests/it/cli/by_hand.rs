@@ -1,8 +1,10 @@
 //! The commands for people who have no grpcurl at hand.
 
-use crate::api::{counted, hold_of, order, put, stock};
+use stockroom::client::proto::{Product, PutProductsRequest};
+
+use crate::api::{cancel, counted, hold_of, order, product, put, received, stock};
 use crate::fixture::{Home, StoreKind};
-use crate::process::{Server, stdout};
+use crate::process::{Server, run, stdout};
 
 on_each_store! {
     stock_is_shown_and_adjusted,
@@ -11,6 +13,7 @@ on_each_store! {
     a_product_without_stock_is_deleted,
     validate_only_says_what_would_be_and_changes_nothing,
     what_fails_says_why_with_exit_code_1,
+    what_somebody_wrote_stays_in_its_line_and_moves_no_cursor,
 }
 
 /// A command line as arguments.
@@ -247,4 +250,88 @@ async fn validate_only_says_what_would_be_and_changes_nothing(store: StoreKind) 
     // Nor was the request_id used up.
     let made = rows(&server, &words("order a=3 --request-id try"));
     assert!(made.contains(&"request try".to_owned()), "{made:?}");
+}
+
+async fn what_somebody_wrote_stays_in_its_line_and_moves_no_cursor(store: StoreKind) {
+    /// As if it were a line of its own, and clears the screen.
+    const WRITTEN: &str = "x\nforged\u{1b}[2J";
+    const SHOWN: &str = r"x\nforged\u{1b}[2J";
+    let server = Server::start(Home::new(store)).await;
+    let client = server.client().await;
+    let named = Product {
+        display_name: WRITTEN.to_owned(),
+        ..product("a", 0)
+    };
+    let request = PutProductsRequest {
+        products: vec![named],
+        ..PutProductsRequest::default()
+    };
+    client.put_products(request).await.unwrap();
+    let mut delivery = received("delivery", "a", 10);
+    delivery.note = WRITTEN.to_owned();
+    client.adjust_stock(delivery).await.unwrap();
+    let mut request = order("cart", &[("a", 1)]);
+    request.customer_ref = WRITTEN.to_owned();
+    request.labels.insert("k".to_owned(), WRITTEN.to_owned());
+    let made = client.create_order(request).await.unwrap().order.unwrap();
+    let mut back = cancel("back", &made.order_id);
+    back.reason = WRITTEN.to_owned();
+    client.cancel_order(back).await.unwrap();
+    for (command, shown) in [
+        (&["products"][..], &[""][..]),
+        (&["movements", "a"], &["\""]),
+        (&["orders"], &[""]),
+        (
+            &["orders", "--request-id", "cart"],
+            &["reason     ", "customer   ", "label      k="],
+        ),
+        (&["order", "a", "--customer-ref", WRITTEN], &["customer   "]),
+    ] {
+        let printed = stdout(&server.run(command));
+        for before in shown {
+            assert!(printed.contains(&format!("{before}{SHOWN}")), "{printed:?}");
+        }
+        let is_clean = |line: &str| !line.contains(char::is_control);
+        assert!(printed.lines().all(is_clean), "{printed:?}");
+    }
+}
+
+#[test]
+fn an_empty_request_id_is_refused_and_not_replaced_by_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for command in [
+        "adjust a --delta 1 --kind received",
+        "count a --on-hand 1 --expected-version 1",
+        "transfer a=1 --to york",
+        "order a",
+        "confirm o",
+        "extend o --hold 1m",
+        "cancel o",
+    ] {
+        let arguments = [&words(command)[..], &["--request-id", ""]].concat();
+        let output = run(folder.path(), &arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {said}");
+        let why = "a value is required for '--request-id <ID>'";
+        assert!(said.contains(why), "{command}: {said}");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_called_is_refused_for_what_is_wrong_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for (addr, why) in [
+        ("https://127.0.0.1:1", "this client has no TLS"),
+        ("http://127.0.0.1:1/stock", "no path or query"),
+        ("http://127.0.0.1:99999", "its port must be 1 to 65535"),
+    ] {
+        for command in ["products", "health", "load --skus 1"] {
+            let arguments = [&words(command)[..], &["--addr", addr]].concat();
+            let output = run(folder.path(), &arguments);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+            assert!(said.contains(why), "{command}: {said}");
+            assert!(!said.contains("is `stockroom serve` running"), "{said}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod interrupted;
 mod pieces;
 mod piped;
+mod untouched;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -294,18 +295,4 @@ async fn what_is_owed_is_imported_only_where_it_is_owed_already(store: StoreKind
     assert!(told.contains("line 2: INSUFFICIENT_STOCK"), "{told}");
     let there = level(&another.client().await, "a").await;
     assert_eq!((there.version, there.backorder_limit), (0, 5));
-}
-
-#[test]
-fn a_file_is_not_touched_when_nobody_answers() {
-    let folder = Folder::new();
-    let file = folder.write("levels.csv", "mine");
-    for flag in ["--overwrite", "--resume"] {
-        let arguments = ["export", "levels", "-o", &file, flag];
-        let addr = ["--addr", "http://127.0.0.1:1"];
-        let output = stockroom(folder.0.path(), &[&arguments[..], &addr].concat());
-        let output = { output }.output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
-    }
 }

@@ -90,8 +90,7 @@ struct Shop {
 
 impl Shop {
     async fn instance(&self) -> (Client, Server) {
-        let options: Vec<_> = self.options.iter().map(String::as_str).collect();
-        let server = Server::start_with(self.home.clone(), &options).await;
+        let server = Server::start_with(self.home.clone(), &self.options).await;
         (server.client().await, server)
     }
 

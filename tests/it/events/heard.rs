@@ -65,17 +65,18 @@ mod instances {
     }
 }
 
+/// The arguments of `stockroom events` for what is told, and these.
+fn events(told: &Told, flags: &[&str]) -> Vec<String> {
+    let flags = flags.iter().map(|flag| (*flag).to_owned());
+    let events = ["events".to_owned()].into_iter();
+    events.chain(told.options()).chain(flags).collect()
+}
+
 async fn events_are_shown_decoded_and_as_json(store: StoreKind) {
     let Some(kafka) = shared_kafka() else { return };
     let told = Told::without_topics(kafka);
     let folder = tempfile::tempdir().unwrap();
-    let arguments = |flags: &[&str]| -> Vec<String> {
-        let flags = flags.iter().map(|flag| (*flag).to_owned());
-        let events = ["events".to_owned()].into_iter();
-        events.chain(told.options()).chain(flags).collect()
-    };
-    let made = arguments(&["--create-topics", "3"]);
-    let made: Vec<&str> = made.iter().map(String::as_str).collect();
+    let made = events(&told, &["--create-topics", "3"]);
     let named = stdout(&run(folder.path(), &made));
     assert_eq!(named.lines().count(), Topic::ALL.len(), "{named}");
     // Those that are there already are left alone.
@@ -88,7 +89,7 @@ async fn events_are_shown_decoded_and_as_json(store: StoreKind) {
     let order = made.await.unwrap().order.unwrap();
     told.check(&home, &[order.order_id.clone()].into()).await;
 
-    let shown = arguments(&["--from-beginning"]);
+    let shown = events(&told, &["--from-beginning"]);
     let shown = lines(folder.path(), &shown, 3);
     assert!(
         shown
@@ -102,7 +103,7 @@ async fn events_are_shown_decoded_and_as_json(store: StoreKind) {
             .any(|it| it.contains("(o), CONFIRMED: 3 of sku@main")),
         "{shown:#?}"
     );
-    let shown = arguments(&["--from-beginning", "--json"]);
+    let shown = events(&told, &["--from-beginning", "--json"]);
     let shown = lines(folder.path(), &shown, 3);
     let shown = shown
         .iter()
@@ -121,11 +122,7 @@ async fn showing_events_ends_well_when_whoever_reads_has_seen_enough(store: Stor
     let server = Stockroom::with(store, |c| told.configure(c)).await;
     stock(&server.client, "sku", 10).await;
     let folder = tempfile::tempdir().unwrap();
-    let options = told.options();
-    let options = options.iter().map(String::as_str);
-    let show = ["events", "--from-beginning"].into_iter();
-    let arguments: Vec<&str> = show.chain(options).collect();
-    let mut command = stockroom(folder.path(), &arguments);
+    let mut command = stockroom(folder.path(), &events(&told, &["--from-beginning"]));
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
@@ -140,8 +137,7 @@ async fn showing_events_ends_well_when_whoever_reads_has_seen_enough(store: Stor
 
 /// The first lines that a command prints which would go on.
 fn lines(folder: &std::path::Path, arguments: &[String], count: usize) -> Vec<String> {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut command = stockroom(folder, &arguments);
+    let mut command = stockroom(folder, arguments);
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -185,20 +181,11 @@ async fn partitions_that_are_added_are_shown_too(store: StoreKind) {
     let Some(kafka) = shared_kafka() else { return };
     let told = Told::without_topics(kafka);
     let folder = tempfile::tempdir().unwrap();
-    let options = told.options();
-    let with_options = |flags: &[&'static str]| -> Vec<&str> {
-        let options = options.iter().map(String::as_str);
-        ["events"]
-            .into_iter()
-            .chain(options)
-            .chain(flags.iter().copied())
-            .collect()
-    };
     stdout(&run(
         folder.path(),
-        &with_options(&["--create-topics", "1"]),
+        &events(&told, &["--create-topics", "1"]),
     ));
-    let mut command = stockroom(folder.path(), &with_options(&["--json"]));
+    let mut command = stockroom(folder.path(), &events(&told, &["--json"]));
     let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut showing = Running(command.spawn().unwrap());
     let said = lines_of(showing.0.stderr.take().unwrap());
@@ -233,11 +220,7 @@ async fn those_that_are_made_are_named() {
     };
     other.make(Topic::OrderCreated, &[]).await;
     let folder = tempfile::tempdir().unwrap();
-    let options = told.options();
-    let options = options.iter().map(String::as_str);
-    let make = ["events", "--create-topics", "1"].into_iter();
-    let arguments: Vec<&str> = make.chain(options).collect();
-    let output = run(folder.path(), &arguments);
+    let output = run(folder.path(), &events(&told, &["--create-topics", "1"]));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     let refused = format!("{}{}", told.prefix, Topic::OrderCreated.name());

@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use stockroom::client::proto::{CreateOrderRequest, Order, OrderState};
 use stockroom::config::Config;
 use stockroom::domain::{Timestamp, Transition};
+use stockroom::telemetry::Counter;
 use tokio::time::timeout;
 
 use super::Guard;
@@ -48,6 +49,21 @@ async fn held_orders(server: &Stockroom) -> Vec<Order> {
     join_all(holds).await
 }
 
+/// What was answered with itself, and with itself once more when it was repeated, brought
+/// one order into `state`, and was `counted` once.
+fn is_answered_once(
+    server: &Stockroom,
+    [(is_replay, order), again]: [(bool, Option<Order>); 2],
+    state: OrderState,
+    counted: &Counter,
+) {
+    assert!(!is_replay, "it is the first answer to this request");
+    assert_eq!(order.as_ref().unwrap().state(), state);
+    assert_eq!(again, (true, order));
+    let made = orders_in(server, state);
+    assert_eq!(counted.get().to_string(), made, "counted once");
+}
+
 pub(super) async fn a_hold_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
     let (server, proxy) = shop(guard).await;
     let request = |attempt| CreateOrderRequest {
@@ -59,17 +75,11 @@ pub(super) async fn a_hold_whose_commit_went_unheard_is_answered_with_itself(gua
         tokio::spawn(async move { orders.create_order(request).await })
     };
     let settled = settled(&server, &proxy, "orders", LEFT, send).await;
-    let answer = settled.answer;
-    assert!(!answer.replayed, "it is the first answer to this request");
-    let held = answer.order.as_ref().unwrap();
-    assert_eq!(held.state(), OrderState::Pending);
-    let again = request(settled.attempt);
-    let again = server.client.create_order(again).await.unwrap();
-    assert_eq!((again.replayed, &again.order), (true, &answer.order));
+    let again = server.client.create_order(request(settled.attempt)).await;
+    let answers = [settled.answer, again.unwrap()].map(|it| (it.replayed, it.order));
+    let counted = &server.counters.orders.accepted;
+    is_answered_once(&server, answers, OrderState::Pending, counted);
     assert_eq!(left(&server).await, settled.before, "reserved once");
-    let counted = server.counters.orders_committed.get();
-    let made = orders_in(&server, OrderState::Pending);
-    assert_eq!(counted.to_string(), made, "counted once");
 }
 
 pub(super) async fn a_confirmation_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
@@ -81,17 +91,11 @@ pub(super) async fn a_confirmation_whose_commit_went_unheard_is_answered_with_it
         tokio::spawn(async move { orders.confirm_order(request).await })
     };
     let settled = settled(&server, &proxy, "request", LEFT, send).await;
-    let answer = settled.answer;
-    assert!(!answer.replayed, "it is the first answer to this request");
-    let confirmed = answer.order.as_ref().unwrap();
-    assert_eq!(confirmed.state(), OrderState::Confirmed);
-    let again = request(settled.attempt);
-    let again = server.client.confirm_order(again).await.unwrap();
-    assert_eq!((again.replayed, &again.order), (true, &answer.order));
+    let again = server.client.confirm_order(request(settled.attempt)).await;
+    let answers = [settled.answer, again.unwrap()].map(|it| (it.replayed, it.order));
+    let counted = server.counters.holds.of(&Transition::Confirm);
+    is_answered_once(&server, answers, OrderState::Confirmed, counted);
     assert_eq!(left(&server).await, settled.before, "taken once");
-    let counted = server.counters.holds.of(&Transition::Confirm).get();
-    let made = orders_in(&server, OrderState::Confirmed);
-    assert_eq!(counted.to_string(), made, "counted once");
 }
 
 pub(super) async fn a_cancellation_whose_commit_went_unheard_is_answered_with_itself(guard: Guard) {
@@ -103,21 +107,15 @@ pub(super) async fn a_cancellation_whose_commit_went_unheard_is_answered_with_it
         tokio::spawn(async move { orders.cancel_order(request).await })
     };
     let settled = settled(&server, &proxy, "request", LEFT, send).await;
-    let answer = settled.answer;
-    assert!(!answer.replayed, "it is the first answer to this request");
-    let cancelled = answer.order.as_ref().unwrap();
-    assert_eq!(cancelled.state(), OrderState::Cancelled);
-    let again = request(settled.attempt);
-    let again = server.client.cancel_order(again).await.unwrap();
-    assert_eq!((again.replayed, &again.order), (true, &answer.order));
-    assert_eq!(left(&server).await, settled.before, "given back once");
+    let again = server.client.cancel_order(request(settled.attempt)).await;
+    let answers = [settled.answer, again.unwrap()].map(|it| (it.replayed, it.order));
     let any_reason = Transition::Cancel {
         reason: String::new(),
         restock: false,
     };
-    let counted = server.counters.holds.of(&any_reason).get();
-    let made = orders_in(&server, OrderState::Cancelled);
-    assert_eq!(counted.to_string(), made, "counted once");
+    let counted = server.counters.holds.of(&any_reason);
+    is_answered_once(&server, answers, OrderState::Cancelled, counted);
+    assert_eq!(left(&server).await, settled.before, "given back once");
 }
 
 /// The commit of an order is lost. Until it is settled, somebody has held what it was to

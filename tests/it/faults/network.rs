@@ -147,9 +147,9 @@ async fn scene(guard: Guard, fault: Fault, mut chance: SmallRng) {
     let waits_for_alarm = chance.random_bool(0.5);
     let broken = AtomicBool::new(false);
     let breaking = async {
-        let orders = server.counters.orders_committed.get() + fault.orders_before;
+        let orders = server.counters.orders.accepted.get() + fault.orders_before;
         eventually("orders run", async || {
-            server.counters.orders_committed.get() >= orders
+            server.counters.orders.accepted.get() >= orders
         })
         .await;
         let mut strike = proxy.arm(fault.point, fault.place, fault.action);

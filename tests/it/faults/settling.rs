@@ -42,7 +42,7 @@ pub(super) async fn an_order_whose_commit_went_unheard_is_answered_with_itself(g
     let again = server.client.create_order(request).await.unwrap();
     assert_eq!((again.replayed, &again.order), (true, &answer.order));
     assert_eq!(left(&server).await, settled.before, "sold once");
-    let counted = server.counters.orders_committed.get();
+    let counted = server.counters.orders.accepted.get();
     let made = server.home.sql("SELECT count(*) FROM orders");
     assert_eq!(counted.to_string(), made, "counted once");
 }
@@ -61,7 +61,7 @@ pub(super) async fn an_adjustment_whose_commit_went_unheard_is_answered_with_its
     let again = server.client.adjust_stock(request).await.unwrap();
     assert_eq!((again.replayed, &again.movement), (true, &answer.movement));
     assert_eq!(left(&server).await, settled.before, "added once");
-    let counted = server.counters.adjustments_committed.get();
+    let counted = server.counters.adjustments.accepted.get();
     let made = server.home.sql("SELECT count(*) FROM movement");
     assert_eq!(counted.to_string(), made, "counted once");
 }

@@ -28,7 +28,7 @@ pub(super) async fn a_database_stopped_at_once_under_load_loses_no_order(guard: 
         let stopped = AtomicBool::new(false);
         let stopping = async {
             eventually("orders run", async || {
-                server.counters.orders_committed.get() >= some_orders
+                server.counters.orders.accepted.get() >= some_orders
             })
             .await;
             on_a_thread(&database, Server::stop_at_once).await;

@@ -60,7 +60,7 @@ async fn instances_that_conflict_all_the_time_lock_for_a_while_and_both_sell(_: 
     );
     let mut escalations = 0.0;
     for server in &shop.servers {
-        let sold = server.counters.orders_committed.get() as usize;
+        let sold = server.counters.orders.accepted.get() as usize;
         assert!(sold * 10 > made, "{sold} of {made} are not a fair share");
         let scrape = Scrape::of(server.http).await;
         escalations += scrape.value("stockroom_lock_escalations_total");

@@ -165,7 +165,10 @@ impl Shop {
     pub(super) fn commits_and_orders(&self) -> (u64, u64) {
         let counters = self.servers.iter().map(|server| &server.counters);
         counters.fold((0, 0), |(commits, orders), c| {
-            (commits + c.commits.get(), orders + c.orders_committed.get())
+            (
+                commits + c.commit.made.get(),
+                orders + c.orders.accepted.get(),
+            )
         })
     }
 }

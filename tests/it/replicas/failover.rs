@@ -70,7 +70,7 @@ impl Shop {
             Some(Home::Postgres(database)) => database.url = url,
             _ => panic!("nobody else has it yet"),
         }
-        Server::start_with(Arc::clone(&self.promoted), &[]).await
+        Server::start(Arc::clone(&self.promoted)).await
     }
 
     /// Sells what the standby hears of and then what it does not.

@@ -10,6 +10,7 @@ use stockroom::client::proto::{
 use stockroom::config::Config;
 use stockroom::telemetry::Replica;
 
+use crate::api::order;
 use crate::fixture::{Home, Stockroom, eventually};
 use crate::proxy::Proxy;
 use crate::scrape::Scrape;
@@ -91,6 +92,14 @@ impl Fleet {
         for replica in &self.replicas {
             self.primary.wait_until_shown_by(replica);
         }
+    }
+}
+
+/// Sells one unit of `a` so many times, in orders that begin with `name`.
+pub(super) async fn sell(server: &Stockroom, name: &str, times: i64) {
+    for i in 0..times {
+        let request = order(&format!("{name}-{i}"), &[("a", 1)]);
+        server.client.create_order(request).await.unwrap();
     }
 }
 

@@ -6,9 +6,9 @@ use stockroom::client::proto::{
 };
 use tonic::Code;
 
-use super::fleet::{Fleet, get, list_stale, read};
+use super::fleet::{Fleet, get, list_stale, read, sell};
 use crate::api::{order, put, refusal, stock};
-use crate::fixture::{Stockroom, StoreKind};
+use crate::fixture::StoreKind;
 
 on_postgres! {
     what_is_asked_for_with_a_version_is_read_from_a_replica_and_the_rest_from_the_primary,
@@ -17,13 +17,6 @@ on_postgres! {
     a_batch_comes_from_one_source,
     a_read_after_a_write_with_its_min_version_never_sees_less_under_load,
     a_list_may_be_stale_where_that_is_allowed_and_shows_each_level_once,
-}
-
-async fn sell(server: &Stockroom, sku: &str, times: i64) {
-    for i in 0..times {
-        let request = order(&format!("{sku}-{i}"), &[(sku, 1)]);
-        server.client.create_order(request).await.unwrap();
-    }
 }
 
 async fn what_is_asked_for_with_a_version_is_read_from_a_replica_and_the_rest_from_the_primary(

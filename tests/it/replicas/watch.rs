@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::fleet::{Fleet, served, wait_until_served};
-use crate::api::{order, stock};
+use super::fleet::{Fleet, sell, served, wait_until_served};
+use crate::api::stock;
 use crate::chaos::rounds;
-use crate::fixture::{Stockroom, StoreKind};
+use crate::fixture::StoreKind;
 use crate::histories::{Shop, WRITES, audited, holds};
 use crate::servers::postgres::Server;
 use crate::watching::{Watcher, everything, level_of, seen, watch_of};
@@ -18,13 +18,6 @@ on_postgres! {
     a_replica_that_is_late_is_waited_for_once,
     only_the_primary_says_that_a_version_fell,
     watchers_end_at_the_truth_while_replicas_pause_and_are_killed,
-}
-
-async fn sell(server: &Stockroom, name: &str, times: i64) {
-    for i in 0..times {
-        let request = order(&format!("{name}-{i}"), &[("a", 1)]);
-        server.client.create_order(request).await.unwrap();
-    }
 }
 
 /// Nothing but the snapshot and what is committed here tells watchers anything.

@@ -1,18 +1,9 @@
 //! Batches whose levels turn out to be elsewhere than they were foreseen.
 
 use super::*;
-use crate::domain::{Hold, Order, Timestamp, Transition};
-use crate::engine::samples::{change, hold, level, order, received};
-
-/// A planner that knows `a`.
-fn planner(a: StockLevel) -> Planner {
-    let mut planner = Planner::new(Timestamp::default(), Arc::default(), Events::Off);
-    planner.know(LoadedLevel {
-        level: a,
-        sku_known: true,
-    });
-    planner
-}
+use crate::domain::{Hold, Order, Transition};
+use crate::engine::samples::{change, hold, order, planner, received};
+use crate::samples::level;
 
 /// Plans `commands` as a hint, and again where `a` is `taken` after the database has
 /// subtracted.
@@ -34,10 +25,10 @@ fn order_of(outcome: &Result<Done, Error>) -> &Arc<Order> {
 #[test]
 fn a_repeat_beside_an_order_tells_of_the_level_that_there_was() {
     let repeat = received("r", "a", 5);
-    let mut earlier = planner(level("a", 3, 4));
+    let mut earlier = planner(0, level("a", 3, 4));
     let done = earlier.command(&repeat).unwrap();
     let (_, made) = earlier.finish(vec![Ok(done)]);
-    let mut planner = planner(level("a", 5, 10));
+    let mut planner = planner(0, level("a", 5, 10));
     planner.know_requests(made);
     let sold = order("o", "a", 1);
     // Another instance has sold the other ones first.
@@ -55,17 +46,20 @@ fn a_repeat_beside_an_order_tells_of_the_level_that_there_was() {
 
 #[test]
 fn a_repeat_beside_the_end_of_its_order_names_the_versions_that_there_were() {
-    let mut earlier = planner(level("a", 3, 10));
+    let mut earlier = planner(0, level("a", 3, 10));
     let made = order_of(&earlier.command(&hold("h", "a", 1))).clone();
     earlier.know_order(Arc::clone(&made));
     let extension = change("x", &made, Transition::Extend(Hold::of(9)));
     let extended = earlier.command(&extension);
     let held = order_of(&extended).clone();
     let (_, made) = earlier.finish(vec![extended]);
-    let mut planner = planner(StockLevel {
-        reserved: 1,
-        ..level("a", 5, 10)
-    });
+    let mut planner = planner(
+        0,
+        StockLevel {
+            reserved: 1,
+            ..level("a", 5, 10)
+        },
+    );
     planner.know_order(Arc::clone(&held));
     planner.know_requests(made);
     let end = change("c", &held, Transition::Confirm);

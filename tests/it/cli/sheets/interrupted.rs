@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +24,7 @@ on_each_store! {
     an_export_that_is_killed_goes_on_after_its_last_whole_row,
     a_level_that_is_new_meanwhile_makes_no_row_of_an_export_come_twice,
     an_export_that_was_killed_after_its_last_page_writes_no_row_again,
+    an_export_to_a_full_disk_names_its_file_and_goes_on_when_there_is_room,
 }
 
 /// A process that imports or exports, to be killed.
@@ -286,4 +287,34 @@ async fn an_export_that_was_killed_after_its_last_page_writes_no_row_again(store
         assert_eq!(fs::read_to_string(&output).unwrap(), whole);
         assert!(!Path::new(&beside).exists());
     }
+}
+
+async fn an_export_to_a_full_disk_names_its_file_and_goes_on_when_there_is_room(store: StoreKind) {
+    /// As little as a disk that is nearly full has left; a part of the file fits.
+    const WITH_LITTLE_ROOM: &str = r#"trap "" XFSZ; ulimit -f 64; exec "$0" "$@""#;
+    let folder = Folder::new();
+    let server = Server::start(Home::new(store)).await;
+    let file = many_levels(&server, &folder, EXPORTED).await;
+    stdout(&server.run(&["import", &file]));
+    let output = folder.path("export.csv");
+    let name = output.display().to_string();
+    let arguments = ["export", "levels", "--output", &name];
+    let export = stockroom(
+        Path::new("."),
+        &[&arguments[..], &["--addr", &server.url]].concat(),
+    );
+    let mut limited = Command::new("sh");
+    limited.args(["-c", WITH_LITTLE_ROOM]);
+    limited.arg(export.get_program()).args(export.get_args());
+    for (variable, _) in export.get_envs() {
+        limited.env_remove(variable);
+    }
+    let ended = limited.output().unwrap();
+    let told = said(&ended);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains(&format!("cannot write {name}")), "{told}");
+    assert!(told.contains("--resume goes on"), "{told}");
+    stdout(&server.run(&[&arguments[..], &["--resume"]].concat()));
+    let whole = stdout(&server.run(&["export", "levels"]));
+    assert_eq!(fs::read_to_string(&output).unwrap(), whole);
 }

@@ -4,22 +4,45 @@ use std::fmt;
 
 /// Bad rows that are told one by one; of more only the number. A file with more has been
 /// made wrongly, and the first ones show how.
-pub(super) const SHOWN_MAX: usize = 1_000;
+pub(in crate::cli) const SHOWN_MAX: usize = 1_000;
 
 /// Why a row cannot be taken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Problem {
+pub(in crate::cli) struct Problem {
     /// The line that the row begins on, from 1.
-    pub(super) line: u64,
+    pub(in crate::cli) line: u64,
     /// The column; empty where it is the row as a whole.
-    pub(super) column: String,
+    pub(in crate::cli) column: String,
     /// What is wrong, with the bound.
-    pub(super) why: String,
+    pub(in crate::cli) why: String,
+}
+
+impl Problem {
+    /// What is wrong with a row as a whole.
+    pub(in crate::cli) fn of_row(line: u64, why: impl Into<String>) -> Self {
+        Self {
+            line,
+            column: String::new(),
+            why: why.into(),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, column, why } = self;
+        match column.as_str() {
+            "" => write!(f, "line {line}: {why}"),
+            column => write!(f, "line {line}, {column}: {why}"),
+        }
+    }
 }
 
 /// What is wrong with a file.
 #[derive(Debug, Default)]
-pub(super) struct BadRows {
+pub(in crate::cli) struct BadRows {
     problems: Vec<Problem>,
     /// How many there are, those that are not kept included.
     total: u64,
@@ -28,7 +51,7 @@ pub(super) struct BadRows {
 }
 
 impl BadRows {
-    pub(super) fn add(&mut self, problem: Problem) {
+    pub(in crate::cli) fn add(&mut self, problem: Problem) {
         self.total += 1;
         if self.problems.len() < SHOWN_MAX {
             self.problems.push(problem);
@@ -36,17 +59,17 @@ impl BadRows {
     }
 
     /// The rest of the file was not looked at.
-    pub(super) fn cut_short(&mut self, why: &'static str) {
+    pub(in crate::cli) fn cut_short(&mut self, why: &'static str) {
         self.cut_short = Some(why);
     }
 
     /// Whether so many are known that more would not be shown.
-    pub(super) fn is_full(&self) -> bool {
+    pub(in crate::cli) fn is_full(&self) -> bool {
         self.problems.len() >= SHOWN_MAX
     }
 
     /// Fails if there is one.
-    pub(super) fn into_result(mut self) -> Result<(), Self> {
+    pub(in crate::cli) fn into_result(mut self) -> Result<(), Self> {
         // Some are found by a later look at the same rows.
         self.problems.sort();
         if self.total == 0 { Ok(()) } else { Err(self) }
@@ -61,11 +84,8 @@ impl fmt::Display for BadRows {
             1 => write!(f, "1 problem:")?,
             total => write!(f, "{total} problems:")?,
         }
-        for Problem { line, column, why } in &self.problems {
-            match column.as_str() {
-                "" => write!(f, "\n  line {line}: {why}")?,
-                column => write!(f, "\n  line {line}, {column}: {why}")?,
-            }
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
         }
         match self.total - self.problems.len() as u64 {
             0 => {}
