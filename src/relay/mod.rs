@@ -39,9 +39,24 @@ const BEGIN_AGAIN: Duration = Duration::from_millis(500);
 /// What the relay gets beyond its time to drain, to delete what was sent and to leave.
 const LEAVE_GRACE: Duration = Duration::from_millis(500);
 
+/// How long an instance that led and could not reach Kafka leaves the lead to others, who ask
+/// for it twice a second.
+const LEFT_TO_OTHERS: Duration = Duration::from_secs(2);
+
+/// Why a relay does not lead any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// Another may lead by now.
+    Lost,
+    /// The way from here to Kafka is cut; that of another instance may not be.
+    Unreachable,
+}
+
 /// A handle on the relay of this instance.
 #[derive(Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     wake: Arc<Notify>,
     /// Dropped, it stops as well.
     stop: DropGuard,
@@ -66,7 +81,7 @@ impl Relay {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(
+    pub(crate) fn start(
         store: &Store,
         config: &EventsConfig,
         counters: &Counters,
@@ -107,14 +122,14 @@ impl Relay {
     }
 
     /// What to call after each commit; costs next to nothing.
-    pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
+    pub(crate) fn waker(&self) -> impl Fn() + Send + Sync + 'static {
         let wake = Arc::clone(&self.wake);
         move || wake.notify_one()
     }
 
     /// Sends what is left, within `events.drain_timeout_ms`, and lets another instance
     /// lead. To be called when there are no more commits.
-    pub async fn end(self) {
+    pub(crate) async fn end(self) {
         drop(self.stop);
         let deadline = Instant::now() + self.drain_timeout + LEAVE_GRACE;
         if timeout_at(deadline, self.ended).await.is_err() {
@@ -134,27 +149,39 @@ impl Context {
                 () = measure(&mut outbox, &self.counters) => unreachable!("it measures for ever"),
                 () = self.stop.cancelled() => return,
             };
-            self.lead(lead).await;
+            if self.lead(lead).await == Ended::Unreachable {
+                tracing::warn!("kafka cannot be reached from here; another instance may relay");
+                tokio::select! {
+                    () = sleep(LEFT_TO_OTHERS) => {}
+                    () = measure(&mut outbox, &self.counters) => unreachable!("it measures for ever"),
+                    () = self.stop.cancelled() => return,
+                }
+            }
         }
     }
 
     /// Relays as long as it leads.
-    async fn lead(&self, mut lead: crate::storage::Lead) {
+    async fn lead(&self, mut lead: crate::storage::Lead) -> Ended {
         tracing::info!("relaying events to Kafka");
         let active = self.counters.active.hold(1);
-        tokio::select! {
-            () = self.relay() => {}
-            () = lead.lost() => tracing::warn!("the relay has lost its lead"),
-        }
+        let ended = tokio::select! {
+            ended = self.relay() => ended,
+            () = lead.lost() => {
+                tracing::warn!("the relay has lost its lead");
+                Ended::Lost
+            }
+        };
         // What is in the way of events is the next leader's to say.
         self.counters.keys_stopped.set(0);
         self.counters.topics_missing.set(0);
         drop(active);
         lead.leave().await;
+        ended
     }
 
-    /// Returns when it is told to stop and has drained.
-    async fn relay(&self) {
+    /// Returns when it is told to stop and has drained, or has not reached Kafka for so long
+    /// that another instance should try.
+    async fn relay(&self) -> Ended {
         let mut again = false;
         let mut sending = Sending::new(self);
         loop {
@@ -162,17 +189,18 @@ impl Context {
                 self.counters.restarts.add(1);
                 tokio::select! {
                     () = sleep(BEGIN_AGAIN) => {}
-                    () = self.stop.cancelled() => return,
+                    () = self.stop.cancelled() => return Ended::Stopped,
                 }
             }
             again = true;
             match self.ready(&mut sending).await {
                 Waited::Ready => {}
                 Waited::Failed => continue,
-                Waited::Stopped => return,
+                Waited::Unreachable => return Ended::Unreachable,
+                Waited::Stopped => return Ended::Stopped,
             }
             match sending.run().await {
-                Ok(()) => return,
+                Ok(()) => return Ended::Stopped,
                 Err(trouble) => {
                     self.counters.failures.add(1);
                     tracing::warn!(error = chain(&trouble), "the relay begins again");

@@ -24,8 +24,8 @@ const ROUND: Duration = Duration::from_millis(25);
 /// After a refusal, events travel one by one for so long, and twice as long each time, up
 /// to the longest: a topic that takes less than a batch would otherwise refuse over and
 /// over.
-const ONE_BY_ONE: Duration = Duration::from_secs(30);
-const ONE_BY_ONE_MAX: Duration = Duration::from_secs(600);
+const ONE_BY_ONE: Duration = Duration::from_secs(15);
+const ONE_BY_ONE_MAX: Duration = Duration::from_secs(300);
 
 /// Silence of Kafka's that is worth a line in the log.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -74,7 +74,7 @@ pub(super) struct Sending<'a> {
     outbox: Outbox,
     publisher: Option<Publisher>,
     pace: Pace,
-    /// Until when events go one by one, and for how long the next time.
+    /// Until when events go one by one, and for how long since the last refusal of a batch.
     careful_until: Instant,
     careful_for: Duration,
     /// In the order in which they were sent.
@@ -97,7 +97,7 @@ impl<'a> Sending<'a> {
             publisher: None,
             pace: Pace::Batched,
             careful_until: now,
-            careful_for: ONE_BY_ONE,
+            careful_for: Duration::ZERO,
             sent: VecDeque::new(),
             sent_bytes: 0,
             done: Vec::new(),
@@ -242,10 +242,12 @@ impl<'a> Sending<'a> {
             }
             let keys = self.refused.keys();
             self.context.counters.keys_stopped.set(keys as i64);
-        } else {
-            self.careful_for = (self.careful_for * 2).min(ONE_BY_ONE_MAX);
+            self.careful_until = self.careful_until.max(Instant::now() + ONE_BY_ONE);
+        } else if self.careful_until <= Instant::now() {
+            // Once for all rows of a batch, each of which is refused with it.
+            self.careful_for = (2 * self.careful_for).clamp(ONE_BY_ONE, ONE_BY_ONE_MAX);
+            self.careful_until = Instant::now() + self.careful_for;
         }
-        self.careful_until = Instant::now() + self.careful_for / 2;
         Ok(())
     }
 
@@ -299,7 +301,7 @@ impl<'a> Sending<'a> {
             if self.refused.is_due() {
                 self.refused.offer();
                 self.context.counters.keys_stopped.set(0);
-                self.careful_until = Instant::now() + ONE_BY_ONE / 2;
+                self.careful_until = Instant::now() + ONE_BY_ONE;
             }
             return Err(Trouble::OtherPace);
         }

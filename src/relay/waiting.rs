@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::future::FutureExt as _;
 
 use super::Context;
@@ -25,6 +25,8 @@ pub(super) enum Waited {
     Ready,
     /// Something is not: begin again.
     Failed,
+    /// Kafka has not answered for as long as it may take to acknowledge.
+    Unreachable,
     /// The server ends.
     Stopped,
 }
@@ -52,7 +54,7 @@ impl Context {
     /// A missing topic holds all events back: a row is gone from the outbox when all of
     /// its events are, and every order has one in two topics.
     async fn find_topics(&self, mut publisher: Publisher, sending: &mut Sending<'_>) -> Waited {
-        let mut said = None;
+        let (mut said, mut heard) = (None, Instant::now());
         loop {
             let asked = tokio::task::spawn_blocking(move || {
                 let missing = publisher.missing_topics();
@@ -73,7 +75,13 @@ impl Context {
                     sending.begin(publisher);
                     return Waited::Ready;
                 }
-                Ok(missing) => format!("there is no topic {}", missing.join(", ")),
+                Ok(missing) => {
+                    heard = Instant::now();
+                    format!("there is no topic {}", missing.join(", "))
+                }
+                Err(Unreachable { .. }) if heard.elapsed() >= self.config.ack_timeout() => {
+                    return Waited::Unreachable;
+                }
                 Err(Unreachable { .. }) => "kafka does not answer".to_owned(),
             };
             if said.as_ref() != Some(&problem) {

@@ -27,6 +27,7 @@ mod instances {
     on_postgres! {
         a_relay_that_is_killed_between_publishing_and_deleting_loses_nothing,
         another_instance_relays_within_five_seconds_of_a_freeze,
+        an_instance_that_cannot_reach_the_broker_lets_another_relay,
     }
 
     use super::*;
@@ -38,7 +39,6 @@ mod instances {
         let told = Told::on(kafka).await;
         let home = Home::new(store);
         let options = told.options();
-        let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let first = Server::start_with(home.clone(), &options).await;
         let second = Server::start_with(home.clone(), &options).await;
         let client = second.client().await;
@@ -69,13 +69,34 @@ mod instances {
         assert!(heard.len() >= published + 2, "the order is told again");
     }
 
+    async fn an_instance_that_cannot_reach_the_broker_lets_another_relay(store: StoreKind) {
+        let Some(kafka) = shared_kafka() else { return };
+        let told = Told::on(kafka).await;
+        let home = Home::new(store);
+        let cut_off = Stockroom::on(home.clone(), |c| {
+            told.configure(c);
+            c.events.brokers = "127.0.0.1:1".to_owned();
+            c.events.ack_timeout_ms = 1_000;
+        })
+        .await;
+        eventually("it leads", async || {
+            cut_off.counters.relay.active.get() == 1
+        })
+        .await;
+        let other = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+        stock(&cut_off.client, "sku", 1).await;
+        let made = cut_off.client.create_order(order("o", &[("sku", 1)]));
+        made.await.unwrap();
+        told.check(&home, &orders_of(&home)).await;
+        assert_eq!(other.counters.relay.active.get(), 1);
+    }
+
     async fn another_instance_relays_within_five_seconds_of_a_freeze(store: StoreKind) {
         const TAKEN_OVER: Duration = Duration::from_secs(5);
         let Some(kafka) = shared_kafka() else { return };
         let told = Told::on(kafka).await;
         let home = Home::new(store);
         let options = told.options();
-        let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let first = Server::start_with(home.clone(), &options).await;
         let leads = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
             WHERE locktype = 'advisory' AND granted AND application_name = 'stockroom relay lock'";
