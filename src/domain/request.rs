@@ -22,18 +22,19 @@ impl RequestId {
     /// Names the bound that `text` breaks.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, Invalid> {
         let text = text.into();
+        // The alphabet first: in it a character is a byte.
+        if let Some(c) = text.chars().find(|c| !c.is_ascii_graphic()) {
+            return Err(Invalid(format!(
+                "must be printable ASCII without spaces, has {c:?}"
+            )));
+        }
         if text.is_empty() || text.len() > REQUEST_ID_CHARS_MAX {
             return Err(Invalid(format!(
                 "must have 1 to {REQUEST_ID_CHARS_MAX} characters, has {}",
-                text.chars().count()
+                text.len()
             )));
         }
-        match text.chars().find(|c| !c.is_ascii_graphic()) {
-            Some(c) => Err(Invalid(format!(
-                "must be printable ASCII without spaces, has {c:?}"
-            ))),
-            None => Ok(Self(text)),
-        }
+        Ok(Self(text))
     }
 
     /// The text.

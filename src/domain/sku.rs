@@ -19,16 +19,17 @@ pub struct Sku(Arc<str>);
 pub struct Location(Arc<str>);
 
 fn check(text: &str) -> Result<(), Invalid> {
+    // The alphabet first: in it a character is a byte.
+    if let Some(c) = text.chars().find(|c| !is_name_char(*c)) {
+        return Err(Invalid(format!("must be of A-Z a-z 0-9 . _ -, has {c:?}")));
+    }
     if text.is_empty() || text.len() > NAME_CHARS_MAX {
         return Err(Invalid(format!(
             "must have 1 to {NAME_CHARS_MAX} characters, has {}",
-            text.chars().count()
+            text.len()
         )));
     }
-    match text.chars().find(|c| !is_name_char(*c)) {
-        Some(c) => Err(Invalid(format!("must be of A-Z a-z 0-9 . _ -, has {c:?}"))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn is_name_char(c: char) -> bool {

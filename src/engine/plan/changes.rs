@@ -104,15 +104,17 @@ impl Planner {
         self.require_known(units.keys().copied())?;
         let too_many = units
             .iter()
-            .find(|(key, units)| self.level(key).on_hand + **units > StockLevel::UNITS_MAX);
-        if let Some((key, units)) = too_many {
-            return Err(Error::InvalidRequest(vec![Violation {
-                field: "restock".to_owned(),
-                description: format!(
-                    "must leave on_hand of {key} at or below {}, would add {units}",
-                    StockLevel::UNITS_MAX
-                ),
-            }]));
+            .filter(|(key, units)| self.level(key).on_hand + **units > StockLevel::UNITS_MAX);
+        let too_many = too_many.map(|(key, units)| Violation {
+            field: "restock".to_owned(),
+            description: format!(
+                "must leave on_hand of {key} at or below {}, would add {units}",
+                StockLevel::UNITS_MAX
+            ),
+        });
+        let too_many: Vec<Violation> = too_many.collect();
+        if !too_many.is_empty() {
+            return Err(Error::InvalidRequest(too_many));
         }
         let kind = MovementKind::Cancelled;
         Ok(self.move_all(order, units, kind, reason, trace, Delta::on_hand))
@@ -154,18 +156,16 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Hold, LoadedLevel, Timestamp, Writes};
+    use crate::domain::{Hold, Timestamp, Writes};
     use crate::engine::plan::Events;
-    use crate::engine::samples::{change, hold, level};
+    use crate::engine::samples::{change, hold};
     use crate::engine::{Done, Prepared};
+    use crate::samples::{level, loaded};
 
     /// What `command` writes on ten units, with the order that it makes or changes.
     fn written(command: &Prepared, known: Option<&Arc<Order>>) -> (Writes, Arc<Order>) {
         let mut planner = Planner::new(Timestamp::default(), Arc::default(), Events::On);
-        planner.know(LoadedLevel {
-            level: level("a", 1, 10),
-            sku_known: true,
-        });
+        planner.know(loaded(level("a", 1, 10)));
         if let Some(order) = known {
             planner.know_order(Arc::clone(order));
         }
