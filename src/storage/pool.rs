@@ -3,8 +3,9 @@
 //! When a network swallows packets in silence, a connection waits for an answer
 //! for ever, and sqlx 0.9 counts it as taken even after its user has given up
 //! (<https://github.com/launchbadge/sqlx/issues/4349>). So whoever waited longer
-//! than the database itself would let a statement run replaces the whole pool;
-//! the old one is left to the operating system's own timeouts.
+//! than the database itself would let a statement run replaces the whole pool, and so does
+//! whoever finds that nobody was answered for as long; the old one is left to the operating
+//! system's own timeouts.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -253,9 +254,11 @@ impl Pool {
         let Some((options, patience)) = &self.shared.renewal else {
             return work.await;
         };
+        // Before it is looked: whoever replaces the pool meanwhile does it for this one as well.
+        let generation = self.current().generation;
         let silent_since = *lock(&self.shared.silent_since);
         if silent_since.is_some_and(|since| since.elapsed() >= *patience) {
-            Box::pin(self.renew(self.current().generation, options)).await?;
+            Box::pin(self.leave_silent(generation, options)).await?;
         }
         let generation = self.current().generation;
         match timeout(*patience, work).await {
@@ -265,7 +268,7 @@ impl Pool {
                 done
             }
             Err(_) => {
-                Box::pin(self.renew(generation, options)).await?;
+                Box::pin(self.leave_silent(generation, options)).await?;
                 Err(silent(silence(*patience)))
             }
         }
@@ -273,20 +276,32 @@ impl Pool {
 
     /// Replaces the pool, all of whose connections may be lost.
     pub(super) async fn begin_anew(&self) -> Result<(), StorageError> {
-        match &self.shared.renewal {
-            Some((options, _)) => self.renew(self.current().generation, options).await,
-            None => Ok(()),
+        if let Some((options, _)) = &self.shared.renewal {
+            self.renew(self.current().generation, options).await?;
         }
+        Ok(())
     }
 
-    /// Replaces the pool unless somebody has done so since `generation`. The new one connects
-    /// when it is used.
-    async fn renew(&self, generation: u64, options: &ConnectOptions) -> Result<(), StorageError> {
+    /// Replaces the pool because nobody is answered on it any more, unless somebody has.
+    async fn leave_silent(
+        &self,
+        generation: u64,
+        options: &ConnectOptions,
+    ) -> Result<(), StorageError> {
+        if self.renew(generation, options).await? {
+            tracing::warn!("the database is silent; connecting anew");
+        }
+        Ok(())
+    }
+
+    /// Replaces the pool unless somebody has done so since `generation`, and says whether
+    /// it did. The new one connects when it is used.
+    async fn renew(&self, generation: u64, options: &ConnectOptions) -> Result<bool, StorageError> {
         let connection = Database::connect(options.clone()).await?;
         let current = self.shared.current.write();
         let mut current = current.unwrap_or_else(PoisonError::into_inner);
-        if current.generation == generation {
-            tracing::warn!("the database is silent; connecting anew");
+        let is_first = current.generation == generation;
+        if is_first {
             *lock(&self.shared.silent_since) = None;
             *current = Current {
                 generation: generation + 1,
@@ -294,6 +309,6 @@ impl Pool {
                 kept: Kept::default(),
             };
         }
-        Ok(())
+        Ok(is_first)
     }
 }
