@@ -3,8 +3,11 @@
 //! Each rule counts the rows that break it. The demo prints them, every test
 //! ends with them, the bench checks them after each case.
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+mod parts;
 
+use sea_orm::{ConnectionTrait, Statement};
+
+use self::parts::in_full;
 use super::{StorageError, Store};
 
 /// What the books say at one moment.
@@ -38,12 +41,12 @@ impl Books {
     }
 }
 
-/// A rule's words and its SQL, which both stores understand except where
-/// `{lines}` stands for the lines of all orders as rows, `{labels}` for their labels,
+/// A rule's words and its SQL, which both stores understand except for what [`parts`] has in
+/// each one's own: `{lines}` stands for the lines of all orders as rows, `{moved}` for the
+/// versions that their later changes made of their levels, `{labels}` for their labels,
 /// `{filed}` for movements as they are found by time, and `{held}` and `{due}` for lines of
-/// pending orders as their deadlines find them. Two sides that must
-/// agree are added up with opposite signs: one sort, where a full join could
-/// compare each row with each.
+/// pending orders as their deadlines find them. Two sides that must agree are added up with
+/// opposite signs: one sort, where a full join could compare each row with each.
 const RULES: &[(&str, &str)] = &[
     (
         "no level is below its backorder limit, nor reserves less than nothing",
@@ -83,6 +86,20 @@ const RULES: &[(&str, &str)] = &[
              ) AS both_sides
              GROUP BY order_id, sku, location, version
              HAVING sum(units) <> 0
+         ) AS broken",
+    ),
+    (
+        "orders name the movements that they made, and no others",
+        "SELECT count(*) FROM (
+             SELECT order_id FROM (
+                 SELECT DISTINCT order_id, sku, location, version, 1 AS n FROM ({lines}) AS line
+                 UNION ALL
+                 SELECT order_id, sku, location, version, 1 FROM ({moved}) AS moved
+                 UNION ALL
+                 SELECT order_id, sku, location, version, -1 FROM movement WHERE order_id IS NOT NULL
+             ) AS both_sides
+             GROUP BY order_id, sku, location, version
+             HAVING sum(n) <> 0
          ) AS broken",
     ),
     // PENDING reserves, CONFIRMED has taken, EXPIRED has neither, and CANCELLED holds
@@ -234,68 +251,6 @@ SELECT count(*) FROM (
     HAVING sum(reserved) <> 0
 ) AS broken";
 
-const LINES_POSTGRES: &str = "\
-SELECT o.order_id, line.* FROM orders AS o,
-json_to_recordset(o.lines) AS line (sku text, location text, quantity bigint, version bigint,
-                                backordered bigint)";
-
-const LINES_SQLITE: &str = "\
-SELECT o.order_id, line.value ->> 'sku' AS sku, line.value ->> 'location' AS location,
-       line.value ->> 'quantity' AS quantity, line.value ->> 'version' AS version,
-       line.value ->> 'backordered' AS backordered
-FROM orders AS o, json_each(o.lines) AS line";
-
-const LABELS_POSTGRES: &str = "\
-SELECT o.order_id, l.key COLLATE \"C\" AS key, l.value COLLATE \"C\" AS value
-FROM orders AS o, jsonb_each_text(o.labels) AS l";
-
-const LABELS_SQLITE: &str =
-    "SELECT o.order_id, l.key, l.value FROM orders AS o, json_each(o.labels) AS l";
-
-/// Each movement with the time that it is filed under.
-const FILED_POSTGRES: &str = "\
-SELECT t.time_us, r.sku, r.location, v AS version FROM movement_time AS t
-CROSS JOIN LATERAL unnest(t.skus, t.locations, t.after_versions, t.last_versions)
-    AS r (sku, location, after, last)
-CROSS JOIN LATERAL generate_series(r.after + 1, r.last) AS v";
-
-const FILED_SQLITE: &str = "\
-SELECT t.time_us, m.sku, m.location, m.version FROM movement_time AS t
-CROSS JOIN movement AS m
-ON m.sku = t.sku AND m.location = t.location AND m.version > t.after_version AND m.version <= t.version";
-
-/// The lines of pending orders, which all have a deadline: no need to look at every order.
-const HELD_POSTGRES: &str = "\
-SELECT line.* FROM (SELECT DISTINCT unnest(order_ids) AS order_id FROM hold_deadline) AS d
-JOIN orders AS o ON o.order_id = d.order_id
-CROSS JOIN LATERAL json_to_recordset(o.lines) AS line (sku text, location text, quantity bigint)
-WHERE o.state = 2";
-
-const HELD_SQLITE: &str = "\
-SELECT line.value ->> 'sku' AS sku, line.value ->> 'location' AS location, line.value ->> 'quantity' AS quantity
-FROM (SELECT DISTINCT held.value AS id FROM hold_deadline AS d, json_each(d.order_ids) AS held) AS d
-CROSS JOIN orders AS o ON o.order_id = unhex(d.id)
-CROSS JOIN json_each(o.lines) AS line
-WHERE o.state = 2";
-
-/// The levels of pending orders by which a deadline that is as late as theirs finds them.
-const DUE_POSTGRES: &str = "\
-SELECT o.order_id, line.* FROM hold_deadline AS d
-CROSS JOIN LATERAL unnest(d.order_ids) AS held (order_id)
-JOIN orders AS o ON o.order_id = held.order_id
-CROSS JOIN LATERAL json_to_recordset(o.lines) AS line (sku text, location text)
-WHERE o.state = 2 AND o.expires_us BETWEEN d.first_us AND d.last_us
-  AND line.sku || '@' || line.location = ANY (d.levels)";
-
-const DUE_SQLITE: &str = "\
-SELECT o.order_id, line.value ->> 'sku' AS sku, line.value ->> 'location' AS location FROM hold_deadline AS d
-CROSS JOIN json_each(d.order_ids) AS held
-CROSS JOIN orders AS o ON o.order_id = unhex(held.value)
-CROSS JOIN json_each(o.lines) AS line
-WHERE o.state = 2 AND o.expires_us BETWEEN d.first_us AND d.last_us
-  AND EXISTS (SELECT 1 FROM json_each(d.levels) AS level
-              WHERE level.value = (line.value ->> 'sku') || '@' || (line.value ->> 'location'))";
-
 /// The rules about levels alone.
 const NEGATIVE: &str = "\
 SELECT count(*) FROM stock_level WHERE reserved < 0 OR on_hand - reserved < -backorder_limit";
@@ -362,26 +317,4 @@ impl Store {
         let row = row.ok_or_else(|| StorageError::corrupt("count(*) gave no row"))?;
         Ok(row.try_get_by_index(0)?)
     }
-}
-
-/// A rule's SQL with what each store says in its own way.
-fn in_full(sql: &str, backend: DbBackend) -> String {
-    let parts = match backend {
-        DbBackend::Postgres => [
-            ("{lines}", LINES_POSTGRES),
-            ("{labels}", LABELS_POSTGRES),
-            ("{filed}", FILED_POSTGRES),
-            ("{held}", HELD_POSTGRES),
-            ("{due}", DUE_POSTGRES),
-        ],
-        _ => [
-            ("{lines}", LINES_SQLITE),
-            ("{labels}", LABELS_SQLITE),
-            ("{filed}", FILED_SQLITE),
-            ("{held}", HELD_SQLITE),
-            ("{due}", DUE_SQLITE),
-        ],
-    };
-    let put_in = |sql: String, (name, part): (&str, &str)| sql.replace(name, part);
-    parts.into_iter().fold(sql.to_owned(), put_in)
 }

@@ -95,7 +95,7 @@ impl Store {
     /// after `after` and at most `limit` of them. The order names them.
     ///
     /// # Errors
-    /// The database failed, or its ledger lacks one of them.
+    /// The database failed, its ledger lacks one of them, or it is another order's.
     pub async fn list_order_movements(
         &self,
         order: &Order,
@@ -112,6 +112,12 @@ impl Store {
         if movements.len() < places.len() {
             let lost = format!("order {}: the ledger lacks a movement", order.order_id);
             return Err(StorageError::corrupt(lost));
+        }
+        let order = order.order_id;
+        if let Some(foreign) = movements.iter().find(|it| it.order_id != Some(order)) {
+            let (level, version) = (&foreign.key, foreign.version);
+            let foreign = format!("order {order}: it did not make version {version} of {level}");
+            return Err(StorageError::corrupt(foreign));
         }
         Ok(MovementPage { movements, more })
     }

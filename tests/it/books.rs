@@ -11,7 +11,7 @@ on_postgres! {
 
 /// What is done behind the program's back, how it is undone, and a word of the
 /// rule that must see it.
-const TAMPERINGS: [(&str, &str, &str); 14] = [
+const TAMPERINGS: [(&str, &str, &str); 15] = [
     (
         "UPDATE stock_level SET on_hand = on_hand + 1",
         "UPDATE stock_level SET on_hand = on_hand - 1",
@@ -56,6 +56,11 @@ const TAMPERINGS: [(&str, &str, &str); 14] = [
         "UPDATE orders SET lines = jsonb_set(lines::jsonb, '{0,quantity}', '2')::json",
         "UPDATE orders SET lines = jsonb_set(lines::jsonb, '{0,quantity}', '3')::json",
         "order lines sum to the movements",
+    ),
+    (
+        "UPDATE orders SET moved = '[[2]]' WHERE request_id = 'hold'",
+        "UPDATE orders SET moved = NULL WHERE request_id = 'hold'",
+        "orders name the movements that they made",
     ),
     (
         "UPDATE request SET request_id = 'other' WHERE request_id = 'sale'",

@@ -231,7 +231,10 @@ async fn what_breaks_a_bound_is_named(store: StoreKind) {
 mod of_a_broken_store {
     use super::*;
 
-    on_postgres! { a_hole_in_the_ledger_is_never_passed_over }
+    on_postgres! {
+        a_hole_in_the_ledger_is_never_passed_over,
+        a_movement_of_another_order_is_never_shown_as_an_orders_own,
+    }
 
     async fn a_hole_in_the_ledger_is_never_passed_over(store: StoreKind) {
         let server = Stockroom::start(store).await;
@@ -265,5 +268,27 @@ mod of_a_broken_store {
         home.sql("INSERT INTO movement SELECT * FROM lost");
         let all = list(&server, of_level("a", 1), async |_| {}).await;
         assert_eq!(versions(&all), [1, 2, 3]);
+    }
+
+    async fn a_movement_of_another_order_is_never_shown_as_an_orders_own(store: StoreKind) {
+        let server = Stockroom::start(store).await;
+        stock(&server.client, "a", 5).await;
+        for id in ["x", "y"] {
+            let sale = order(id, &[("a", 1)]);
+            server.client.create_order(sale).await.unwrap();
+        }
+        let home = &server.home;
+        let of_x = || GetOrderRequest {
+            key: Some(Key::RequestId("x".to_owned())),
+            with_movements: true,
+            ..GetOrderRequest::default()
+        };
+        // The version that the other order made.
+        home.sql("UPDATE orders SET moved = '[[3]]' WHERE request_id = 'x'");
+        let refused = refusal(server.orders().get_order(of_x()).await);
+        refused.is(Code::Internal, "INTERNAL");
+        home.sql("UPDATE orders SET moved = NULL WHERE request_id = 'x'");
+        let read = server.client.get_order(of_x()).await.unwrap();
+        assert_eq!(versions(&read.movements), [2]);
     }
 }
