@@ -4,8 +4,9 @@
 # nothing, so that any base with glibc will do. `make image` builds it with what there is,
 # and then starts it. By hand it takes BuildKit: DOCKER_BUILDKIT=1 before Docker 23.
 #
-#   docker run -p 50051:50051 -v stockroom:/var/lib/stockroom stockroom
+#   docker run -p 127.0.0.1:50051:50051 -v stockroom:/var/lib/stockroom stockroom
 #
+# Whoever reaches the port may change stock: without 127.0.0.1 it is open to other machines.
 # A configuration of your own is mounted over /etc/stockroom/stockroom.toml, which says where
 # to listen. Variables would say it as well, and beat whatever yours says. Flags of `serve` must
 # not: the health check below sees the file and the variables, and would ask another address.
@@ -15,10 +16,13 @@ ARG RUNTIME=debian:bookworm-slim
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-# The caches outlive a build, so the binary has to leave the target folder here.
+# The caches outlive a build, so the binary has to leave the target folder here. One folder is
+# that of every checkout that is built, one at a time, and cargo compares times of files: what is
+# older than the last build, of another checkout perhaps, would pass for built.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin stockroom \
+    --mount=type=cache,id=stockroom-target,target=/src/target,sharing=locked \
+    find build.rs src proto migrations data -type f -exec touch {} + \
+    && cargo build --release --locked --bin stockroom \
     && install -D -m 755 target/release/stockroom /out/bin/stockroom \
     && install -D -m 644 deploy/image/stockroom.toml /out/stockroom.toml \
     && install -d -m 755 /out/data

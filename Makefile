@@ -26,8 +26,7 @@ demo: ## real orders, 100 watchers and a flash sale against an embedded server
 	cargo run --release --locked -- demo
 
 stack: setup ## PostgreSQL with a replica, Redis, Kafka, two instances and nginx on this machine, until Ctrl-C
-	@cargo build --release --locked --bin stockroom
-	@$(WITH_TEST_TOOLS) cargo run --locked --quiet --example stack -- "$${CARGO_TARGET_DIR:-target}/release/stockroom"
+	@$(WITH_TEST_TOOLS) binary=$$(scripts/release-binary.sh); cargo run --locked --quiet --example stack -- "$$binary"
 
 image: ## build the container image with docker, podman or buildah, and start it once
 	@scripts/build-image.sh

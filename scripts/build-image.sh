@@ -61,9 +61,7 @@ binary() {
         echo "$STOCKROOM_IMAGE_BINARY"
         return
     fi
-    # Bash does not end a command substitution at what fails in it.
-    cargo build --release --locked --bin stockroom >&2 || return
-    echo "${CARGO_TARGET_DIR:-target}/release/stockroom"
+    scripts/release-binary.sh
 }
 
 # The runtime stage alone, on what this machine has instead of the first stage.

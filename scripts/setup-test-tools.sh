@@ -49,7 +49,7 @@ check_skip() {
 }
 
 # export_tool NAME VALUE
-export_tool() { printf 'export %s=%q\n' "$1" "$2" >>"$ENV_FILE.partial"; }
+export_tool() { printf 'export %s=%q\n' "$1" "$2" >>"$PARTIAL"; }
 
 # say_skipped PART
 say_skipped() {
@@ -64,10 +64,12 @@ SKIPPED
 main() {
     check_skip
     mkdir -p "$TOOLS"
-    # A run that fails leaves no list of tools from the run before.
-    rm -f "$ENV_FILE" "$ENV_FILE.partial"
+    # Another run may read the list meanwhile, or write its own: it is there all the while, and
+    # whole. A run that fails leaves none, nor that of the run before.
+    PARTIAL=$(mktemp "$ENV_FILE.XXXXXX")
+    trap 'rm -f "$PARTIAL" "$ENV_FILE"' EXIT
     # What an older run exported in this shell is not what there is now.
-    cat >"$ENV_FILE.partial" <<'UNSET'
+    cat >"$PARTIAL" <<'UNSET'
 unset STOCKROOM_TEST_GRPCURL STOCKROOM_TEST_POSTGRES_BIN STOCKROOM_TEST_REDIS_SERVER
 unset STOCKROOM_TEST_KAFKA_LIBS STOCKROOM_TEST_NGINX STOCKROOM_TEST_KUSTOMIZE
 unset STOCKROOM_TEST_FAKETIME STOCKROOM_TEST_BUF
@@ -91,7 +93,9 @@ UNSET
         export_tool STOCKROOM_TEST_STORES sqlite,postgres
     fi
     export_tool STOCKROOM_TEST_SKIPPED "${skipped[*]}"
-    mv "$ENV_FILE.partial" "$ENV_FILE"
+    chmod a+r "$PARTIAL"
+    mv "$PARTIAL" "$ENV_FILE"
+    trap - EXIT
 }
 
 main

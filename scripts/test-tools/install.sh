@@ -23,6 +23,12 @@ as_root() {
     fi
 }
 
+# What says whether servers start with their packages.
+POLICY=/usr/sbin/policy-rc.d
+
+# Seconds to wait for an apt that somebody else runs.
+readonly APT_WAITS=(-o DPkg::Lock::Timeout=300)
+
 # apt_install PACKAGE…: from Debian. Servers among them are not started: where nobody has a
 # say in that yet (policy-rc.d), we do while apt runs.
 apt_install() {
@@ -31,18 +37,21 @@ apt_install() {
     [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null ||
         fail "$* is missing and installing it takes root: run 'apt-get install $*' as root and run this again"
     printf 'installing %s from Debian\n' "$*"
-    as_root apt-get update -qq || fail "apt-get update failed, see above"
+    as_root apt-get "${APT_WAITS[@]}" update -qq || fail "apt-get update failed, see above"
     as_root env DEBIAN_FRONTEND=noninteractive sh -c '
-        policy=/usr/sbin/policy-rc.d
+        policy=$1
+        shift
         if [ ! -e "$policy" ]; then
             trap "rm -f $policy" EXIT
-            trap "exit 130" INT TERM
+            trap "exit 130" INT TERM HUP
             # 101: the action is not allowed.
             printf "#!/bin/sh\nexit 101\n" >"$policy"
             chmod 755 "$policy"
         fi
-        apt-get install -y -qq --no-install-recommends "$@"
-    ' install "$@" </dev/null || fail "apt-get could not install $*, see above"
+        apt-get "$@"
+    ' apt_install "$POLICY" \
+        "${APT_WAITS[@]}" install -y -qq --no-install-recommends "$@" </dev/null ||
+        fail "apt-get could not install $*, see above"
 }
 
 # at_least FOUND WANTED: whether version FOUND, of numbers and dots, is WANTED or newer.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use stockroom::config::Config;
 use stockroom::telemetry::Counters;
 
 use super::read;
@@ -86,6 +87,48 @@ fn alerts_are_about_metrics_and_labels_that_there_are() {
             assert!(shown[name][0].contains(&label), "{alert}: {label}");
         }
     }
+}
+
+/// The expression of an alert.
+fn expr(alert: &str) -> String {
+    let rule = rules().into_iter().find(|rule| rule.alert == alert);
+    rule.unwrap_or_else(|| panic!("there is no {alert}")).expr
+}
+
+/// Where every order is late none is counted by its outcome: what is divided must not be 0 by 0.
+#[test]
+fn orders_that_run_out_of_time_raise_an_alert_though_none_is_answered() {
+    let expr = expr("StockroomOrdersRunOutOfTime");
+    let late = r#"stockroom_calls_unanswered_total{method="CreateOrder"}"#;
+    let (of, all) = expr.split_once(" / ").unwrap();
+    assert!(of.contains(late), "{of}");
+    assert!(all.contains(late), "{all}");
+    assert!(all.contains("stockroom_orders_total["), "{all}");
+}
+
+/// Who does not sweep says that nothing is overdue.
+#[test]
+fn holds_that_nobody_looks_for_raise_an_alert_of_their_own() {
+    assert_eq!(
+        expr("StockroomNobodySweeps"),
+        "sum(stockroom_sweeper_active) == 0"
+    );
+}
+
+/// The gauge is 0 while they are: an alert on it alone would begin anew each time.
+#[test]
+fn an_alert_of_stopped_keys_goes_on_while_they_are_offered_again() {
+    let expr = expr("StockroomKeysAreStopped");
+    let (_, window) = expr
+        .split_once("max_over_time(stockroom_events_keys_stopped[")
+        .unwrap();
+    let (minutes, _) = window.split_once("m])").unwrap();
+    let window_ms = minutes.parse::<u64>().unwrap() * 60_000;
+    // So there is a look between two offers in it.
+    assert!(
+        window_ms > Config::default().events.refused_retry_ms,
+        "{expr}"
+    );
 }
 
 #[test]

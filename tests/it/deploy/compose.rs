@@ -147,6 +147,10 @@ fn nginx_balances_over_the_instances_and_alone_is_reached_from_outside() {
     }
     for (name, service) in &services {
         assert_eq!(service["ports"].is_array(), name == "nginx", "{name}");
+        // And from this machine alone, until its operator says otherwise.
+        for port in service["ports"].as_array().into_iter().flatten() {
+            assert!(port.as_str().unwrap().starts_with("127.0.0.1:"), "{port}");
+        }
     }
 }
 

@@ -76,6 +76,23 @@ fn what_is_mounted_says_where_to_listen() {
     assert_eq!(config.http.address(), None);
 }
 
+/// Cargo judges by the times of files, which are those of the checkout that the image is built of.
+#[test]
+fn no_binary_of_another_checkout_is_taken_from_the_cache() {
+    let dockerfile = read("../Dockerfile").replace("\\\n", " ");
+    let builds = dockerfile.lines().find(|line| line.contains("cargo build"));
+    let (before, _) = builds.unwrap().split_once("cargo build").unwrap();
+    let (_, touched) = before.split_once("find ").unwrap();
+    let (touched, rest) = touched.split_once(" -type f").unwrap();
+    assert!(rest.contains("touch"), "{rest}");
+    // What the program is compiled of, and what it embeds.
+    let touched: Vec<&str> = touched.split_whitespace().collect();
+    assert_eq!(touched, ["build.rs", "src", "proto", "migrations", "data"]);
+    let cache = before.split("--mount=").find(|it| it.contains("/target"));
+    let options = cache.unwrap().split_whitespace().next().unwrap();
+    assert!(options.ends_with(",sharing=locked"), "{options}");
+}
+
 /// As the pods of Kubernetes do, whose arguments follow those of the image.
 #[test]
 fn the_file_that_the_image_names_is_read_unless_another_one_is_named() {

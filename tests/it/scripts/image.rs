@@ -1,6 +1,7 @@
 //! `build-image.sh`.
 
 use std::fs;
+use std::path::Path;
 
 use super::{Ran, Sandbox};
 
@@ -23,7 +24,20 @@ fn sandbox(builder: &str, described: &str) -> Sandbox {
     );
     sandbox.stub(builder, &script);
     sandbox.program("target/release/stockroom", "echo that of before");
+    sandbox.program("elsewhere/stockroom", "echo the one that was built");
+    sandbox.stub("cargo", &built(&sandbox));
     sandbox
+}
+
+/// What cargo says when it has built the binary, in a folder that a file of the machine names.
+fn built(sandbox: &Sandbox) -> String {
+    let binary = sandbox.path("elsewhere/stockroom");
+    format!(
+        "echo '{{\"reason\":\"compiler-artifact\",\"executable\":null,\"fresh\":true}}'\n\
+         echo '{{\"reason\":\"compiler-artifact\",\"executable\":\"{}\",\"fresh\":true}}'\n\
+         echo '{{\"reason\":\"build-finished\",\"success\":true}}'",
+        binary.display()
+    )
 }
 
 fn build(sandbox: &Sandbox) -> Ran {
@@ -65,9 +79,25 @@ fn a_build_that_fails_packs_no_binary_of_before() {
 }
 
 #[test]
+fn the_binary_is_packed_from_where_cargo_says_that_it_is() {
+    let sandbox = sandbox("buildah", WITH_HEALTH_CHECK);
+    let ran = build(&sandbox);
+    assert!(ran.succeeded, "{}", ran.said);
+    let packed = sandbox.path("target/image/context/out/bin/stockroom");
+    let packed = fs::read_to_string(packed).unwrap();
+    assert!(packed.contains("the one that was built"), "{packed}");
+    // Whoever else needs it asks the same script.
+    for file in ["Makefile", ".ci/run"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains("scripts/release-binary.sh"), "{file}");
+        assert!(!text.contains("/release/stockroom"), "{file}");
+    }
+}
+
+#[test]
 fn what_is_built_here_has_every_file_that_the_dockerfile_copies() {
     let sandbox = sandbox("buildah", WITH_HEALTH_CHECK);
-    sandbox.stub("cargo", "");
     let ran = build(&sandbox);
     assert!(ran.succeeded, "{}", ran.said);
     let dockerfile = fs::read_to_string(sandbox.path("target/image/Dockerfile")).unwrap();

@@ -1,5 +1,7 @@
 //! `setup-test-tools.sh`.
 
+use std::fs;
+
 use super::{Ran, Sandbox};
 
 /// What can be left out.
@@ -82,7 +84,7 @@ fn the_newest_tools_that_go_can_build_are_built() {
     for part in ["grpcurl", "kustomize"] {
         let ran = set_up(&sandbox, &[part]);
         assert!(ran.succeeded, "{}", ran.said);
-        std::fs::remove_dir_all(sandbox.path("target")).unwrap();
+        fs::remove_dir_all(sandbox.path("target")).unwrap();
     }
     let calls = sandbox.calls();
     let installed = calls
@@ -95,6 +97,44 @@ fn the_newest_tools_that_go_can_build_are_built() {
             "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1"
         ]
     );
+}
+
+#[test]
+fn a_list_of_tools_stays_until_the_next_is_whole_and_goes_when_a_setup_fails() {
+    let sandbox = sandbox();
+    let everything = PARTS.join(",");
+    let ran = set_up_without(&sandbox, &everything);
+    assert!(ran.succeeded, "{}", ran.said);
+    let tools = sandbox.path("target/tools");
+    let list = fs::read_to_string(tools.join("test.env")).unwrap();
+    sandbox.stub("go", "cp target/tools/test.env seen; exit 1");
+    let ran = set_up(&sandbox, &["grpcurl"]);
+    assert!(!ran.succeeded, "{}", ran.said);
+    assert_eq!(fs::read_to_string(sandbox.path("seen")).unwrap(), list);
+    let left: Vec<_> = fs::read_dir(tools).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_setup_that_is_hung_up_leaves_no_word_on_which_servers_start() {
+    let sandbox = sandbox();
+    let hang_up = "case \"$*\" in *install*) ls policy; kill -HUP $PPID ;; esac";
+    sandbox.stub("apt-get", hang_up);
+    let script = ". scripts/test-tools/install.sh\n\
+                  as_root() { \"$@\"; }\n\
+                  POLICY=$PWD/policy\n\
+                  apt_install redis-server";
+    let ran = sandbox.run("bash", &["-c", script], &[]);
+    assert!(!ran.succeeded, "{}", ran.said);
+    assert!(ran.said.contains("\npolicy\n"), "{}", ran.said);
+    assert!(!sandbox.path("policy").exists());
+    // Somebody else's apt is waited for.
+    let calls = sandbox.calls();
+    assert_eq!(calls.lines().count(), 2, "{calls}");
+    for call in calls.lines() {
+        let options = "apt-get -o DPkg::Lock::Timeout=300 ";
+        assert!(call.starts_with(options), "{call}");
+    }
 }
 
 /// `setup_postgres` where there is none at first, and `found` says what apt installs.
