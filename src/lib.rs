@@ -1,5 +1,8 @@
 //! Stockroom: an inventory and order service.
 //!
+//! To call one, begin with [`client`], whose first page is an example. The rest of this
+//! crate is the server and the program `stockroom`:
+//!
 //! ```text
 //! client ─gRPC─▶ grpc ─▶ engine ─queue─▶ batch ─▶ plan ─▶ commit ─▶ storage
 //!    ▲                     └── reply after COMMIT ◀────────┘            │
@@ -25,6 +28,7 @@ mod gather;
 mod lock;
 #[cfg(test)]
 mod samples;
+mod tasks;
 pub mod telemetry;
 
 pub mod events;

@@ -5,12 +5,14 @@
 //! watchers know, where nobody orders. Two that believe to lead do no harm: the order's
 //! version lets one of them end a hold.
 
+use std::mem;
+
 use tokio::time::sleep;
 
 use crate::config::HoldsConfig;
 use crate::engine::Engine;
 use crate::error::chain;
-use crate::storage::{ExpiredHold, Role, Store};
+use crate::storage::{ExpiredHold, Role, SchemaState, Store};
 use crate::telemetry::HoldCounters;
 
 /// Sweeps whenever nobody else does, until dropped.
@@ -26,12 +28,10 @@ pub(crate) async fn sweep_forever(
         // its store, and another instance may lead from now on.
         counters.overdue_seconds.set(0);
         let mut lead = leadership.acquire().await;
-        let sweeping = counters.sweeping.hold(1);
         tokio::select! {
             () = sweep(&store, &engine, &config, &counters) => {}
             () = lead.lost() => tracing::debug!("another instance may end holds now"),
         }
-        drop(sweeping);
         counters.overdue_seconds.set(0);
         lead.leave().await;
     }
@@ -39,21 +39,38 @@ pub(crate) async fn sweep_forever(
 
 /// Ends holds for ever.
 async fn sweep(store: &Store, engine: &Engine, config: &HoldsConfig, counters: &HoldCounters) {
+    // A schema that is not there yet is told by `keep_ready`; a newer one is swept as well.
+    while let Ok(SchemaState::Behind(_)) = store.schema_state().await {
+        sleep(config.sweep_interval()).await;
+    }
+    // Held while it can look: whoever leads and cannot is no sweeper to the metrics.
+    let mut sweeping = None;
+    // What fails is said once, until it succeeds.
+    let (mut is_blind, mut keeps_deadlines) = (false, false);
     loop {
         let over = match store.overdue_holds(config.sweep_orders_max).await {
             Ok(over) => over,
             Err(error) => {
-                // A database that is away, or has no schema yet, is reported elsewhere.
-                tracing::debug!(error = chain(&error), "cannot look for holds that are over");
+                sweeping = None;
+                if !mem::replace(&mut is_blind, true) {
+                    tracing::warn!(error = chain(&error), "cannot look for holds that are over");
+                }
                 sleep(config.sweep_interval()).await;
                 continue;
             }
         };
+        is_blind = false;
+        sweeping.get_or_insert_with(|| counters.sweeping.hold(1));
         counters.overdue_seconds.set(oldest_seconds(&over));
         let is_full = over.len() == config.sweep_orders_max;
         let has_ended_some = engine.expire(over).await > 0;
-        if let Err(error) = store.forget_deadlines().await {
-            tracing::debug!(error = chain(&error), "cannot take deadlines away");
+        match store.forget_deadlines().await {
+            Ok(()) => keeps_deadlines = false,
+            Err(error) => {
+                if !mem::replace(&mut keeps_deadlines, true) {
+                    tracing::warn!(error = chain(&error), "cannot take deadlines away");
+                }
+            }
         }
         if !(is_full && has_ended_some) {
             sleep(config.sweep_interval()).await;

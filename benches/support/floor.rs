@@ -14,6 +14,7 @@ use stockroom::proto::{
     GetOrderRequest, GetOrderResponse, ListOrdersRequest, ListOrdersResponse,
 };
 use stockroom::server::{runtime, transport};
+use stockroom::telemetry::Counters;
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
@@ -39,7 +40,7 @@ pub(crate) fn serve(services: impl FnOnce() -> Routes) -> anyhow::Result<()> {
             let address = listener.local_addr()?.to_string();
             eprintln!("{}", json!({ "message": "listening", "address": address }));
             let (_, health) = tonic_health::server::health_reporter();
-            transport(&config)
+            transport(&config, &Counters::default())
                 .add_routes(services().add_service(health))
                 .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
                 .await

@@ -92,17 +92,9 @@ impl Database {
                 Ok(Self::Sqlite(copy))
             }
             Self::Postgres(original) => {
-                let copy = postgres::database();
-                let (server, name) = copy.url.rsplit_once('/').context("a URL has a path")?;
-                let (_, template) = original.url.rsplit_once('/').context("a URL has a path")?;
-                let admin = format!("{server}/postgres");
-                sql(&admin, &format!("DROP DATABASE {name}"))?;
-                sql(
-                    &admin,
-                    &format!("CREATE DATABASE {name} TEMPLATE {template}"),
-                )?;
+                let copy = original.copy();
                 // What was written so far shall not be flushed while it is measured.
-                sql(&admin, "CHECKPOINT")?;
+                sql(&copy.url, "CHECKPOINT")?;
                 Ok(Self::Postgres(copy))
             }
         }

@@ -1,5 +1,9 @@
 -- Backorders: how far orders may take what is available below 0.
 
+-- Before any is changed, and in the order in which reads and commits take them: whoever reads
+-- levels would wait for the product with the level, and this step the other way round.
+LOCK TABLE stock_level, product, movement IN ACCESS EXCLUSIVE MODE;
+
 -- 0 means not at all.
 ALTER TABLE product
     ADD COLUMN backorder_limit bigint NOT NULL DEFAULT 0,

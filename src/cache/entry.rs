@@ -1,7 +1,9 @@
 //! What lies in Redis of a level: six numbers as text, the version first, where the
 //! script finds it. People can read it with redis-cli, and it is as short as integers of
 //! eight bytes. Servers from before backorders write five, which are no entry here, and
-//! read the first five of six.
+//! read the first five of six. Of a level whose product was deleted it is the version and a
+//! word, which for those who read is no entry, here and on servers from before that; the
+//! script compares it with what comes later as any other.
 
 use crate::domain::{LevelKey, StockLevel, Timestamp, Version};
 
@@ -21,19 +23,55 @@ for i, key in ipairs(KEYS) do
 end
 return refused";
 
-pub(super) fn encode(level: &StockLevel) -> String {
-    format!(
-        "{} {} {} {} {} {}",
-        level.version,
-        level.on_hand,
-        level.reserved,
-        level.low_stock_threshold,
-        level.updated.us(),
-        level.backorder_limit
-    )
+/// What is kept of a level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Entry {
+    Level(StockLevel),
+    /// Its product was deleted, with this version: what was said of it before holds no more,
+    /// and what to say now is left to the database.
+    Deleted(LevelKey, Version),
 }
 
-/// None for what is no entry.
+impl Entry {
+    pub(super) fn key(&self) -> &LevelKey {
+        match self {
+            Self::Level(level) => &level.key,
+            Self::Deleted(key, _) => key,
+        }
+    }
+
+    pub(super) fn version(&self) -> Version {
+        match self {
+            Self::Level(level) => level.version,
+            Self::Deleted(_, version) => *version,
+        }
+    }
+
+    /// What is shown of it.
+    pub(super) fn into_level(self) -> Option<StockLevel> {
+        match self {
+            Self::Level(level) => Some(level),
+            Self::Deleted(..) => None,
+        }
+    }
+
+    pub(super) fn encode(&self) -> String {
+        match self {
+            Self::Level(level) => format!(
+                "{} {} {} {} {} {}",
+                level.version,
+                level.on_hand,
+                level.reserved,
+                level.low_stock_threshold,
+                level.updated.us(),
+                level.backorder_limit
+            ),
+            Self::Deleted(_, version) => format!("{version} deleted"),
+        }
+    }
+}
+
+/// None for what shows no level.
 pub(super) fn decode(key: &LevelKey, value: &[u8]) -> Option<StockLevel> {
     let text = std::str::from_utf8(value).ok()?;
     let mut numbers = text.split(' ').map(str::parse::<i64>);
@@ -69,8 +107,9 @@ mod tests {
             backorder_limit: 20,
             updated: Timestamp::from_us(1_764_000_000_123_456),
         };
-        let text = encode(&level);
+        let text = Entry::Level(level.clone()).encode();
         assert_eq!(decode(&key, text.as_bytes()), Some(level));
+        let deleted = Entry::Deleted(key.clone(), Version::new(7)).encode();
         for other in [
             "",
             "7",
@@ -78,6 +117,7 @@ mod tests {
             "0 1 0 5 9 0",
             "a b c d e f",
             "-1 1 0 5 9 0",
+            &deleted,
         ] {
             assert_eq!(decode(&key, other.as_bytes()), None, "{other}");
         }

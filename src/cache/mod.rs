@@ -26,11 +26,13 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use self::entry::Entry;
 use self::pending::Pending;
 use crate::config::CacheConfig;
 use crate::domain::{LevelKey, StockLevel};
 use crate::gather::Gather;
 use crate::redis_link::{Link, Unanswered, key_prefix};
+use crate::tasks::Tasks;
 use crate::telemetry::CacheCounters;
 
 /// Most levels of one question: a Redis is busy with it for some 100 µs.
@@ -78,7 +80,12 @@ impl Question {
 impl Cache {
     /// A cache that has nothing until it is told which store is being served. Its tasks
     /// run on this runtime.
-    pub(crate) fn start(config: &CacheConfig, link: Link, counters: CacheCounters) -> Self {
+    pub(crate) fn start(
+        config: &CacheConfig,
+        link: Link,
+        counters: CacheCounters,
+        tasks: &Tasks,
+    ) -> Self {
         let shared = Arc::new(Shared {
             link,
             ttl: config.ttl(),
@@ -87,14 +94,15 @@ impl Cache {
             pending: Pending::new(config.writes_max, config.ttl(), counters.clone()),
             counters,
         });
+        let asking = ask_forever(Arc::clone(&shared));
         let writing = pending::write_forever(Arc::clone(&shared));
-        let tasks = [
-            AbortOnDropHandle::new(tokio::spawn(ask_forever(Arc::clone(&shared)))),
-            AbortOnDropHandle::new(tokio::spawn(writing)),
+        let started = [
+            tasks.start("the reader of the cache", asking),
+            tasks.start("the writer of the cache", writing),
         ];
         Self {
             shared,
-            _tasks: Arc::new(tasks),
+            _tasks: Arc::new(started),
         }
     }
 
@@ -109,7 +117,15 @@ impl Cache {
     /// To be told of every commit, and of what was read: levels of the store as they were
     /// committed. Keeps those that are newer than what waits to be written. Does not block.
     pub(crate) fn offer<'a>(&self, levels: impl IntoIterator<Item = &'a StockLevel>) {
-        self.shared.pending.add(levels);
+        let entries = levels.into_iter().cloned().map(Entry::Level);
+        self.shared.pending.add(entries);
+    }
+
+    /// To be told of levels whose product was deleted, as they are since: they are not found
+    /// any more, so that whoever asks is told by the database that the SKU is unknown.
+    pub(crate) fn forget(&self, levels: &[StockLevel]) {
+        let entry = |level: &StockLevel| Entry::Deleted(level.key.clone(), level.version);
+        self.shared.pending.add(levels.iter().map(entry));
     }
 
     /// What the cache has of `keys`; none when it cannot be asked, or has not answered
@@ -124,11 +140,13 @@ impl Cache {
             return shared.questions.ask(Question::of(keys)).await?;
         };
         if waiting.iter().all(Option::is_some) {
-            return Some(waiting);
+            let levels = waiting.into_iter().map(|it| it?.into_level());
+            return Some(levels.collect());
         }
         let asked = shared.questions.ask(Question::of(keys)).await??;
         let each = waiting.into_iter().zip(asked);
-        Some(each.map(|(waiting, asked)| waiting.or(asked)).collect())
+        let levels = each.map(|(waiting, asked)| waiting.map_or(asked, Entry::into_level));
+        Some(levels.collect())
     }
 
     /// What is counted.

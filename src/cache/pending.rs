@@ -1,5 +1,5 @@
 //! Levels that were committed here, or read for somebody who missed them, and that may
-//! not be in Redis yet.
+//! not be in Redis yet; and those whose product was deleted here.
 //!
 //! The newest version of each; reads on this instance look here first, so that after its
 //! answer a commit is seen here whatever Redis is doing. A level stays until Redis took
@@ -14,8 +14,9 @@ use redis::Cmd;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::{Found, Shared, entry};
-use crate::domain::{LevelKey, StockLevel};
+use super::Shared;
+use super::entry::{Entry, WRITE};
+use crate::domain::LevelKey;
 use crate::lock::lock;
 use crate::redis_link::Unanswered;
 use crate::telemetry::CacheCounters;
@@ -50,7 +51,7 @@ struct State {
 
 #[derive(Debug)]
 struct Waiting {
-    level: StockLevel,
+    entry: Entry,
     since: Instant,
     is_due: bool,
 }
@@ -67,28 +68,28 @@ impl Pending {
     }
 
     /// Keeps those that are newer than what is here.
-    pub(super) fn add<'a>(&self, levels: impl IntoIterator<Item = &'a StockLevel>) {
+    pub(super) fn add(&self, entries: impl IntoIterator<Item = Entry>) {
         let mut state = lock(&self.state);
         let now = Instant::now();
-        for level in levels.into_iter().filter(|it| it.version.number() > 0) {
+        for entry in entries.into_iter().filter(|it| it.version().number() > 0) {
             let state = &mut *state;
-            if let Some(waiting) = state.levels.get_mut(&level.key) {
-                if level.version > waiting.level.version {
-                    waiting.level = level.clone();
-                    waiting.since = now;
+            if let Some(waiting) = state.levels.get_mut(entry.key()) {
+                if entry.version() > waiting.entry.version() {
                     if !waiting.is_due {
                         waiting.is_due = true;
-                        state.due.push_back(level.key.clone());
+                        state.due.push_back(entry.key().clone());
                     }
+                    waiting.entry = entry;
+                    waiting.since = now;
                 }
             } else if state.levels.len() < self.levels_max {
+                state.due.push_back(entry.key().clone());
                 let waiting = Waiting {
-                    level: level.clone(),
                     since: now,
                     is_due: true,
+                    entry,
                 };
-                state.levels.insert(level.key.clone(), waiting);
-                state.due.push_back(level.key.clone());
+                state.levels.insert(waiting.entry.key().clone(), waiting);
             } else {
                 self.counters.dropped.add(1);
             }
@@ -99,8 +100,9 @@ impl Pending {
         }
     }
 
-    /// What is here of `keys` and no older than an entry may be; none if nothing is.
-    pub(super) fn look_up(&self, keys: &[LevelKey], now: Instant) -> Option<Found> {
+    /// What is here of `keys` and no older than an entry may be; none if nothing is. Where
+    /// something is, what Redis has is older.
+    pub(super) fn look_up(&self, keys: &[LevelKey], now: Instant) -> Option<Vec<Option<Entry>>> {
         let state = lock(&self.state);
         if state.levels.is_empty() {
             return None;
@@ -109,7 +111,8 @@ impl Pending {
             let waiting = state.levels.get(key);
             waiting.filter(|it| self.is_of_use(it, now))
         });
-        let found: Found = waiting.map(|it| it.map(|it| it.level.clone())).collect();
+        let found = waiting.map(|it| it.map(|it| it.entry.clone()));
+        let found: Vec<Option<Entry>> = found.collect();
         found.iter().any(Option::is_some).then_some(found)
     }
 
@@ -119,7 +122,7 @@ impl Pending {
     }
 
     /// Takes some that are due, without those that nothing older can be left of.
-    fn take_due(&self, now: Instant) -> Vec<StockLevel> {
+    fn take_due(&self, now: Instant) -> Vec<Entry> {
         let mut state = lock(&self.state);
         let state = &mut *state;
         let retry = |at| now.saturating_duration_since(at) >= RETRY_PAUSE;
@@ -127,8 +130,8 @@ impl Pending {
             state.failed_at = None;
             state.due.extend(state.failed.drain(..));
         }
-        let mut levels = Vec::new();
-        while levels.len() < LEVELS_AT_ONCE_MAX {
+        let mut due = Vec::new();
+        while due.len() < LEVELS_AT_ONCE_MAX {
             let Some(key) = state.due.pop_front() else {
                 break;
             };
@@ -137,13 +140,13 @@ impl Pending {
             };
             waiting.is_due = false;
             if self.is_of_use(waiting, now) {
-                levels.push(waiting.level.clone());
+                due.push(waiting.entry.clone());
             } else {
                 state.levels.remove(&key);
             }
         }
         self.counters.waiting.set(state.levels.len() as i64);
-        levels
+        due
     }
 
     /// Waits until there may be something due.
@@ -157,21 +160,21 @@ impl Pending {
     }
 
     /// Of what was due, Redis has these, or later ones, and the others it has not.
-    fn tried(&self, written: &[StockLevel], failed: &[StockLevel], now: Instant) {
+    fn tried(&self, written: &[Entry], failed: &[Entry], now: Instant) {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        for level in written {
-            let waiting = state.levels.get(&level.key);
-            if waiting.is_some_and(|it| it.level.version <= level.version) {
-                state.levels.remove(&level.key);
+        for entry in written {
+            let waiting = state.levels.get(entry.key());
+            if waiting.is_some_and(|it| it.entry.version() <= entry.version()) {
+                state.levels.remove(entry.key());
             }
         }
-        for level in failed {
-            if let Some(waiting) = state.levels.get_mut(&level.key)
+        for entry in failed {
+            if let Some(waiting) = state.levels.get_mut(entry.key())
                 && !waiting.is_due
             {
                 waiting.is_due = true;
-                state.failed.push(level.key.clone());
+                state.failed.push(entry.key().clone());
                 // Not put off by those that fail later: there may always be some.
                 state.failed_at.get_or_insert(now);
             }
@@ -199,28 +202,24 @@ pub(super) async fn write_forever(shared: Arc<Shared>) {
     }
 }
 
-/// Writes `levels`; returns those that Redis took or has later ones of, and the others.
-async fn write(
-    shared: &Shared,
-    prefix: &str,
-    levels: Vec<StockLevel>,
-) -> (Vec<StockLevel>, Vec<StockLevel>) {
+/// Writes `entries`; returns those that Redis took or has later ones of, and the others.
+async fn write(shared: &Shared, prefix: &str, entries: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
     // The keys of a cluster are each by itself.
     let at_once = if shared.link.is_cluster() {
         1
     } else {
-        levels.len()
+        entries.len()
     };
     let ttl = shared.ttl.as_millis() as u64;
-    let writes = levels.chunks(at_once).map(|levels| {
+    let writes = entries.chunks(at_once).map(|entries| {
         let mut command = Cmd::new();
-        command.arg("EVAL").arg(entry::WRITE).arg(levels.len());
-        for level in levels {
-            command.arg(format!("{prefix}{}", level.key));
+        command.arg("EVAL").arg(WRITE).arg(entries.len());
+        for entry in entries {
+            command.arg(format!("{prefix}{}", entry.key()));
         }
         command.arg(ttl);
-        for level in levels {
-            command.arg(entry::encode(level));
+        for entry in entries {
+            command.arg(entry.encode());
         }
         command
     });
@@ -232,14 +231,14 @@ async fn write(
         .ask_each::<u64>(&writes, Instant::now() + time, time)
         .await;
     let (mut written, mut failed) = (Vec::new(), Vec::new());
-    for (levels, answer) in levels.chunks(at_once).zip(answers) {
+    for (entries, answer) in entries.chunks(at_once).zip(answers) {
         match answer {
             Ok(refused) => {
                 shared.counters.refused.add(refused);
-                shared.counters.writes.add(levels.len() as u64 - refused);
-                written.extend_from_slice(levels);
+                shared.counters.writes.add(entries.len() as u64 - refused);
+                written.extend_from_slice(entries);
             }
-            Err(Unanswered) => failed.extend_from_slice(levels),
+            Err(Unanswered) => failed.extend_from_slice(entries),
         }
     }
     (written, failed)
@@ -248,10 +247,14 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples::level;
+    use crate::samples;
     use crate::telemetry::Counters;
 
     const TTL: Duration = Duration::from_secs(30);
+
+    fn level(sku: &str, version: i64) -> Entry {
+        Entry::Level(samples::level(sku, version, 0))
+    }
 
     fn pending() -> Pending {
         Pending::new(1_000, TTL, Counters::default().cache)
@@ -261,16 +264,16 @@ mod tests {
     fn what_failed_is_tried_again_however_often_others_fail() {
         let pending = pending();
         let began = Instant::now();
-        pending.add(&[level("first", 5, 0)]);
+        pending.add([level("first", 5)]);
         let mut now = began;
         for other in 0.. {
             let due = pending.take_due(now);
-            if other > 0 && due.contains(&level("first", 5, 0)) {
+            if other > 0 && due.contains(&level("first", 5)) {
                 break;
             }
             pending.tried(&[], &due, now);
             now += RETRY_PAUSE / 10;
-            pending.add(&[level(&format!("other-{other}"), 1, 0)]);
+            pending.add([level(&format!("other-{other}"), 1)]);
             let waited = now - began;
             assert!(waited <= RETRY_PAUSE * 2, "after {waited:?}");
         }
@@ -279,9 +282,9 @@ mod tests {
     #[test]
     fn a_level_that_redis_does_not_take_is_shown_as_long_as_an_entry_lives() {
         let pending = pending();
-        let kept = level("a", 5, 0);
-        let keys = [kept.key.clone()];
-        pending.add([&kept]);
+        let kept = level("a", 5);
+        let keys = [kept.key().clone()];
+        pending.add([kept.clone()]);
         let added = Instant::now();
         let due = pending.take_due(added);
         pending.tried(&[], &due, added);

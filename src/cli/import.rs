@@ -66,8 +66,9 @@ const IMPORT_ID_CHARS_MAX: usize = 64;
 ///   # Only tell what is wrong with it
 ///   stockroom import levels.csv --check
 ///
-///   # From another store: its products, then its levels; levels that are below 0 there
-///   # must be left out, or be 0
+///   # From another store: its products, then its levels, with no hold open and no order
+///   # coming in there; levels that are below 0 there must be left out, or be 0. Orders, the
+///   # ledger and request ids stay behind: the new store begins without them
 ///   stockroom export products --addr http://old:50051 | stockroom import - --addr http://new:50051
 ///   stockroom export levels --addr http://old:50051 | stockroom import - --addr http://new:50051
 ///

@@ -34,7 +34,9 @@ const SECONDS_MAX: u32 = 86_400;
 /// closed loop: --in-flight callers, each of which sends its next order when it
 /// has the answer. With --rate it is an open loop: orders are due at that rate
 /// whatever the server does, and latency counts from when an order was due, so
-/// that a stall is paid for by all that it delays. What falls due in --seconds
+/// that a stall is paid for by all that it delays. The clock of that ticks in whole
+/// milliseconds: above 1,000 a second orders come in bunches, those of one tick, and up
+/// to 1 ms that an order is sent late is not counted. What falls due in --seconds
 /// counts, whenever it is answered: what has not been sent by then is sent for ten
 /// seconds more, and what is left after that is reported as not sent.
 ///

@@ -21,11 +21,12 @@ use crate::storage::{Access, Store};
 ///   # ./stockroom.db
 ///   stockroom migrate
 ///
-///   # PostgreSQL, with a role that may change the schema
-///   stockroom migrate --store-url postgres://owner:secret@db/stockroom
+///   # PostgreSQL, as the role that `serve` connects as: one that did not make the tables
+///   # sees none of them, and waits for ever
+///   stockroom migrate --store-url postgres://stockroom:secret@db/stockroom
 ///
 ///   # After a failover or a restore that may have lost commits; docs/failover.md
-///   stockroom migrate --new-store-id --store-url postgres://owner:secret@db-2/stockroom
+///   stockroom migrate --new-store-id --store-url postgres://stockroom:secret@db-2/stockroom
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct MigrateArgs {

@@ -23,7 +23,7 @@ const PAGE_ORDERS: i32 = 500;
 ///
 /// Examples:
 ///
-///   # One order, by its id or by the request that made it
+///   # One order, by its id or by a request that made or changed it
 ///   stockroom orders --id 01937b5c-0a4e-7c31-9f5b-3f6f0c1d2e4f
 ///   stockroom orders --request-id cart-4711
 ///
@@ -44,7 +44,7 @@ pub(super) struct OrdersArgs {
     /// Show the order with this id
     #[arg(long, value_name = "ID", conflicts_with_all = ["request_id", "state", "customer_ref", "labels", "level", "since", "until", "limit"])]
     id: Option<String>,
-    /// Show the order that this request made
+    /// Show the order that this request made or changed
     #[arg(long, value_name = "ID", conflicts_with_all = ["state", "customer_ref", "labels", "level", "since", "until", "limit"])]
     request_id: Option<String>,
     /// Only orders in this state

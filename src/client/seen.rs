@@ -17,6 +17,10 @@ const REQUEST_BYTES_MAX: usize = 4 << 20;
 /// What the store's id takes of it: a UUID as text, with its tag and its length.
 const STORE_ID_BYTES: usize = 38;
 
+/// In place of the version of another store, which means nothing to this one: above all that
+/// a level can have, so that whatever the server has of it, it says with `reset`.
+const OF_ANOTHER_STORE: i64 = i64::MAX;
+
 /// The last version seen of every level.
 ///
 /// Pure: messages go in, what is news comes out.
@@ -70,10 +74,15 @@ impl Seen {
         self.repeats
     }
 
-    /// A stream began: versions of another store mean nothing here.
+    /// A stream began: versions of another store mean nothing here. The levels that its
+    /// request named are all told anew; those that it left out are not if this store has none
+    /// of them, so they are kept, to be asked for.
     pub(super) fn started(&mut self, store_id: String) {
         if self.store_id != store_id {
-            self.versions = Levels::default();
+            self.versions.retain(|last| {
+                last.version = OF_ANOTHER_STORE;
+                last.is_unheard
+            });
             self.store_id = store_id;
         }
     }
@@ -91,7 +100,7 @@ impl Seen {
             is_unheard: false,
         };
         match self.versions.get_mut(&level.sku, &level.location) {
-            Some(last) if reset || level.version > last.version => {
+            Some(last) if reset || level.version > last.version || last.is_void() => {
                 let was_low = std::mem::replace(last, now).low_stock;
                 // A level that was low when the watch resumed is watched by name, and
                 // goes on being sent when it no longer is.
@@ -163,6 +172,11 @@ impl Seen {
 }
 
 impl Last {
+    /// Whether it is another store's, and was asked for in vain.
+    fn is_void(&self) -> bool {
+        self.version == OF_ANOTHER_STORE && !self.is_unheard
+    }
+
     fn seen(&self, sku: &str, location: &str) -> SeenLevel {
         SeenLevel {
             sku: sku.to_owned(),
@@ -184,180 +198,4 @@ fn is_selected_while_low(selection: &Selection, sku: &str, location: &str) -> bo
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::proto::StockKey;
-
-    fn level(sku: &str, version: i64) -> StockLevel {
-        StockLevel {
-            sku: sku.into(),
-            location: "main".into(),
-            version,
-            ..StockLevel::default()
-        }
-    }
-
-    fn versions(levels: &[StockLevel]) -> Vec<i64> {
-        levels.iter().map(|level| level.version).collect()
-    }
-
-    #[test]
-    fn versions_of_a_level_strictly_rise() {
-        let mut seen = Seen::new(&WatchTargets::all());
-        seen.started("store".into());
-        let sent = [0, 3, 3, 2, 7].map(|version| level("a", version));
-        assert_eq!(versions(&seen.news(sent.into(), false)), [0, 3, 7]);
-        assert_eq!(seen.repeats(), 2);
-        assert_eq!(versions(&seen.news(vec![level("b", 1)], false)), [1]);
-    }
-
-    #[test]
-    fn a_reset_lets_a_version_fall_once() {
-        let mut seen = Seen::new(&WatchTargets::all());
-        seen.started("store".into());
-        seen.news(vec![level("a", 9)], false);
-        assert_eq!(versions(&seen.news(vec![level("a", 4)], true)), [4]);
-        assert!(seen.news(vec![level("a", 4)], false).is_empty());
-        assert_eq!(versions(&seen.news(vec![level("a", 5)], false)), [5]);
-    }
-
-    #[test]
-    fn a_resume_names_the_last_versions_and_their_store() {
-        let mut seen = Seen::new(&WatchTargets::all());
-        assert!(seen.levels().is_empty());
-        seen.started("store".into());
-        seen.news(vec![level("a", 1), level("b", 2), level("a", 5)], false);
-        seen.started("store".into());
-        let mut resumed: Vec<_> = seen
-            .levels()
-            .into_iter()
-            .map(|level| (level.sku, level.version))
-            .collect();
-        resumed.sort();
-        assert_eq!(resumed, [("a".into(), 5), ("b".into(), 2)]);
-        assert_eq!(seen.store_id(), "store");
-    }
-
-    #[test]
-    fn another_store_makes_all_that_was_seen_void() {
-        let mut seen = Seen::new(&WatchTargets::all());
-        seen.started("old".into());
-        seen.news(vec![level("a", 9)], false);
-        seen.started("new".into());
-        assert!(seen.levels().is_empty());
-        assert_eq!(versions(&seen.news(vec![level("a", 1)], true)), [1]);
-        assert_eq!(seen.repeats(), 0);
-    }
-
-    #[test]
-    fn a_resume_after_a_large_store_is_a_request_that_a_server_takes() {
-        let long = |number: u32| format!("{number:064}");
-        let names = (1..10_000).map(|number| StockKey {
-            sku: long(number),
-            location: "x".repeat(64),
-        });
-        // 1.4 MB of selectors, and 4.6 MB of levels if all were named.
-        let targets = WatchTargets::all().and(WatchTargets::levels(names));
-        let sent: Vec<_> = (0..60_000).map(|number| level(&long(number), 1)).collect();
-        let mut seen = Seen::new(&targets);
-        seen.started(uuid::Uuid::nil().to_string());
-        assert_eq!(seen.news(sent.clone(), false).len(), sent.len());
-        let named = seen.levels();
-        let bytes = targets.request(seen.store_id(), named).encoded_len();
-        let room = REQUEST_BYTES_MAX - bytes;
-        assert!(room < 100, "{room} bytes are left");
-        assert!(seen.news(sent, false).is_empty());
-        assert_eq!(seen.repeats(), 0, "not all had been named");
-    }
-
-    #[test]
-    fn what_a_resume_named_in_full_is_repeated_when_it_comes_again() {
-        let mut seen = Seen::new(&WatchTargets::all());
-        seen.started("store".into());
-        seen.news(vec![level("a", 1), level("b", 1)], false);
-        assert_eq!(seen.levels().len(), 2);
-        assert!(seen.news(vec![level("a", 1)], false).is_empty());
-        assert_eq!(seen.repeats(), 1);
-    }
-
-    #[test]
-    fn once_no_level_shall_be_named_what_comes_again_is_dropped_and_no_repeat() {
-        let mut seen = Seen::new(&WatchTargets::all());
-        seen.started("store".into());
-        seen.news(vec![level("a", 3)], false);
-        assert_eq!(seen.levels().len(), 1);
-        assert!(seen.name_none());
-        assert!(seen.levels().is_empty());
-        let sent = vec![level("a", 3), level("a", 4)];
-        assert_eq!(versions(&seen.news(sent, false)), [4]);
-        assert_eq!(seen.repeats(), 0);
-        assert!(!seen.name_none(), "it cannot name less than none");
-    }
-
-    #[test]
-    fn what_was_left_out_and_is_not_sent_is_unheard_once() {
-        let mut seen = Seen::new(&WatchTargets::all());
-        seen.started("store".into());
-        let there = ["same", "sold", "fallen", "gone"].map(|sku| level(sku, 5));
-        seen.news(there.into(), false);
-        assert_eq!(seen.levels().len(), 4);
-        assert!(seen.unheard().is_empty(), "all were named");
-        assert!(seen.name_none());
-        assert!(seen.levels().is_empty());
-        let sent = vec![level("same", 5), level("sold", 6), level("fallen", 4)];
-        assert_eq!(versions(&seen.news(sent, false)), [6]);
-        let mut unheard = seen.unheard();
-        unheard.sort_by(|a, b| a.sku.cmp(&b.sku));
-        let named = unheard
-            .iter()
-            .map(|level| (level.sku.as_str(), level.version));
-        assert_eq!(named.collect::<Vec<_>>(), [("fallen", 5), ("gone", 5)]);
-        assert!(seen.unheard().is_empty());
-        // The next resume leaves them out again.
-        assert!(seen.levels().is_empty());
-        assert_eq!(seen.unheard().len(), 4);
-    }
-
-    #[test]
-    fn what_is_low_and_not_named_is_unheard_unless_it_is_sent_so_that_its_end_is_told() {
-        let low = |sku, version, low_stock| StockLevel {
-            low_stock,
-            ..level(sku, version)
-        };
-        let mut seen = Seen::new(&WatchTargets::low_only());
-        seen.started("store".into());
-        seen.news(vec![low("still", 1, true), low("ended", 1, true)], false);
-        assert_eq!(seen.levels().len(), 2);
-        assert!(seen.name_none());
-        assert!(seen.levels().is_empty());
-        assert!(seen.news(vec![low("still", 1, true)], false).is_empty());
-        let unheard = seen.unheard();
-        assert_eq!(
-            unheard.iter().map(|it| &it.sku).collect::<Vec<_>>(),
-            ["ended"]
-        );
-        // As the answer to a question, and later in the stream.
-        for sku in ["ended", "still"] {
-            let sent = vec![low(sku, 2, false)];
-            assert_eq!(versions(&seen.news(sent, false)), [2], "{sku}");
-        }
-    }
-
-    #[test]
-    fn what_is_watched_while_it_is_low_is_told_until_it_is_not_and_then_forgotten_on_resume() {
-        let low = |version, low_stock| StockLevel {
-            low_stock,
-            ..level("a", version)
-        };
-        let mut seen = Seen::new(&WatchTargets::low_only());
-        seen.started("store".into());
-        let sent = vec![low(1, true), low(2, true)];
-        assert_eq!(versions(&seen.news(sent, false)), [1, 2]);
-        assert_eq!(seen.levels().len(), 1);
-        let sent = vec![low(3, false), low(4, false)];
-        assert_eq!(versions(&seen.news(sent, false)), [3]);
-        assert!(seen.levels().is_empty());
-        assert_eq!(versions(&seen.news(vec![low(5, true)], false)), [5]);
-        assert_eq!(seen.repeats(), 0);
-    }
-}
+mod tests;

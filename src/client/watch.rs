@@ -31,6 +31,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long a server may take to say how long it may be silent.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// And for each level that the request names. A server takes in requests of many levels one
+/// after the other, and all of its watchers may come at once when it was started anew. With
+/// 100,000 levels it is a minute in all, as long as they may be on their way by default.
+const START_LEVEL_TIMEOUT: Duration = Duration::from_micros(500);
+
 /// Below this a busy machine would look like a dead one.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
 
@@ -249,9 +254,9 @@ impl Watch {
         let lane = lane.unwrap_or_else(|| self.client.lane());
         let mut inventory = lane.inventory.clone();
         self.lane = Some(lane);
+        self.silence_max = start_timeout(request.selectors.len() + request.seen.len());
         let opening = async move { Ok(inventory.watch_stock(request).await?.into_inner()) };
         self.link = Link::Opening(opening.boxed());
-        self.silence_max = START_TIMEOUT;
         self.heard_at = Instant::now();
     }
 
@@ -372,6 +377,11 @@ impl Watch {
     }
 }
 
+/// How long a server may take to begin a stream whose request names so many levels.
+fn start_timeout(named: usize) -> Duration {
+    START_TIMEOUT + START_LEVEL_TIMEOUT * u32::try_from(named).unwrap_or(u32::MAX)
+}
+
 /// Twice the heartbeat: one may be late, two are missing.
 fn silence_max(started: &WatchStarted) -> Duration {
     match started.heartbeat_interval {
@@ -383,4 +393,15 @@ fn silence_max(started: &WatchStarted) -> Duration {
 /// A negative duration makes no sense here and counts as none.
 fn duration(duration: prost_types::Duration) -> Duration {
     duration.try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_has_the_more_time_to_begin_the_more_levels_are_named() {
+        let timeouts = [0, 2, 100_000].map(|named| start_timeout(named).as_millis());
+        assert_eq!(timeouts, [10_000, 10_001, 60_000]);
+    }
 }

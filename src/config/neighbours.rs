@@ -23,7 +23,7 @@ section! { "redis"
         ///
         /// A hundred times what it takes, and little beside a caller's patience.
         timeout_ms: u64 = Int { default: 50, min: 1, max: 10_000, unit: "ms" },
-        /// Answers that fail in a row after which Redis is not asked any more; a broken connection counts at once. What a cluster is asked at once is one answer.
+        /// Failures in a row after which Redis is left alone for a while; a broken connection is enough by itself. Questions that go to a cluster together count as one.
         ///
         /// One may be chance, and more than three would be felt by everyone.
         breaker_failures_max: u32 = Int { default: 3, min: 1, max: 1_000, unit: "answers" },

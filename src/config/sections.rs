@@ -98,7 +98,7 @@ section! { "store"
             accepts: is_store_url,
             shown: without_password,
         },
-        /// Most connections to PostgreSQL for reads, as many again for commits, of which batching needs one, and for what is read beside them; hints between instances take two more. SQLite has one writer and a few readers.
+        /// Most connections of each of three pools to PostgreSQL: for reads, for commits of one statement (batching uses one), and for longer transactions. SQLite has one writer and a few readers.
         ///
         /// Batches keep few connections busy, and on small machines more of them cost throughput.
         pool_max: u32 = Int { default: 8, min: 1, max: 64, unit: "connections" },
@@ -266,7 +266,7 @@ section! { "watch"
         ///
         /// A fifth: orders lose a tenth of two cores when ten thousand streams watch what sells, and each stream still has its value twice a second.
         cpu_share_percent: u32 = Int { default: 20, min: 0, max: 10_000, unit: "%" },
-        /// Age, give or take a tenth, at which a stream is sent Goodbye and reconnects, or once it is read again.
+        /// Age, give or take a tenth, at which the server says Goodbye and ends a stream, and the client opens another; a reader that has stopped gets it when it reads again.
         ///
         /// Six hours: spreads watchers over new instances within a shift, and costs nothing. Its
         /// connection has been asked to go by then (`server.connection_age_max_ms`).

@@ -9,6 +9,32 @@ const SPECIAL: [char; 3] = ['/', '?', '#'];
 /// What stands for a password.
 const HIDDEN: &str = "***";
 
+/// What stands for the value of an option that is none of [`OPTIONS`]: it may be a password.
+const UNKNOWN: &str = "(unknown option)";
+
+/// The options of a URL that sqlx 0.9 knows (`sqlx-postgres/src/options/parse.rs`), besides
+/// `options[NAME]`. It would ignore any other, and log it with its value.
+const OPTIONS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
 /// Whether this names a store. A database in memory would be another one on each connection.
 pub(super) fn is_store_url(url: &str) -> bool {
     if let Some(file) = url.strip_prefix("sqlite:") {
@@ -22,7 +48,8 @@ pub(super) fn is_store_url(url: &str) -> bool {
 
 /// Whether this names a database on PostgreSQL. With one of `/`, `?` and `#` in its
 /// credentials, as random passwords have, or with an `@` in an option that is a password, the
-/// URL means something else to whoever parses it.
+/// URL means something else to whoever parses it. An option that nobody knows, such as libpq's
+/// `target_session_attrs`, would do nothing.
 pub(super) fn is_postgres_url(url: &str) -> bool {
     let rest = url.strip_prefix("postgres://");
     let rest = rest.or_else(|| url.strip_prefix("postgresql://"));
@@ -30,8 +57,24 @@ pub(super) fn is_postgres_url(url: &str) -> bool {
         let before = rest.rsplit_once('@').map_or("", |(before, _)| before);
         // Without a colon before it, such a character begins a path or options.
         let colon = before.find(':').unwrap_or(before.len());
-        !rest.is_empty() && !before[colon..].contains(SPECIAL) && !is_secret(before)
+        let is_plain = !before[colon..].contains(SPECIAL) && !is_secret(before);
+        !rest.is_empty() && is_plain && names_of_options(rest).all(is_option)
     })
+}
+
+/// The names of the options in a URL, or in the rest of one.
+fn names_of_options(url: &str) -> impl Iterator<Item = &str> {
+    let url = url.split('#').next().unwrap_or_default();
+    let (_, options) = url.split_once('?').unwrap_or_default();
+    let options = options.split('&').filter(|option| !option.is_empty());
+    options.map(|option| option.split_once('=').map_or(option, |(name, _)| name))
+}
+
+/// Whether PostgreSQL's URLs have an option of this name.
+fn is_option(name: &str) -> bool {
+    // The brackets of `options[NAME]` come percent-encoded as well.
+    let name = name.replace("%5B", "[").replace("%5D", "]");
+    OPTIONS.contains(&name.as_str()) || (name.starts_with("options[") && name.ends_with(']'))
 }
 
 /// Whether this names a Redis.
@@ -59,6 +102,10 @@ pub(super) fn without_password(url: &str) -> String {
     ) {
         return format!("{scheme}:{HIDDEN}");
     }
+    let knows: fn(&str) -> bool = match scheme {
+        "postgres" | "postgresql" => is_option,
+        _ => |_| true,
+    };
     let (slashes, rest) = match rest.strip_prefix("//") {
         Some(rest) => ("//", rest),
         None => ("", rest),
@@ -70,10 +117,19 @@ pub(super) fn without_password(url: &str) -> String {
         {
             HIDDEN.to_owned()
         }
-        Some((credentials, place)) => {
-            format!("{}@{}", without_secret(credentials), without_options(place))
+        // An option as well: without a colon before it, a question mark is in no password.
+        Some((before, _))
+            if before
+                .split_once('?')
+                .is_some_and(|(it, _)| !it.contains(':')) =>
+        {
+            without_options(rest, knows)
         }
-        None => without_options(rest),
+        Some((credentials, place)) => {
+            let place = without_options(place, knows);
+            format!("{}@{place}", without_secret(credentials))
+        }
+        None => without_options(rest, knows),
     };
     format!("{scheme}:{slashes}{shown}")
 }
@@ -106,8 +162,9 @@ fn without_odd_port(place: &str) -> String {
     }
 }
 
-/// Hides the values of options that hold a password: `?password=…`.
-fn without_options(place: &str) -> String {
+/// Hides the values of options that hold a password, `?password=…`, and of those that nobody
+/// `knows`.
+fn without_options(place: &str, knows: fn(&str) -> bool) -> String {
     let Some((place, options)) = place.split_once('?') else {
         return without_odd_port(place);
     };
@@ -115,9 +172,11 @@ fn without_options(place: &str) -> String {
     let options = options
         .split('&')
         .map(|option| match option.split_once('=') {
+            Some((name, _)) if !knows(name) => format!("{name}={UNKNOWN}"),
             Some((name, _)) if name.to_ascii_lowercase().contains("password") => {
                 format!("{name}={HIDDEN}")
             }
+            None if !option.is_empty() && !knows(option) => UNKNOWN.to_owned(),
             _ => option.to_owned(),
         });
     format!("{place}?{}", options.collect::<Vec<_>>().join("&"))
@@ -146,6 +205,44 @@ mod tests {
         ] {
             assert!(is_postgres_url(url), "{url}");
         }
+    }
+
+    #[test]
+    fn an_option_that_nobody_knows_is_refused_by_name_and_its_value_is_hidden() {
+        for (url, shown) in [
+            (
+                "postgres://u:p@h/d?sslmode=require&sslpassword=hunter2",
+                "postgres://u:***@h/d?sslmode=require&sslpassword=(unknown option)",
+            ),
+            (
+                "postgres://h/d?passwd=hunter2",
+                "postgres://h/d?passwd=(unknown option)",
+            ),
+            (
+                "postgresql:///d?passwd=hun@ter2",
+                "postgresql:///d?passwd=(unknown option)",
+            ),
+            (
+                "postgres://a/d?target_session_attrs=read-write",
+                "postgres://a/d?target_session_attrs=(unknown option)",
+            ),
+        ] {
+            assert!(!is_postgres_url(url), "{url}");
+            assert_eq!(without_password(url), shown);
+        }
+        for options in [
+            "",
+            "sslmode=verify-full&sslrootcert=/ca.pem&&port=5433",
+            "options=-c%20geqo=off",
+            "options[geqo]=off&options%5Bjit%5D=off",
+        ] {
+            let url = format!("postgres://h/d?{options}");
+            assert!(is_postgres_url(&url), "{url}");
+            assert_eq!(without_password(&url), url);
+        }
+        // What Redis knows is another matter.
+        let redis = "redis://h/1?protocol=resp3";
+        assert_eq!(without_password(redis), redis);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::metering::{count, count_changes, count_settled};
 use super::plan::{Plan, Planner};
 use super::queue::Queued;
 use super::reclaim::{Attempted, asked, prove_short, put_in_front};
-use super::{Context, Prepared, backoff};
+use super::{Committed, Context, Prepared, backoff};
 use crate::clock;
 use crate::domain::{LevelKey, OrderId, StockLevel, Timestamp};
 use crate::error::{Error, chain};
@@ -189,7 +189,7 @@ pub(super) fn answer(context: &Arc<Context>, batch: Vec<Queued>, plan: Plan) {
     // Among the callers, whom this wakes: from here each would cross to their threads alone.
     context.callers.spawn(async move {
         if !levels.is_empty() {
-            (told.on_commit)(&levels);
+            (told.on_commit)(Committed::Changed(&levels));
         }
         for (place, (queued, outcome)) in batch.into_iter().zip(outcomes).enumerate() {
             if place > 0 && place % ANSWERS_AT_ONCE == 0 {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::plan::plan_deletion;
-use super::{Context, Engine};
+use super::{Committed, Context, Engine};
 use crate::clock;
 use crate::domain::{Sku, StockLevel, Trace};
 use crate::error::Error;
@@ -74,7 +74,7 @@ async fn commit(context: &Context, sku: &Sku) -> Result<(), Error> {
     let levels = done??.levels.into_iter().map(|write| write.level);
     let levels: Vec<StockLevel> = levels.collect();
     if !levels.is_empty() {
-        (context.on_commit)(&levels);
+        (context.on_commit)(Committed::Deleted(&levels));
     }
     Ok(())
 }

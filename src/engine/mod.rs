@@ -48,8 +48,26 @@ use crate::error::Error;
 use crate::storage::Store;
 use crate::telemetry::Counters;
 
-/// What is told of every commit: the levels as they are now.
-type OnCommit = Box<dyn Fn(&[StockLevel]) + Send + Sync>;
+/// What a commit did to levels, which are as they are now.
+#[derive(Debug, Clone, Copy)]
+pub enum Committed<'a> {
+    /// They have new versions.
+    Changed(&'a [StockLevel]),
+    /// So they have, and their product is gone.
+    Deleted(&'a [StockLevel]),
+}
+
+impl<'a> Committed<'a> {
+    /// The levels.
+    pub fn levels(self) -> &'a [StockLevel] {
+        match self {
+            Self::Changed(levels) | Self::Deleted(levels) => levels,
+        }
+    }
+}
+
+/// What is told of every commit.
+type OnCommit = Box<dyn Fn(Committed<'_>) + Send + Sync>;
 
 /// What every commit needs.
 struct Context {
@@ -87,7 +105,8 @@ impl Context {
         if !levels.is_empty() && self.guarding.conflicted() {
             let locks = &self.counters.locks;
             locks.escalations.add(1);
-            tracing::info!("conflicts are frequent; levels are locked for a while");
+            // Every other second where two instances sell one product, as they may for hours.
+            tracing::debug!("conflicts are frequent; levels are locked for a while");
             // There may be no batch that would notice the end of it.
             let escalated = locks.escalated.clone();
             self.runtime.spawn(async move {
@@ -130,7 +149,7 @@ impl Engine {
         config: &Config,
         events: Events,
         counters: Arc<Counters>,
-        on_commit: impl Fn(&[StockLevel]) + Send + Sync + 'static,
+        on_commit: impl Fn(Committed<'_>) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -181,10 +200,16 @@ impl Engine {
             })?;
         let orders = Arc::default();
         let reading = read_forever(context.store.clone(), Arc::clone(&orders));
+        // A panic there is the end of the whole.
+        let ends = ended.clone().drop_guard();
+        let reading = tokio::spawn(async move {
+            let _ends = ends;
+            reading.await;
+        });
         Ok(Self {
             queue,
             orders,
-            _reading: Arc::new(AbortOnDropHandle::new(tokio::spawn(reading))),
+            _reading: Arc::new(AbortOnDropHandle::new(reading)),
             clock: Arc::default(),
             products_waiting: Arc::new(Semaphore::new(products::WAITING_MAX)),
             context,
@@ -193,7 +218,8 @@ impl Engine {
         })
     }
 
-    /// Resolves when nothing is committed any more: after a drain, or a panic.
+    /// Resolves when nothing is committed any more, or orders are not read: after a drain, or
+    /// a panic.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }

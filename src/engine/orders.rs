@@ -16,6 +16,7 @@ use crate::error::{Error, chain};
 use crate::gather::Gather;
 use crate::lock::lock;
 use crate::storage::{ExpiredHold, StorageError, Store};
+use crate::telemetry;
 
 /// Orders that are read together, in one statement.
 const ORDERS_AT_ONCE_MAX: usize = 256;
@@ -119,7 +120,12 @@ async fn read(store: &Store, ids: &[OrderId]) -> Vec<Answer> {
             ids.iter().map(answer).collect()
         }
         Err(error) => {
-            tracing::error!(error = chain(&error), "cannot read orders");
+            match &error {
+                StorageError::Unavailable(_) | StorageError::CommitUnknown(_) => {
+                    telemetry::store_unavailable("a read of orders", &error);
+                }
+                _ => tracing::error!(error = chain(&error), "cannot read orders"),
+            }
             let unavailable = || Err(Error::StoreUnavailable(None));
             ids.iter().map(|_| unavailable()).collect()
         }

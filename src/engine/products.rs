@@ -11,7 +11,7 @@ use tokio::sync::SemaphorePermit;
 use uuid::Uuid;
 
 use super::plan::{Events, plan_thresholds};
-use super::{Context, Engine};
+use super::{Committed, Context, Engine};
 use crate::clock;
 use crate::domain::{Product, Sku, StockLevel, Trace, Writes};
 use crate::error::{Error, Owed};
@@ -115,7 +115,7 @@ async fn commit(context: &Context, products: &[Product]) -> Result<ProductsPut, 
     if !writes.levels.is_empty() {
         context.memory.remember(&writes);
         let levels: Vec<StockLevel> = writes.levels.into_iter().map(|w| w.level).collect();
-        (context.on_commit)(&levels);
+        (context.on_commit)(Committed::Changed(&levels));
     }
     Ok(put)
 }

@@ -25,8 +25,10 @@ mod update;
 mod watch;
 mod watcher;
 
-use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
+
+use indexmap::IndexMap;
 
 pub(crate) use events::hear_forever;
 pub(crate) use fan_out::fan_out_forever;
@@ -55,12 +57,16 @@ struct Shared {
     state: Mutex<State>,
     selecting: Mutex<Selecting>,
     due: Due,
+    /// Whose turn it is among the ends of watches of many levels.
+    ending: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Which levels are watched. Held for a few look-ups at a time.
 #[derive(Default)]
 struct State {
-    slots: HashMap<LevelKey, Arc<Slot>>,
+    /// In places, so that whoever goes through all of them need not hold them up. The last
+    /// one takes the place of one that is removed: on the way down none is left out.
+    slots: IndexMap<LevelKey, Arc<Slot>>,
     union: Union,
 }
 
@@ -142,22 +148,24 @@ impl Feed {
         levels
     }
 
-    /// What is watched: all selectors, and the levels that they do not read
-    /// whatever their value is.
-    fn targets(&self) -> Targets {
+    /// All selectors of watches.
+    fn selectors(&self) -> Selectors {
+        lock(&self.shared.state).union.selectors()
+    }
+
+    /// Goes down from the place `before` over a few slots, to the place that is returned, and
+    /// adds to `keys` the levels that are watched and that `selectors` do not read whatever
+    /// their value is.
+    fn add_unread(&self, selectors: &Selectors, before: usize, keys: &mut Vec<LevelKey>) -> usize {
         let state = lock(&self.shared.state);
-        let selectors = state.union.selectors();
-        let slots: Vec<Arc<Slot>> = if selectors.all {
-            Vec::new()
-        } else {
-            state.slots.values().cloned().collect()
-        };
+        let places = state.places_below(before);
+        let slots = state.slots.get_range(places.clone()).into_iter();
+        let slots: Vec<Arc<Slot>> = slots.flat_map(|slots| slots.values()).cloned().collect();
         drop(state);
         let unread =
             |slot: &&Arc<Slot>| !selectors.names(&slot.key) && !lock(&slot.state).is_empty();
-        let keys = slots.iter().filter(unread);
-        let keys = keys.map(|slot| slot.key.clone()).collect();
-        Targets { keys, selectors }
+        keys.extend(slots.iter().filter(unread).map(|slot| slot.key.clone()));
+        places.start
     }
 }
 
@@ -181,20 +189,35 @@ impl State {
         }
     }
 
-    /// Takes selectors back.
-    fn deselect(&mut self, selectors: &Selectors) {
+    /// The places of a few slots before a place.
+    fn places_below(&self, before: usize) -> Range<usize> {
+        let end = before.min(self.slots.len());
+        end.saturating_sub(LOOKED_UP_MAX)..end
+    }
+
+    /// Takes selectors back. Says whether levels may be left that were known only because
+    /// low ones were watched.
+    fn deselect(&mut self, selectors: &Selectors) -> bool {
         self.union.remove(selectors);
-        if selectors.low && !self.union.reads_low() {
-            // Levels that were known only because low ones were watched.
-            let union = &self.union;
-            self.slots.retain(|_, slot| !slot.forget(union));
+        selectors.low && !self.union.reads_low()
+    }
+
+    /// Goes down from the place `before` over a few slots, to the place that is returned, and
+    /// forgets those that nobody watches.
+    fn forget_unwatched(&mut self, before: usize) -> usize {
+        let places = self.places_below(before);
+        for place in places.clone().rev() {
+            if self.slots[place].forget(&self.union) {
+                self.slots.swap_remove_index(place);
+            }
         }
+        places.start
     }
 
     fn forget_if_unwatched(&mut self, slot: &Arc<Slot>) {
         let found = self.slots.get(&slot.key);
         if found.is_some_and(|found| Arc::ptr_eq(found, slot)) && slot.forget(&self.union) {
-            self.slots.remove(&slot.key);
+            self.slots.swap_remove(&slot.key);
         }
     }
 }

@@ -9,18 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::Feed;
+use super::watch::LOOKED_UP_MAX;
+use super::{Feed, Selectors};
 use crate::domain::{LevelKey, LoadedLevel, StockLevel};
+use crate::error::chain;
 use crate::storage::{LevelFilter, StorageError, Store};
 use crate::telemetry::Counter;
 
-/// Levels that one statement reads.
+/// Levels that one statement looks at.
 const PAGE_LEVELS: usize = 1_000;
 
-/// Levels that the re-read may read a second, so that watching a large store
-/// takes a bounded share of its database: a round over more takes longer.
+/// Levels that the re-read may look at a second, so that watching a large store
+/// takes a bounded share of its database: a round over more takes longer. To find the low
+/// ones it looks at all.
 const LEVELS_PER_SECOND_MAX: u32 = 20_000;
 
 /// What a statement counts as, however few levels it reads: so much lies around
@@ -66,11 +70,11 @@ pub(super) async fn reread_forever(
 ) {
     let mut rounds = interval(every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failing = false;
-    let round = Round {
+    let mut round = Round {
         feed,
         store,
         repairs,
+        failing: false,
     };
     let mut earliest = Instant::now() + EARLY_PAUSE;
     loop {
@@ -78,22 +82,14 @@ pub(super) async fn reread_forever(
             _ = rounds.tick() => {}
             () = early.due(earliest) => {}
         }
-        let done = round.read().await;
-        let pause = if done.is_ok() {
-            EARLY_PAUSE
-        } else {
+        round.failing = !round.read().await;
+        let pause = if round.failing {
             early.ask();
             FAILED_PAUSE
+        } else {
+            EARLY_PAUSE
         };
         earliest = Instant::now() + pause;
-        match done {
-            Err(error) if !failing => {
-                // Once an outage; watchers are late meanwhile, not wrong.
-                tracing::warn!(%error, "cannot re-read watched levels");
-                failing = true;
-            }
-            done => failing = done.is_err(),
-        }
     }
 }
 
@@ -101,57 +97,66 @@ struct Round {
     feed: Feed,
     store: Store,
     repairs: Counter,
+    /// Whether something could not be read since all was read last.
+    failing: bool,
 }
 
 impl Round {
-    async fn read(&self) -> Result<(), StorageError> {
-        let targets = self.feed.targets();
-        let selectors = &targets.selectors;
-        if selectors.all {
-            return self.read_pages(LevelFilter::default()).await;
+    /// Reads all that is watched, and says whether it could. What cannot be read stands in
+    /// nothing else's way.
+    async fn read(&mut self) -> bool {
+        let selectors = self.feed.selectors();
+        let mut whole = true;
+        // Levels that are named first: to look for low ones among millions takes a minute.
+        let (mut place, mut keys) = (usize::MAX, Vec::new());
+        while place > 0 && !selectors.all {
+            place = self.feed.add_unread(&selectors, place, &mut keys);
+            let full = keys.len() > PAGE_LEVELS - LOOKED_UP_MAX;
+            if full || (place == 0 && !keys.is_empty()) {
+                let read = self.read_named(&keys).await;
+                whole &= self.succeeds(read);
+                keys.clear();
+            } else {
+                // There may be a million on the way to the next that is named.
+                yield_now().await;
+            }
         }
-        for sku_prefix in selectors.prefixes.iter() {
-            let filter = LevelFilter {
-                sku_prefix,
-                ..LevelFilter::default()
-            };
-            self.read_pages(filter).await?;
+        for filter in filters(&selectors) {
+            let read = self.read_pages(filter).await;
+            whole &= self.succeeds(read);
         }
-        for location in &selectors.locations {
-            let filter = LevelFilter {
-                location: Some(location),
-                ..LevelFilter::default()
-            };
-            self.read_pages(filter).await?;
+        whole
+    }
+
+    /// Whether it was read. If not, says so once an outage; watchers are late meanwhile, not
+    /// wrong.
+    fn succeeds(&mut self, read: Result<(), StorageError>) -> bool {
+        let Err(error) = &read else { return true };
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::warn!(error = chain(error), "cannot re-read watched levels");
         }
-        if selectors.low {
-            let filter = LevelFilter {
-                low_only: true,
-                ..LevelFilter::default()
-            };
-            self.read_pages(filter).await?;
-        }
-        let keys: Vec<LevelKey> = targets.keys.into_iter().collect();
-        for keys in keys.chunks(PAGE_LEVELS) {
-            let loaded = self.store.read_levels(keys).await?;
-            let levels: Vec<StockLevel> = loaded.into_iter().map(|it| it.level).collect();
-            let newer = self.feed.publish(&levels);
-            self.account(newer, levels.len()).await;
-        }
+        false
+    }
+
+    async fn read_named(&self, keys: &[LevelKey]) -> Result<(), StorageError> {
+        let loaded = self.store.read_levels(keys).await?;
+        let levels: Vec<StockLevel> = loaded.into_iter().map(|it| it.level).collect();
+        let newer = self.feed.publish(&levels);
+        self.account(newer, levels.len()).await;
         Ok(())
     }
 
     async fn read_pages(&self, filter: LevelFilter<'_>) -> Result<(), StorageError> {
         let mut after: Option<LevelKey> = None;
         loop {
-            let page = self
+            let piece = self
                 .store
-                .list_levels_with_deleted(after.as_ref(), &filter, PAGE_LEVELS)
+                .look_at_levels(after.as_ref(), &filter, PAGE_LEVELS)
                 .await?;
-            let read = page.len();
-            after = page.last().map(|it| it.level.key.clone());
-            self.account(self.publish(page), read).await;
-            if read < PAGE_LEVELS {
+            let newer = self.publish(piece.levels);
+            self.account(newer, piece.looked_at).await;
+            after = piece.next;
+            if after.is_none() {
                 return Ok(());
             }
         }
@@ -167,10 +172,29 @@ impl Round {
         self.feed.publish(&levels) + self.feed.publish_deleted(&deleted)
     }
 
-    /// Counts what the feed did not know, and waits for what reading it may cost.
-    async fn account(&self, newer: usize, read: usize) {
+    /// Counts what the feed did not know, and waits for what looking at it may cost.
+    async fn account(&self, newer: usize, looked_at: usize) {
         self.repairs.add(newer as u64);
-        let read = read.max(STATEMENT_LEVELS) as u32;
-        sleep(Duration::from_secs(1) * read / LEVELS_PER_SECOND_MAX).await;
+        let levels = looked_at.max(STATEMENT_LEVELS) as u32;
+        sleep(Duration::from_secs(1) * levels / LEVELS_PER_SECOND_MAX).await;
     }
+}
+
+/// What selectors read, each of these page by page.
+fn filters(selectors: &Selectors) -> Vec<LevelFilter<'_>> {
+    let all = LevelFilter::default();
+    if selectors.all {
+        return vec![all];
+    }
+    let prefixes = selectors.prefixes.iter();
+    let prefixes = prefixes.map(|sku_prefix| LevelFilter { sku_prefix, ..all });
+    let locations = selectors.locations.iter().map(|location| LevelFilter {
+        location: Some(location),
+        ..all
+    });
+    let low = selectors.low.then_some(LevelFilter {
+        low_only: true,
+        ..all
+    });
+    prefixes.chain(locations).chain(low).collect()
 }

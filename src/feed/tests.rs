@@ -341,6 +341,67 @@ fn a_watch_that_is_told_while_it_ends_is_freed() {
     assert!(watcher.upgrade().is_none(), "the watcher is never freed");
 }
 
+fn many(levels: usize) -> Targets {
+    Targets {
+        keys: (0..levels).map(|i| key(&format!("a{i}"))).collect(),
+        ..Targets::default()
+    }
+}
+
+#[tokio::test]
+async fn a_watch_of_many_levels_ends_beside_whoever_drops_it() {
+    const LEVELS: usize = 5_000;
+    let feed = Feed::default();
+    let by_name = feed.watch(&many(LEVELS));
+    let low = feed.watch(&low_ones());
+    let watcher = Arc::downgrade(&by_name.watcher);
+    drop(by_name);
+    // It names few levels, but lets go of what is known on its account.
+    drop(low);
+    assert_eq!(slots(&feed), LEVELS, "nobody has waited for it");
+    while slots(&feed) > 0 || watcher.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_watch_of_many_levels_ends_though_its_runtime_does_before() {
+    let feed = Feed::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.expect("a runtime can be made");
+    runtime.block_on(async { drop(feed.watch(&many(5_000))) });
+    drop(runtime);
+    assert_eq!(slots(&feed), 0);
+}
+
+#[test]
+fn whoever_goes_through_watched_levels_leaves_none_out_while_others_come_and_go() {
+    let feed = Feed::default();
+    let begin = |name: &str, i: usize| feed.watch(&named(&[&format!("{name}{i}")]));
+    let (mut leaving, mut staying) = (Vec::new(), Vec::new());
+    for i in 0..500 {
+        leaving.push(begin("leaves", i));
+        staying.push(begin("stays", i));
+    }
+    let (selectors, mut keys) = (feed.selectors(), Vec::new());
+    let (mut place, mut portions) = (usize::MAX, 0);
+    while place > 0 {
+        place = feed.add_unread(&selectors, place, &mut keys);
+        portions += 1;
+        assert!(keys.len() <= portions * LOOKED_UP_MAX);
+        // Before the place, behind it, and new ones.
+        for i in 0..10 {
+            leaving.swap_remove(0);
+            leaving.pop();
+            staying.push(begin("new", portions * 10 + i));
+        }
+    }
+    for i in 0..500 {
+        let key = key(&format!("stays{i}"));
+        assert!(keys.contains(&key), "{key} is left out");
+    }
+}
+
 #[test]
 fn a_watched_level_is_small() {
     let (registration, watcher) = (size_of::<slot::Registration>(), size_of::<Watcher>());

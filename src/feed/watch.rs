@@ -5,6 +5,9 @@ use std::iter;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+
 use super::Feed;
 use super::slot::{Registration, Slot, SlotState};
 use super::update::Update;
@@ -15,7 +18,11 @@ use crate::lock::lock;
 /// Levels that are looked up under the feed's lock at a time, which commits wait for.
 pub(super) const LOOKED_UP_MAX: usize = 64;
 
-/// One watch; dropping it ends it.
+/// Levels that are let go of on the thread of whoever ends a watch: a millisecond of them.
+/// A watch of all may have a million, and every call would wait for its end.
+const ENDED_AT_ONCE: usize = 1_000;
+
+/// One watch; dropping it ends it: at once if it has few levels, otherwise soon.
 pub(crate) struct Watch {
     pub(super) feed: Feed,
     pub(super) watcher: Arc<Watcher>,
@@ -184,12 +191,48 @@ impl Watcher {
     }
 }
 
+/// A watch that nobody holds any more; dropping it lets go of its levels. Whoever should
+/// have dropped it and is stopped before does it by that.
+struct Ended {
+    feed: Feed,
+    watcher: Arc<Watcher>,
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         let shared = &self.feed.shared;
-        if self.watcher.selectors.is_some() {
+        let mut levels = 0;
+        if let Some(selectors) = &self.watcher.selectors {
             lock(&shared.selecting).remove(&self.watcher);
+            if selectors.low {
+                // The last watch of low levels leaves all others to be looked at.
+                levels = lock(&shared.state).slots.len();
+            }
         }
+        levels = levels.max(self.watcher.registered());
+        let ended = Ended {
+            feed: self.feed.clone(),
+            watcher: Arc::clone(&self.watcher),
+        };
+        let runtime = Handle::try_current().ok();
+        let Some(runtime) = runtime.filter(|_| levels > ENDED_AT_ONCE) else {
+            return;
+        };
+        // One at a time: there are few cores, and commits want the same locks.
+        let ending = Arc::clone(&shared.ending);
+        runtime.spawn(async move {
+            let turn = ending.lock_owned().await;
+            spawn_blocking(move || {
+                drop(ended);
+                drop(turn);
+            });
+        });
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let shared = &self.feed.shared;
         let emptied: Vec<Arc<Slot>> = self
             .watcher
             .let_all_go()
@@ -202,7 +245,11 @@ impl Drop for Watch {
             .collect();
         self.watcher.close();
         if let Some(selectors) = &self.watcher.selectors {
-            lock(&shared.state).deselect(selectors);
+            let leaves_some = lock(&shared.state).deselect(selectors);
+            let mut place = if leaves_some { usize::MAX } else { 0 };
+            while place > 0 {
+                place = lock(&shared.state).forget_unwatched(place);
+            }
         }
         for slots in emptied.chunks(LOOKED_UP_MAX) {
             let mut state = lock(&shared.state);

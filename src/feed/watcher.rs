@@ -89,6 +89,11 @@ impl Watcher {
         lock(&self.registrations).insert(it.slot.id(), it);
     }
 
+    /// How many registrations there are.
+    pub(super) fn registered(&self) -> usize {
+        lock(&self.registrations).len()
+    }
+
     /// Lets go of a registration.
     pub(super) fn let_go(&self, it: &Registration) {
         lock(&self.registrations).remove(&it.slot.id());

@@ -3,7 +3,9 @@
 //!
 //! tonic's own timeout answers CANCELLED, as if the caller had hung up; this
 //! answers DEADLINE_EXCEEDED, a little before it would. A commit that is under
-//! way goes on: the caller learns of it by sending its request_id again.
+//! way goes on: the caller learns of it by sending its request_id again. Nobody else knows of
+//! such calls, so they are counted here, and with them those whose caller hung up: one whose
+//! own timer is a little fast does so at its deadline.
 
 use std::future::ready;
 use std::task::{Context, Poll};
@@ -15,21 +17,23 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use super::watch::WATCH_STOCK;
+use crate::telemetry::{Counter, Unanswered};
 
 /// How much earlier than the caller's own deadline the answer leaves, so that
 /// it is this layer's and not tonic's.
 const MARGIN: Duration = Duration::from_millis(2);
 
 /// Bounds the time until a call is answered, but for WatchStock, which sees to it by itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DeadlineLayer {
     /// For callers that set no deadline, or a later one.
     max: Duration,
+    unanswered: Unanswered,
 }
 
 impl DeadlineLayer {
-    pub(crate) fn new(max: Duration) -> Self {
-        Self { max }
+    pub(crate) fn new(max: Duration, unanswered: Unanswered) -> Self {
+        Self { max, unanswered }
     }
 }
 
@@ -37,8 +41,12 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
 
     fn layer(&self, inner: S) -> Deadline<S> {
-        let max = self.max;
-        Deadline { inner, max }
+        let DeadlineLayer { max, unanswered } = self.clone();
+        Deadline {
+            inner,
+            max,
+            unanswered,
+        }
     }
 }
 
@@ -47,6 +55,24 @@ impl<S> Layer<S> for DeadlineLayer {
 pub struct Deadline<S> {
     inner: S,
     max: Duration,
+    unanswered: Unanswered,
+}
+
+/// A call to be counted if it is dropped before its answer begins.
+struct Call(Option<Counter>);
+
+impl Call {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(unanswered) = &self.0 {
+            unanswered.add(1);
+        }
+    }
 }
 
 impl<S> Service<http::Request<Body>> for Deadline<S>
@@ -67,6 +93,7 @@ where
         if request.uri().path() == WATCH_STOCK {
             return self.inner.call(request).boxed();
         }
+        let call = Call(Some(self.unanswered.of(request.uri().path()).clone()));
         let timeout = caller_timeout(&request)
             .map_or(self.max, |timeout| timeout.saturating_sub(MARGIN))
             .min(self.max);
@@ -77,7 +104,10 @@ where
         let answer = self.inner.call(request);
         async move {
             match tokio::time::timeout(timeout, answer).await {
-                Ok(answer) => answer,
+                Ok(answer) => {
+                    call.answered();
+                    answer
+                }
                 Err(_) => Ok(deadline_exceeded()),
             }
         }
@@ -106,4 +136,27 @@ fn caller_timeout(request: &http::Request<Body>) -> Option<Duration> {
         "n" => Duration::from_nanos(number),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+
+    use super::*;
+    use crate::proto::FILE_DESCRIPTOR_SET;
+    use crate::telemetry::METHODS;
+
+    #[test]
+    fn every_method_that_can_run_out_of_time_has_its_own_counter() {
+        let descriptors = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let services = descriptors.file.iter().flat_map(|file| &file.service);
+        let methods = services.flat_map(|service| &service.method);
+        let mut there: BTreeSet<&str> = methods.map(|method| method.name()).collect();
+        let (_, watch) = WATCH_STOCK.rsplit_once('/').unwrap();
+        assert!(there.remove(watch));
+        assert_eq!(BTreeSet::from(METHODS), there);
+    }
 }

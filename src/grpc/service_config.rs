@@ -111,7 +111,12 @@ fn the_config_keeps_the_bounds_of_its_format() {
     let throttling = &config["retryThrottling"];
     let tokens = throttling["maxTokens"].as_f64().unwrap();
     assert!(tokens > 0.0 && tokens <= 1_000.0);
-    assert!(throttling["tokenRatio"].as_f64().unwrap() > 0.0);
+    let ratio = throttling["tokenRatio"].as_f64().unwrap();
+    assert!(ratio > 0.0);
+    // A failure takes a token, a success gives `ratio`, and retries stop at half of the
+    // tokens (gRFC A6): what proto/README.md says of both.
+    assert_eq!(tokens / 2.0, 50.0);
+    assert!((ratio / (1.0 + ratio) - 1.0 / 11.0).abs() < 1e-9);
 }
 
 #[test]

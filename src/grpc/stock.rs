@@ -192,12 +192,10 @@ impl InventoryService for Inventory {
             read.map(|found| (found, ServedFrom::Primary))
         };
         let (found, source) = found.map_err(about("list_stock", request.get_ref()))?;
-        let next = found.levels.last().filter(|_| found.more);
+        let next = found.next.as_ref();
         Ok(Response::new(proto::ListStockResponse {
             levels: found.levels.iter().map(Into::into).collect(),
-            next_page_token: next
-                .map(|last| page.tokens.after(&last.key))
-                .unwrap_or_default(),
+            next_page_token: next.map(|last| page.tokens.after(last)).unwrap_or_default(),
             served_from: proto::ServedFrom::from(source).into(),
         }))
     }

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::accept::accept;
+use crate::accept::Accepting;
 use crate::telemetry::Counters;
 
 /// A few scrapers and probes, each with a connection for each request.
@@ -59,11 +59,12 @@ async fn serve_within(
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .with_state(observed);
+    let mut accepting = Accepting::on(listener, "http.listen");
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
-            stream = accept(&listener, "http.listen"), if connections.len() < connections_max => {
+            stream = accepting.next(), if connections.len() < connections_max => {
                 connections.spawn(timeout(connection_timeout, answer(stream, router.clone())));
             }
         }

@@ -13,6 +13,7 @@ use crate::cache::Cache;
 use crate::domain::{KeyToRead, LevelKey, LoadedLevel, ServedFrom, Version};
 use crate::lock::lock;
 use crate::storage::Store;
+use crate::tasks::Tasks;
 
 /// Reads under way at a time: the others of the pool are for reads that pass the cache.
 const READS_AT_ONCE_MAX: usize = 2;
@@ -50,17 +51,17 @@ struct Missed {
 }
 
 impl Misses {
-    pub(super) fn start(store: Store, cache: Cache) -> Self {
+    pub(super) fn start(store: Store, cache: Cache, tasks: &Tasks) -> Self {
         let shared = Arc::new(Shared {
             store,
             cache,
             missed: Mutex::default(),
             came: Notify::new(),
         });
-        let reading = tokio::spawn(read_forever(Arc::clone(&shared)));
+        let reading = tasks.start("the reader of misses", read_forever(Arc::clone(&shared)));
         Self {
             shared,
-            _reading: Arc::new(AbortOnDropHandle::new(reading)),
+            _reading: Arc::new(reading),
         }
     }
 

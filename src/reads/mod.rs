@@ -16,6 +16,7 @@ use crate::domain::{
 };
 use crate::error::Error;
 use crate::storage::Store;
+use crate::tasks::Tasks;
 
 /// A handle on the sources; clones share them.
 #[derive(Clone)]
@@ -40,11 +41,16 @@ impl Reads {
     /// Reads from `store`, and before it from `cache` if there is one, on which
     /// `fast_refusal` lets orders be refused. To be called on the runtime that misses are
     /// read on.
-    pub(crate) fn new(store: Store, cache: Option<Cache>, fast_refusal: bool) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        cache: Option<Cache>,
+        fast_refusal: bool,
+        tasks: &Tasks,
+    ) -> Self {
         let refusals = cache.clone().filter(|_| fast_refusal);
-        let refusals = refusals.map(|cache| Refusals::start(store.clone(), cache));
+        let refusals = refusals.map(|cache| Refusals::start(store.clone(), cache, tasks));
         let cached = cache.map(|cache| {
-            let misses = Misses::start(store.clone(), cache.clone());
+            let misses = Misses::start(store.clone(), cache.clone(), tasks);
             (cache, misses)
         });
         Self {

@@ -16,6 +16,7 @@ use crate::domain::{LevelKey, NewOrder, RequestId, StockLevel};
 use crate::error::{Error, Shortfall};
 use crate::gather::Gather;
 use crate::storage::Store;
+use crate::tasks::Tasks;
 
 /// Requests that are looked up together, in one statement of as many index look-ups.
 const REQUESTS_AT_ONCE_MAX: usize = 512;
@@ -30,13 +31,14 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
-    pub(super) fn start(store: Store, cache: Cache) -> Self {
+    pub(super) fn start(store: Store, cache: Cache, tasks: &Tasks) -> Self {
         let questions = Arc::default();
-        let asking = tokio::spawn(ask_forever(store, Arc::clone(&questions)));
+        let asking = ask_forever(store, Arc::clone(&questions));
+        let asking = tasks.start("the reader of requests", asking);
         Self {
             cache,
             questions,
-            _asking: Arc::new(AbortOnDropHandle::new(asking)),
+            _asking: Arc::new(asking),
         }
     }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -61,7 +61,7 @@ pub(crate) struct Relay {
     /// Dropped, it stops as well.
     stop: DropGuard,
     drain_timeout: Duration,
-    ended: oneshot::Receiver<()>,
+    ended: CancellationToken,
 }
 
 /// What the parts of a relay share.
@@ -103,12 +103,13 @@ impl Relay {
             .enable_all()
             .build()
             .context("cannot start the relay")?;
-        let (end, ended) = oneshot::channel();
+        let ended = CancellationToken::new();
+        let ends = ended.clone().drop_guard();
         thread::Builder::new()
             .name("relay".to_owned())
             .spawn(move || {
+                let _ends = ends;
                 runtime.block_on(context.run());
-                let _ = end.send(());
                 // A question to a frozen broker may still wait for its answer.
                 runtime.shutdown_background();
             })
@@ -127,12 +128,17 @@ impl Relay {
         move || wake.notify_one()
     }
 
+    /// Resolves when it has ended: when it was told to, or by a panic.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
     /// Sends what is left, within `events.drain_timeout_ms`, and lets another instance
     /// lead. To be called when there are no more commits.
     pub(crate) async fn end(self) {
         drop(self.stop);
         let deadline = Instant::now() + self.drain_timeout + LEAVE_GRACE;
-        if timeout_at(deadline, self.ended).await.is_err() {
+        if timeout_at(deadline, self.ended.cancelled()).await.is_err() {
             tracing::warn!("the relay was still busy when its time to end was over");
         }
     }
@@ -142,18 +148,17 @@ impl Context {
     /// Leads whenever nobody else does, until it is told to stop.
     async fn run(self) {
         let leadership = self.store.leadership(Role::Relay);
-        let mut outbox = self.store.outbox();
         while !self.stop.is_cancelled() {
             let lead = tokio::select! {
                 lead = leadership.acquire() => lead,
-                () = measure(&mut outbox, &self.counters) => unreachable!("it measures for ever"),
+                () = measure(&self.store, &self.counters) => unreachable!("it measures for ever"),
                 () = self.stop.cancelled() => return,
             };
             if self.lead(lead).await == Ended::Unreachable {
                 tracing::warn!("kafka cannot be reached from here; another instance may relay");
                 tokio::select! {
                     () = sleep(LEFT_TO_OTHERS) => {}
-                    () = measure(&mut outbox, &self.counters) => unreachable!("it measures for ever"),
+                    () = measure(&self.store, &self.counters) => unreachable!("it measures for ever"),
                     () = self.stop.cancelled() => return,
                 }
             }

@@ -87,6 +87,8 @@ pub(super) struct Sending<'a> {
     heard: Instant,
     said_silent: bool,
     measured: Instant,
+    /// Whether that failed.
+    is_blind: bool,
 }
 
 impl<'a> Sending<'a> {
@@ -105,6 +107,7 @@ impl<'a> Sending<'a> {
             heard: now,
             said_silent: false,
             measured: now,
+            is_blind: false,
             context,
         }
     }
@@ -130,7 +133,8 @@ impl<'a> Sending<'a> {
 
     /// Keeps the gauges of the outbox true while nothing is sent.
     pub(super) async fn look_at_outbox(&mut self) {
-        look(&mut self.outbox, &self.context.counters).await;
+        let counters = &self.context.counters;
+        look(&mut self.outbox, counters, &mut self.is_blind).await;
         self.measured = Instant::now();
     }
 

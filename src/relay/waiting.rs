@@ -1,5 +1,6 @@
 //! What the relay waits for before it sends, and what it shows meanwhile.
 
+use std::mem;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -10,7 +11,7 @@ use super::sending::Sending;
 use crate::clock;
 use crate::error::chain;
 use crate::kafka::{Publisher, Unreachable};
-use crate::storage::Outbox;
+use crate::storage::{Outbox, Store};
 use crate::telemetry::RelayCounters;
 
 /// How often a topic that is missing is looked for.
@@ -97,20 +98,29 @@ impl Context {
     }
 }
 
-/// Keeps the gauges of the outbox true for ever, also where another instance relays.
-pub(super) async fn measure(outbox: &mut Outbox, counters: &RelayCounters) {
+/// Keeps the gauges of the outbox true for ever, also where another instance relays. On a
+/// connection that ends with it: who leads has one already.
+pub(super) async fn measure(store: &Store, counters: &RelayCounters) {
+    let (mut outbox, mut is_blind) = (store.outbox(), false);
     loop {
-        look(outbox, counters).await;
+        look(&mut outbox, counters, &mut is_blind).await;
         sleep(MEASURE_INTERVAL).await;
     }
 }
 
-/// Sets the gauges of the outbox once.
-pub(super) async fn look(outbox: &mut Outbox, counters: &RelayCounters) {
-    // A database that is away, or has no schema yet, is reported elsewhere.
-    let Ok(backlog) = outbox.backlog().await else {
-        return;
+/// Sets the gauges of the outbox once. Where it cannot be read they stay as they were, which is
+/// said once: `is_blind` from then on.
+pub(super) async fn look(outbox: &mut Outbox, counters: &RelayCounters, is_blind: &mut bool) {
+    let backlog = match outbox.backlog().await {
+        Ok(backlog) => backlog,
+        Err(error) => {
+            if !mem::replace(is_blind, true) {
+                tracing::warn!(error = chain(&error), "the outbox cannot be measured");
+            }
+            return;
+        }
     };
+    *is_blind = false;
     let age = backlog
         .oldest
         .map_or(0, |oldest| clock::now().us() - oldest.us());

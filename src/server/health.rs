@@ -92,7 +92,11 @@ impl Found {
     fn say(&self) {
         match self {
             Self::Ready => tracing::info!("serving"),
-            Self::Behind(steps) => tracing::warn!(steps, "waiting for `stockroom migrate`"),
+            // PostgreSQL shows a role no table that it has no right to.
+            Self::Behind(steps) => tracing::warn!(
+                steps,
+                "waiting for `stockroom migrate`, or this role may not see its tables"
+            ),
             Self::Away(error) => tracing::warn!(error, "the database is not reachable"),
             Self::Failing(error) => {
                 tracing::warn!(error, "the database is reachable and cannot be used");

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use futures_util::future::OptionFuture;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
@@ -31,6 +32,7 @@ use crate::http;
 use crate::reads::Reads;
 use crate::relay::Relay;
 use crate::storage::{Access, Store};
+use crate::tasks::Tasks;
 use crate::telemetry::Counters;
 
 /// How long calls under way get when the database is another one. Those that wait for
@@ -125,10 +127,11 @@ async fn serve(
     let store = Store::open(&config.store, Access::Write).await?;
     let feed = Feed::default();
     let outbox = HintOutbox::default();
-    let _beside = start_beside(config, &store, &feed, counters);
+    let tasks = Tasks::default();
+    let _beside = start_beside(config, &store, &feed, counters, &tasks);
     let relay = Relay::start(&store, &config.events, counters)?;
     let waker = relay.as_ref().map(Relay::waker);
-    let cache = start_cache(config, counters)?;
+    let cache = start_cache(config, counters, &tasks)?;
     let engine = start_engine(
         config,
         &store,
@@ -138,18 +141,19 @@ async fn serve(
         waker,
         cache.clone(),
     )?;
-    let _sweeper = start_sweeper(config, &store, &engine, counters);
+    let _sweeper = start_sweeper(config, &store, &engine, counters, &tasks);
     let gate = Arc::new(Gate::default());
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let health = Health::new(reporter, counters).await;
     let _observed = listeners.http.map(|listener| {
         let observed = health.observed();
-        AbortOnDropHandle::new(tokio::spawn(http::serve(listener, observed)))
+        tasks.start("the port for scrapes", http::serve(listener, observed))
     });
 
     let watching = Watching::new(&feed, &store, &config.watch, counters, &gate);
-    let router = transport(&config.server).add_service(health_service);
-    let reads = Reads::new(store.clone(), cache.clone(), config.cache.refuses_fast());
+    let router = transport(&config.server, counters).add_service(health_service);
+    let refuses_fast = config.cache.refuses_fast();
+    let reads = Reads::new(store.clone(), cache.clone(), refuses_fast, &tasks);
     let router = add_services(router, config, &engine, &store, reads, watching)?;
     let incoming = incoming(listeners.grpc, config.server.keepalive_timeout());
     let draining = gate.draining.clone();
@@ -160,12 +164,12 @@ async fn serve(
         let every = config.watch.reread_interval();
         let counters = Arc::clone(counters);
         let others = exchange_forever(hints, outbox, feed, store.clone(), every, counters);
-        AbortOnDropHandle::new(tokio::spawn(others))
+        tasks.start("the exchange of hints", others)
     });
     let ended = tokio::select! {
         () = shutdown => Ended::Asked,
         () = store.becomes_another() => Ended::AnotherStore,
-        () = engine.ended() => Ended::Failed(anyhow!("the engine's thread has ended")),
+        broken = breaks(&engine, relay.as_ref(), &tasks) => Ended::Failed(broken),
         failed = keep_ready(config, &store, &gate, &health, cache.as_ref()) => match failed {
             Ok(never) => match never {},
             Err(error) => Ended::Failed(error),
@@ -182,6 +186,18 @@ async fn serve(
     drop(serving);
     end(store, engine, relay, deadline).await;
     Ok(ended)
+}
+
+/// Waits until something ends by itself that a server cannot do without, and says what. The
+/// server ends with it, for whoever started it to start it anew: it would be dead in part.
+async fn breaks(engine: &Engine, relay: Option<&Relay>, tasks: &Tasks) -> anyhow::Error {
+    let relay = OptionFuture::from(relay.map(Relay::ended));
+    let broken = tokio::select! {
+        () = engine.ended() => "the engine",
+        Some(()) = relay => "the relay",
+        name = tasks.broken() => name,
+    };
+    anyhow!("{broken} has stopped")
 }
 
 /// Ends what works behind the calls, in the order in which it feeds the next.

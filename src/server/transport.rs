@@ -13,7 +13,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
-use crate::accept::accept;
+use crate::accept::Accepting;
 use crate::config::{Config, ServerConfig};
 use crate::engine::Engine;
 use crate::grpc::{DeadlineLayer, Inventory, InventoryServer, Orders, Watching};
@@ -21,6 +21,7 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::order_service_server::OrderServiceServer;
 use crate::reads::Reads;
 use crate::storage::Store;
+use crate::telemetry::Counters;
 
 /// Flow-control windows. One order is a few hundred bytes, and a connection
 /// carries hundreds at a time; the default of 64 KiB would stall it.
@@ -32,7 +33,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 const LOCAL_RESETS_MAX: usize = 1_024;
 
 /// Connections that may be silent at a time before no other is taken: as many as there are
-/// ports at one address to come from, and more than a process has descriptors for as a rule.
+/// ports at one address to come from.
 const SILENT_CONNECTIONS_MAX: usize = 65_536;
 
 /// What a caller begins a connection with has so many bytes:
@@ -102,9 +103,10 @@ pub(super) fn incoming(
     listener: TcpListener,
     patience: Duration,
 ) -> impl Stream<Item = io::Result<TcpStream>> {
-    let accepted = stream::unfold(listener, async |listener| {
-        let stream = accept(&listener, "server.listen").await;
-        Some((stream, listener))
+    let accepting = Accepting::on(listener, "server.listen");
+    let accepted = stream::unfold(accepting, async |mut accepting| {
+        let stream = accepting.next().await;
+        Some((stream, accepting))
     });
     let begun = accepted.map(move |stream| async move {
         let begun = timeout(patience, begins(&stream)).await.ok()?;
@@ -129,7 +131,8 @@ async fn begins(stream: &TcpStream) -> io::Result<()> {
 
 /// The transport settings and layers that every Stockroom server has. Also what
 /// the bench's echo server stands on, so that the two can be compared.
-pub fn transport(config: &ServerConfig) -> Server<Layers> {
+pub fn transport(config: &ServerConfig, counters: &Counters) -> Server<Layers> {
+    let deadlines = DeadlineLayer::new(config.request_timeout(), counters.unanswered.clone());
     Server::builder()
         .http2_keepalive_interval(Some(config.keepalive_interval()))
         .http2_keepalive_timeout(Some(config.keepalive_timeout()))
@@ -139,7 +142,7 @@ pub fn transport(config: &ServerConfig) -> Server<Layers> {
         .http2_max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .layer(DeadlineLayer::new(config.request_timeout()))
+        .layer(deadlines)
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::task::JoinHandle;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::metering::look_after_forever;
 use crate::cache::Cache;
 use crate::config::{CacheLevels, Config};
-use crate::engine::Engine;
 use crate::engine::plan::Events;
+use crate::engine::{Committed, Engine};
 use crate::feed::{Feed, HintOutbox, fan_out_forever, hear_forever};
 use crate::kafka::Topics;
 use crate::redis_link::Link;
 use crate::storage::Store;
 use crate::sweeper::sweep_forever;
+use crate::tasks::Tasks;
 use crate::telemetry::{Counters, keep_up_forever};
 
 /// Starts what goes on beside the calls, until dropped.
@@ -24,16 +24,20 @@ pub(super) fn start_beside(
     store: &Store,
     feed: &Feed,
     counters: &Arc<Counters>,
+    tasks: &Tasks,
 ) -> Vec<AbortOnDropHandle<()>> {
-    let cpu_share = config.watch.cpu_share_percent;
-    let mut tasks = vec![
-        tokio::spawn(fan_out_forever(feed.clone(), cpu_share)),
-        tokio::spawn(keep_up_forever(Arc::clone(counters))),
-        tokio::spawn(look_after_forever(store.clone(), Arc::clone(counters))),
-        tokio::spawn(store.clone().look_after_replicas_forever()),
+    let fan_out = fan_out_forever(feed.clone(), config.watch.cpu_share_percent);
+    let keep_up = keep_up_forever(Arc::clone(counters));
+    let look_after = look_after_forever(store.clone(), Arc::clone(counters));
+    let replicas = store.clone().look_after_replicas_forever();
+    let mut started = vec![
+        tasks.start("the feed", fan_out),
+        tasks.start("the upkeep of metrics", keep_up),
+        tasks.start("the metering of the store", look_after),
+        tasks.start("the check of replicas", replicas),
     ];
-    tasks.extend(hear_events(config, store, feed, counters));
-    tasks.into_iter().map(AbortOnDropHandle::new).collect()
+    started.extend(hear_events(config, store, feed, counters, tasks));
+    started
 }
 
 /// Hears other instances through Kafka, where that is configured.
@@ -42,7 +46,8 @@ fn hear_events(
     store: &Store,
     feed: &Feed,
     counters: &Counters,
-) -> Option<JoinHandle<()>> {
+    tasks: &Tasks,
+) -> Option<AbortOnDropHandle<()>> {
     let events = &config.events;
     let brokers = events.brokers().filter(|_| events.feeds())?;
     let topics = Topics::new(&events.topic_prefix);
@@ -54,18 +59,22 @@ fn hear_events(
         feed.clone(),
         heard,
     );
-    Some(tokio::spawn(hearing))
+    Some(tasks.start("the reader of events", hearing))
 }
 
 /// The cache, where one is configured.
-pub(super) fn start_cache(config: &Config, counters: &Counters) -> anyhow::Result<Option<Cache>> {
+pub(super) fn start_cache(
+    config: &Config,
+    counters: &Counters,
+    tasks: &Tasks,
+) -> anyhow::Result<Option<Cache>> {
     if !config.redis.is_on() || config.cache.levels == CacheLevels::Off {
         return Ok(None);
     }
     let counters = counters.cache.clone();
     let link =
         Link::start(&config.redis, counters.link.clone()).context("cannot use redis.urls")?;
-    Ok(Some(Cache::start(&config.cache, link, counters)))
+    Ok(Some(Cache::start(&config.cache, link, counters, tasks)))
 }
 
 /// Starts the engine, which tells the feed of each commit, and the other processes on
@@ -89,10 +98,14 @@ pub(super) fn start_engine(
             None => Events::Off,
         },
         Arc::clone(counters),
-        move |levels| {
+        move |committed: Committed<'_>| {
+            let levels = committed.levels();
             feed.publish(levels);
             if let Some(cache) = &cache {
-                cache.offer(levels);
+                match committed {
+                    Committed::Changed(levels) => cache.offer(levels),
+                    Committed::Deleted(levels) => cache.forget(levels),
+                }
             }
             if let Some(outbox) = &outbox {
                 outbox.committed(levels);
@@ -111,6 +124,7 @@ pub(super) fn start_sweeper(
     store: &Store,
     engine: &Engine,
     counters: &Counters,
+    tasks: &Tasks,
 ) -> AbortOnDropHandle<()> {
     let sweeping = sweep_forever(
         store.clone(),
@@ -118,5 +132,5 @@ pub(super) fn start_sweeper(
         config.holds.clone(),
         counters.holds.clone(),
     );
-    AbortOnDropHandle::new(tokio::spawn(sweeping))
+    tasks.start("the sweeper", sweeping)
 }

@@ -15,9 +15,10 @@ use sea_orm::sqlx::query;
 use sea_orm::sqlx::sqlite::{SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, SqlxError};
 
-use super::incarnation::Incarnation;
+use super::incarnation::{Incarnation, unusable};
 use super::pool::{IDLE_BEFORE_TEST, Pool};
 use super::replicas::Replicas;
+use super::wal::Wal;
 use super::{Access, Store};
 use crate::config::StoreConfig;
 
@@ -25,7 +26,7 @@ use crate::config::StoreConfig;
 const SQLITE_READERS_MAX: u32 = 4;
 
 /// How long SQLite waits for a lock. Only a reader that checkpoints can hold one.
-const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every session is set to.
 const SESSION: [(&str, &str); 9] = [
@@ -70,7 +71,7 @@ const SQLITE_PAGE_BYTES: u32 = 2_048;
 
 /// Pages in the WAL (64 MiB of them) before a commit copies them into the database
 /// file, which costs that commit two more flushes. The default of 1,000 does so
-/// every other batch.
+/// every other batch. One that is twice as long has readers in its way, which `Wal` waits for.
 const SQLITE_CHECKPOINT_PAGES: &str = "32000";
 
 /// Statements that a connection keeps prepared. PostgreSQL is sent fewer. On SQLite the 12
@@ -119,6 +120,7 @@ async fn open_sqlite(config: &StoreConfig, path: &Path, access: Access) -> anyho
         readers: Pool::fixed(readers),
         incarnation: Incarnation::default(),
         replicas: None,
+        wal: lock.as_ref().map(|_| Arc::new(Wal::of(path))),
         _lock: lock,
     })
 }
@@ -231,7 +233,8 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
             Box::pin(async move {
                 asked.ask(&mut *connection).await?;
                 let flush = query(FLUSH_COMMITS).persistent(false);
-                flush.execute(connection).await.map(|_| ())
+                let flushed = flush.execute(connection).await.inspect_err(unusable);
+                flushed.map(|_| ())
             })
         })
     });
@@ -247,6 +250,7 @@ async fn open_postgres(config: &StoreConfig) -> anyhow::Result<Store> {
         readers: pool().await?,
         incarnation,
         replicas: Replicas::of(config, session).await?.map(Arc::new),
+        wal: None,
         _lock: None,
     })
 }

@@ -36,6 +36,12 @@ impl StorageError {
         Self::Failed(DbErr::Custom(what.into()))
     }
 
+    /// There was no connection to be had. Whatever the database says to that, as that the role
+    /// may not log in, is of no statement and of no caller: a database that is away.
+    pub(super) fn unconnected(error: SqlxError) -> Self {
+        DbErr::Conn(RuntimeErr::SqlxError(error.into())).into()
+    }
+
     /// Whether nobody was asked: there was no connection to be had.
     pub(super) fn is_without_connection(&self) -> bool {
         let Self::Unavailable(error) = self else {
@@ -98,6 +104,14 @@ impl From<SqlxError> for StorageError {
 pub(super) fn silence(patience: Duration) -> DbErr {
     let silence = format!("no answer in {} ms", patience.as_millis());
     DbErr::Conn(RuntimeErr::Internal(silence))
+}
+
+/// Whether a lock was not to be had in time (lock_not_available), or only by a ring of those
+/// who wait (deadlock_detected).
+pub(super) fn is_locked_out(error: &DbErr) -> bool {
+    let database = sqlx_error(error).and_then(SqlxError::as_database_error);
+    let code = database.and_then(|error| error.code());
+    matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
 
 /// Whether the database said that the transaction is undone. One that is shut down

@@ -4,11 +4,12 @@
 //! wrong ends none too early. What is found may have changed meanwhile; the order's version
 //! guards its end.
 
-use sea_orm::sqlx::{query, query_scalar};
+use sea_orm::sqlx::query;
 use sea_orm::{FromQueryResult as _, QueryResult};
 
 use super::entity::order;
 use super::orders::columns_of_order;
+use super::pool::acquire;
 use super::raw::{RawPool, RawStatement, RawValue};
 use super::{StorageError, Store, WriteTx, orders};
 use crate::domain::{LevelKey, Order, OrderId, Timestamp};
@@ -17,9 +18,10 @@ use crate::error::chain;
 /// Holds that are looked up for orders at once, at most. An order has up to 1,000 lines.
 const RECLAIMED_AT_ONCE: i64 = 256;
 
-const NOW_POSTGRES: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-
-const NOW_SQLITE: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+const NOW: RawStatement = RawStatement {
+    postgres: "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+    sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+};
 
 /// Holds that are over, of `hold_deadline AS d`, by the time at which the statement came: one that
 /// went on while it runs could not be looked up in the index. A deadline outlives the holds that ended
@@ -196,12 +198,14 @@ impl Store {
             let limit = FORGOTTEN_AT_ONCE;
             Ok(match self.writer.raw() {
                 RawPool::Postgres(pool) => {
-                    let done = query(FORGET_POSTGRES).bind(limit).execute(&pool).await?;
-                    done.rows_affected()
+                    let mut connection = acquire(&pool).await?;
+                    let forget = query(FORGET_POSTGRES).bind(limit);
+                    forget.execute(&mut *connection).await?.rows_affected()
                 }
                 RawPool::Sqlite(pool) => {
-                    let done = query(FORGET_SQLITE).bind(limit).execute(&pool).await?;
-                    done.rows_affected()
+                    let mut connection = acquire(&pool).await?;
+                    let forget = query(FORGET_SQLITE).bind(limit);
+                    forget.execute(&mut *connection).await?.rows_affected()
                 }
             })
         };
@@ -213,14 +217,10 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn now(&self) -> Result<Timestamp, StorageError> {
-        let read = async {
-            Ok(match self.readers.raw() {
-                RawPool::Postgres(pool) => query_scalar(NOW_POSTGRES).fetch_one(&pool).await?,
-                RawPool::Sqlite(pool) => query_scalar(NOW_SQLITE).fetch_one(&pool).await?,
-            })
-        };
-        let now: i64 = self.readers.bounded(read).await?;
-        Ok(Timestamp::from_us(now))
+        let rows = self.readers.rows(NOW, &[]).await?;
+        let row = rows.first();
+        let row = row.ok_or_else(|| StorageError::corrupt("the clock gave no row"))?;
+        Ok(Timestamp::from_us(row.try_get_by_index(0)?))
     }
 }
 

@@ -10,6 +10,7 @@
 //! timeline, by a promotion: a standby is refused until it has been promoted.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::lock::lock;
+use crate::telemetry;
 
 /// The server's data, and how often it has been promoted; a restored backup has been,
 /// too, and a standby says NULL. Each alone, for a role that may not ask for one of them.
@@ -30,10 +32,14 @@ const STORE_ID: &str = "SELECT store_id FROM store";
 /// Time between attempts to connect to a standby that may be promoted, at least.
 const STANDBY_PAUSE: Duration = Duration::from_millis(250);
 
+const STANDBY: &str = "the database is a standby, which is not promoted yet";
+
 /// What is known of the database so far; clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Incarnation {
     known: Arc<Mutex<Identity>>,
+    /// Whether the last connection came to a standby, which was said then.
+    on_standby: Arc<AtomicBool>,
     /// Cancelled once it is another one.
     changed: CancellationToken,
 }
@@ -54,32 +60,16 @@ impl Incarnation {
     /// could take no commit, and would be asked no more after its promotion, by which it
     /// may have become another database.
     pub(super) async fn ask(&self, connection: &mut PgConnection) -> Result<(), SqlxError> {
-        let timeline: Option<Option<String>> = known(
-            sqlx::query_scalar(TIMELINE)
-                .persistent(false)
-                .fetch_one(&mut *connection)
-                .await,
-        )?;
-        if matches!(timeline, Some(None)) {
-            // The pool asks again at once, and logs each time.
+        let identity = identify(connection).await.inspect_err(unusable)?;
+        let is_standby = identity.is_none();
+        let was_standby = self.on_standby.swap(is_standby, Ordering::Relaxed);
+        let Some(identity) = identity else {
+            if !was_standby {
+                tracing::warn!("{STANDBY}");
+            }
+            // The pool asks again at once.
             tokio::time::sleep(STANDBY_PAUSE).await;
-            let standby = "the database is a standby, which is not promoted yet";
-            return Err(SqlxError::Configuration(standby.into()));
-        }
-        let identity = Identity {
-            system: known(
-                sqlx::query_scalar(SYSTEM)
-                    .persistent(false)
-                    .fetch_one(&mut *connection)
-                    .await,
-            )?,
-            timeline: timeline.flatten(),
-            store_id: known(
-                sqlx::query_scalar(STORE_ID)
-                    .persistent(false)
-                    .fetch_one(&mut *connection)
-                    .await,
-            )?,
+            return Err(SqlxError::Configuration(STANDBY.into()));
         };
         if self.meet(identity) {
             Ok(())
@@ -113,6 +103,40 @@ impl Incarnation {
         }
         same
     }
+}
+
+/// Says why a new connection is of no use. The pool does not (`telemetry` silences it): it would
+/// each time, and it tries again for as long as anybody waits.
+pub(super) fn unusable(error: &SqlxError) {
+    telemetry::store_unavailable("a new connection", error);
+}
+
+/// What a connection has come to; none for a standby.
+async fn identify(connection: &mut PgConnection) -> Result<Option<Identity>, SqlxError> {
+    let timeline: Option<Option<String>> = known(
+        sqlx::query_scalar(TIMELINE)
+            .persistent(false)
+            .fetch_one(&mut *connection)
+            .await,
+    )?;
+    if matches!(timeline, Some(None)) {
+        return Ok(None);
+    }
+    Ok(Some(Identity {
+        system: known(
+            sqlx::query_scalar(SYSTEM)
+                .persistent(false)
+                .fetch_one(&mut *connection)
+                .await,
+        )?,
+        timeline: timeline.flatten(),
+        store_id: known(
+            sqlx::query_scalar(STORE_ID)
+                .persistent(false)
+                .fetch_one(&mut *connection)
+                .await,
+        )?,
+    }))
 }
 
 fn agree<T: PartialEq + fmt::Display>(known: &mut Option<T>, met: Option<T>, what: &str) -> bool {

@@ -7,6 +7,7 @@
 //! busy machine adds. Two may believe to lead for that long: what a leader does must be
 //! safe to do twice. On SQLite there is one process, which leads.
 
+use std::mem;
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
@@ -92,6 +93,7 @@ impl Leadership {
             return Lead { connection: None };
         };
         let mut connection = OwnConnection::new(options.clone(), ANSWER_TIMEOUT);
+        let mut failed = false;
         loop {
             let attempt = query_scalar("SELECT pg_try_advisory_lock($1)").bind(self.role.key());
             let leads = connection.work(async |on| attempt.fetch_one(on).await);
@@ -104,9 +106,13 @@ impl Leadership {
                         connection: Some(connection),
                     };
                 }
-                Ok(false) => {}
-                // A database that is away is reported by those who need it.
-                Err(error) => tracing::debug!(%error, "cannot ask who leads"),
+                Ok(false) => failed = false,
+                // Said once, until somebody answers.
+                Err(error) => {
+                    if !mem::replace(&mut failed, true) {
+                        tracing::warn!(role = ?self.role, %error, "cannot ask who leads");
+                    }
+                }
             }
             sleep(TRY_INTERVAL).await;
         }

@@ -16,6 +16,7 @@ mod incarnation;
 mod leader;
 mod ledger;
 mod ledger_time;
+mod level_list;
 mod movements;
 mod order_list;
 mod orders;
@@ -29,6 +30,7 @@ mod replicas;
 mod rows;
 mod schema;
 mod stock;
+mod wal;
 
 pub use books::{Books, Imbalance, LevelFaults};
 /// What the guards say to PostgreSQL, for the bench's client that says the same with nothing
@@ -42,6 +44,7 @@ pub use holds::{ExpiredHold, HeldLevels};
 pub use leader::{Lead, Leadership, Role};
 pub use ledger::MovementPage;
 pub use ledger_time::{TimePage, TimePlace};
+pub use level_list::{LevelFilter, LevelPiece, StockPage};
 pub use movements::HistoryPage;
 pub use order_list::{OrderFilter, OrderPage, OrderPlace};
 pub use orders::{OrderParts, ReadOrder};
@@ -51,7 +54,6 @@ pub use presence::Presence;
 pub use products::ProductPage;
 pub use replicas::{Moment, ReplicaStatus};
 pub use schema::SchemaState;
-pub use stock::{LevelFilter, StockPage};
 
 use std::fs::File;
 use std::sync::Arc;
@@ -61,16 +63,16 @@ use sea_orm::{ConnectionTrait as _, DatabaseConnection, DbBackend, QueryResult, 
 use self::incarnation::Incarnation;
 use self::pool::Pool;
 use self::replicas::Replicas;
+use self::wal::Wal;
 
 /// A handle on the store; clones share the pools.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Takes transactions of several statements and what is read for them: a connection
-    /// is served by the runtime that opened it, which shall be the engine's. On SQLite a
-    /// single connection, since it has one writer.
+    /// Takes what is read for commits, outside of their transactions: a connection is served
+    /// by the runtime that opened it, which shall be the engine's. On SQLite a single
+    /// connection, since it has one writer.
     writer: Pool,
-    /// Takes commits of one statement, and keeps its connections between them. On
-    /// SQLite, which has none, the same as `writer`.
+    /// Takes commits, and keeps its connections between them. On SQLite the same as `writer`.
     committers: Pool,
     /// Takes the reads.
     readers: Pool,
@@ -78,6 +80,8 @@ pub struct Store {
     incarnation: Incarnation,
     /// Take reads that may be older than now.
     replicas: Option<Arc<Replicas>>,
+    /// SQLite's log, of a file that is written.
+    wal: Option<Arc<Wal>>,
     /// Keeps `<db>.lock` locked while any clone lives. None on PostgreSQL.
     _lock: Option<Arc<File>>,
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use sea_orm::sqlx::Postgres;
 use sea_orm::sqlx::pool::PoolConnection;
+use sea_orm::sqlx::{self, Postgres};
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, DbBackend, DbErr, QueryResult};
 use tokio::time::timeout;
 
@@ -98,6 +98,7 @@ struct Current {
 type Kept = Arc<Mutex<Vec<(PoolConnection<Postgres>, Instant)>>>;
 
 /// A connection taken from those that are kept.
+#[derive(Debug)]
 pub(super) struct KeptConnection {
     pub(super) connection: PoolConnection<Postgres>,
     kept: Kept,
@@ -109,6 +110,13 @@ impl KeptConnection {
     pub(super) fn keep(self) {
         lock(&self.kept).push((self.connection, Instant::now()));
     }
+}
+
+/// A connection of a pool.
+pub(super) async fn acquire<DB: sqlx::Database>(
+    pool: &sqlx::Pool<DB>,
+) -> Result<PoolConnection<DB>, StorageError> {
+    pool.acquire().await.map_err(StorageError::unconnected)
 }
 
 impl Pool {
@@ -167,7 +175,9 @@ impl Pool {
     }
 
     /// A connection for one commit, the one used last if it was used just now. For a
-    /// pool that serves nothing else: a kept connection is not there for others.
+    /// pool that serves nothing else: a kept connection is not there for others. No more are
+    /// out at once than the engine has lanes, which are as many as there are connections at
+    /// most: who finds none that is kept waits for none that will be.
     pub(super) async fn kept(&self) -> Result<KeptConnection, StorageError> {
         let Current {
             connection, kept, ..
@@ -178,7 +188,7 @@ impl Pool {
         let last = last.filter(|(_, used)| used.elapsed() < IDLE_BEFORE_TEST);
         let connection = match last {
             Some((connection, _)) => connection,
-            None => connection.get_postgres_connection_pool().acquire().await?,
+            None => acquire(connection.get_postgres_connection_pool()).await?,
         };
         Ok(KeptConnection { connection, kept })
     }
@@ -218,11 +228,11 @@ impl Pool {
         let read = async {
             match self.raw() {
                 RawPool::Postgres(pool) => {
-                    let mut connection = pool.acquire().await?;
+                    let mut connection = acquire(&pool).await?;
                     statement.on_postgres(&mut connection, values).await
                 }
                 RawPool::Sqlite(pool) => {
-                    let mut connection = pool.acquire().await?;
+                    let mut connection = acquire(&pool).await?;
                     statement.on_sqlite(&mut connection, values).await
                 }
             }

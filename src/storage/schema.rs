@@ -3,21 +3,51 @@
 use std::time::Duration;
 
 use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, raw_sql};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, EntityTrait, SqlxError};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, SqlxError};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait};
 use tokio::time::timeout;
+use tokio_retry::RetryIf;
+use tokio_retry::strategy::FixedInterval;
 use uuid::Uuid;
 
 use super::entity::store;
+use super::error::is_locked_out;
 use super::raw::RawPool;
 use super::{StorageError, Store};
 use crate::clock;
+use crate::error::chain;
 
 /// "stockroom" in ASCII: the advisory lock that migrations hold on PostgreSQL.
 const MIGRATION_LOCK: i64 = 0x73746f636b726f6f;
 
 /// Time to connect for that lock.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a step runs, in the middle of a session that is set up for look-ups.
+///
+/// It waits two seconds for each table at most. Whoever comes to the table meanwhile waits
+/// behind it, servers that sell with all they do: a dump or a report that is reading would
+/// stop them for as long as it reads. They wait for five (`store.statement_timeout_ms`). A
+/// vacuum of PostgreSQL's own makes way only after one (`deadlock_timeout`).
+///
+/// A step over a large table may take longer than any statement of the service, and reads it
+/// from end to end: the planner has back what is switched off for the service.
+const SETTINGS: &str = "\
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = '2s';
+SET LOCAL enable_seqscan = on;
+SET LOCAL enable_bitmapscan = on;
+SET LOCAL enable_hashjoin = on;
+SET LOCAL enable_mergejoin = on;
+SET LOCAL max_parallel_workers_per_gather = 2";
+
+/// Time after which a step that could not have a table is tried again: servers work off what
+/// has queued behind it.
+const LOCK_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often, which makes over an hour, as long as a dump of a large database takes. Then it
+/// fails with what the database says; a step that was not done is as if never begun.
+const LOCK_RETRIES_MAX: usize = 720;
 
 /// One step: its name and its SQL for each store.
 struct Step {
@@ -52,6 +82,7 @@ impl MigratorTrait for Migrator {
             Box::new(step!("0009_backorder")),
             Box::new(step!("0010_room_for_changes")),
             Box::new(step!("0011_hold_deadlines")),
+            Box::new(step!("0012_levels_by_location")),
         ]
     }
 }
@@ -62,16 +93,27 @@ impl MigrationName for Step {
     }
 }
 
+impl Step {
+    fn say_if_locked_out(&self, error: &DbErr) {
+        if is_locked_out(error) {
+            tracing::warn!(
+                step = self.name,
+                error = chain(error),
+                "waiting for a table that another session uses: the oldest xact_start in pg_stat_activity"
+            );
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl MigrationTrait for Step {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), sea_orm::DbErr> {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
         if manager.get_database_backend() == DbBackend::Postgres {
-            // A step over a large table may take longer than any statement of the service.
-            connection
-                .execute_unprepared("SET LOCAL statement_timeout = 0")
-                .await?;
-            connection.execute_unprepared(self.postgres).await?;
+            connection.execute_unprepared(SETTINGS).await?;
+            let done = connection.execute_unprepared(self.postgres).await;
+            let done = done.inspect_err(|error| self.say_if_locked_out(error));
+            done?;
         } else {
             connection.execute_unprepared(self.sqlite).await?;
         }
@@ -111,13 +153,14 @@ impl Store {
         match Migrator::get_pending_migrations_read_only(connection).await {
             Ok(pending) if pending.is_empty() => Ok(SchemaState::Current),
             Ok(pending) => Ok(SchemaState::Behind(pending.len())),
-            Err(sea_orm::DbErr::Custom(unknown)) => Ok(SchemaState::Unknown(unknown)),
+            Err(DbErr::Custom(unknown)) => Ok(SchemaState::Unknown(unknown)),
             Err(other) => Err(other.into()),
         }
     }
 
     /// Does the missing steps and returns how many there were. Two that run at
-    /// once wait for each other.
+    /// once wait for each other, and a step waits for whoever has its tables, for an hour
+    /// at most.
     ///
     /// # Errors
     /// The database cannot be reached or refuses a step.
@@ -130,7 +173,8 @@ impl Store {
         // The lock belongs to a transaction of its own: it ends with it, whatever happens. On a
         // connection of its own, too, since the steps may have the only one of their pool.
         let connecting = timeout(CONNECT_TIMEOUT, options.connect());
-        let mut lock = connecting.await.map_err(|_| SqlxError::PoolTimedOut)??;
+        let connected = connecting.await.map_err(|_| SqlxError::PoolTimedOut)?;
+        let mut lock = connected.map_err(StorageError::unconnected)?;
         let take = format!(
             "BEGIN; \
              SET LOCAL idle_in_transaction_session_timeout = 0; \
@@ -155,7 +199,10 @@ impl Store {
     async fn migrate_locked(&self) -> Result<usize, StorageError> {
         let connection = self.migrating();
         let pending = Migrator::get_pending_migrations(&connection).await?.len();
-        Migrator::up(&connection, None).await?;
+        let pauses = FixedInterval::new(LOCK_PAUSE).take(LOCK_RETRIES_MAX);
+        // What has been done stays done.
+        let up = || Migrator::up(&connection, None);
+        RetryIf::start(pauses, up, is_locked_out).await?;
         Ok(pending)
     }
 

@@ -1,6 +1,6 @@
 //! Reading levels and movements.
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
 
 use super::entity::{movement, stock_level};
 use super::rows::Rows;
@@ -26,30 +26,6 @@ FROM json_each($1) AS k
 LEFT JOIN stock_level AS l ON l.sku = k.value ->> 0 AND l.location = k.value ->> 1
 LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.value ->> 0";
 
-/// By position and not by name: a watch that begins reads thousands of rows.
-const LIST_LEVELS: &str = "\
-SELECT sku, location, on_hand, reserved, version, low_stock_threshold, updated_us, backorder_limit, deleted FROM stock_level ";
-
-/// One page of levels in ascending (sku, location).
-#[derive(Debug)]
-pub struct StockPage {
-    /// The levels.
-    pub levels: Vec<StockLevel>,
-    /// Whether there are levels after the last one.
-    pub more: bool,
-}
-
-/// Which levels to list; the default is all of them.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LevelFilter<'a> {
-    /// The beginning of their SKUs; an empty one fits all.
-    pub sku_prefix: &'a str,
-    /// Where they are; none fits all.
-    pub location: Option<&'a Location>,
-    /// Whether only those that are low.
-    pub low_only: bool,
-}
-
 impl Store {
     /// Reads levels, in the order of `keys`, at one moment. A level without a
     /// row reads as zeros at version 0.
@@ -60,110 +36,9 @@ impl Store {
         let read = async { read_levels(&self.readers(), keys).await };
         self.readers.bounded(read).await
     }
-
-    /// Reads the page of at most `limit` levels after `after` that fit the filter.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn list_levels(
-        &self,
-        after: Option<&LevelKey>,
-        filter: &LevelFilter<'_>,
-        limit: usize,
-    ) -> Result<StockPage, StorageError> {
-        let read = async { list_levels(&self.readers(), after, filter, limit).await };
-        self.readers.bounded(read).await
-    }
-
-    /// Reads `limit` levels as [`Store::list_levels`] does, among them what is left of
-    /// products that were deleted, whose SKUs are not known. Fewer are all there are.
-    /// For whoever knows a level and has to learn of its end; to anybody else it is none.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn list_levels_with_deleted(
-        &self,
-        after: Option<&LevelKey>,
-        filter: &LevelFilter<'_>,
-        limit: usize,
-    ) -> Result<Vec<LoadedLevel>, StorageError> {
-        let read = async { list_with_deleted(&self.readers(), after, filter, limit).await };
-        self.readers.bounded(read).await
-    }
 }
 
-pub(super) async fn list_levels(
-    connection: &impl ConnectionTrait,
-    after: Option<&LevelKey>,
-    filter: &LevelFilter<'_>,
-    limit: usize,
-) -> Result<StockPage, StorageError> {
-    let backend = connection.get_database_backend();
-    // What is left of products that were deleted is found by its name alone.
-    let conditions = vec!["NOT deleted".to_owned()];
-    // One row more than the page has says whether there is another page.
-    let statement = list_statement(backend, conditions, after, filter, limit + 1);
-    let mut rows = connection.query_all_raw(statement).await?;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let levels = rows.iter().map(listed_level).collect::<Result<_, _>>()?;
-    Ok(StockPage { levels, more })
-}
-
-async fn list_with_deleted(
-    connection: &impl ConnectionTrait,
-    after: Option<&LevelKey>,
-    filter: &LevelFilter<'_>,
-    limit: usize,
-) -> Result<Vec<LoadedLevel>, StorageError> {
-    let backend = connection.get_database_backend();
-    let statement = list_statement(backend, Vec::new(), after, filter, limit);
-    let rows = connection.query_all_raw(statement).await?;
-    rows.iter().map(listed_or_deleted).collect()
-}
-
-/// The levels that fit `conditions` and the filter.
-fn list_statement(
-    backend: DbBackend,
-    mut conditions: Vec<String>,
-    after: Option<&LevelKey>,
-    filter: &LevelFilter<'_>,
-    limit: usize,
-) -> Statement {
-    let mut values: Vec<Value> = Vec::new();
-    let mut bind = |value: Value| {
-        values.push(value);
-        format!("${}", values.len())
-    };
-    if let Some(after) = after {
-        let (sku, location) = (after.sku.as_str(), after.location.as_str());
-        let (sku, location) = (bind(sku.into()), bind(location.into()));
-        conditions.push(format!("(sku, location) > ({sku}, {location})"));
-    }
-    if let Some(end) = after_prefix(filter.sku_prefix) {
-        let (begin, end) = (bind(filter.sku_prefix.into()), bind(end.into()));
-        conditions.push(format!("sku >= {begin} AND sku < {end}"));
-    }
-    if let Some(location) = filter.location {
-        let location = bind(location.as_str().into());
-        conditions.push(format!("location = {location}"));
-    }
-    if filter.low_only {
-        // StockLevel::low_stock, in SQL.
-        conditions.push(
-            "low_stock_threshold > 0 AND on_hand - reserved <= low_stock_threshold".to_owned(),
-        );
-    }
-    let conditions = match &conditions[..] {
-        [] => String::new(),
-        conditions => format!("WHERE {} ", conditions.join(" AND ")),
-    };
-    let limit = bind((limit as i64).into());
-    let sql = format!("{LIST_LEVELS}{conditions}ORDER BY sku, location LIMIT {limit}");
-    Statement::from_sql_and_values(backend, sql, values)
-}
-
-/// A row of [`LIST_LEVELS`], or of another statement with its first columns.
+/// A row of a list of levels, or of another statement with its first columns.
 pub(super) fn listed_level(row: &QueryResult) -> Result<StockLevel, StorageError> {
     let (sku, location): (String, String) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
     Ok(StockLevel {
@@ -174,14 +49,6 @@ pub(super) fn listed_level(row: &QueryResult) -> Result<StockLevel, StorageError
         low_stock_threshold: row.try_get_by_index(5)?,
         backorder_limit: row.try_get_by_index(7)?,
         updated: Timestamp::from_us(row.try_get_by_index(6)?),
-    })
-}
-
-fn listed_or_deleted(row: &QueryResult) -> Result<LoadedLevel, StorageError> {
-    let deleted: bool = row.try_get_by_index(8)?;
-    Ok(LoadedLevel {
-        level: listed_level(row)?,
-        sku_known: !deleted,
     })
 }
 

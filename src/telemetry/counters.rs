@@ -11,7 +11,7 @@ use super::groups::{
 };
 use super::holds::HoldCounters;
 use super::instruments::{Counter, Gauge};
-use super::outcomes::Outcomes;
+use super::outcomes::{Outcomes, Unanswered};
 use super::redis_groups::{CacheCounters, RedisLocks};
 use super::registry::Registry;
 use super::replicas::Replica;
@@ -33,6 +33,8 @@ pub struct Counters {
     pub order_changes: Outcomes,
     /// Adjustments by outcome.
     pub adjustments: Outcomes,
+    /// Calls of any kind that came to no answer.
+    pub unanswered: Unanswered,
     /// 1 while requests are taken, as `/readyz` and gRPC health say.
     pub ready: Gauge,
     /// Transactions rolled back because a level that they wrote, or a `request_id`, was no longer
@@ -88,6 +90,7 @@ impl Default for Counters {
                 "stockroom_adjustments_total",
                 "Adjustments answered, by outcome; accepted ones are counted when they commit",
             ),
+            unanswered: Unanswered::new(r),
             ready: r.gauge(
                 "stockroom_ready",
                 "1 while requests are taken, 0 before that, while the database is away, and while the server drains",

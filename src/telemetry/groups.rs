@@ -60,7 +60,7 @@ const ATTEMPTS: Distribution = Distribution {
 
 const DELIVERY_LAG: Distribution = Distribution {
     name: "stockroom_watch_delivery_lag_seconds",
-    help: "Time from a change's commit to the moment that a message with it was handed to the transport, of one live message in 16",
+    help: "Time from a change's own, when its commit began to be planned, to the moment that a message with it was handed to the transport, of one live message in 16",
     unit: Unit::Seconds,
     buckets: SECONDS,
 };
@@ -222,7 +222,8 @@ pub struct Watches {
     pub deliveries: Counter,
     /// Versions that a live stream was not given, because a later one was there.
     pub coalesced: Counter,
-    /// Seconds from a change's commit to the hand-over of a message with it.
+    /// Seconds from a change's own time, when its commit began to be planned, to the hand-over
+    /// of a message with it.
     pub lag: Sampled,
     /// Levels that a re-read found newer than what the feed knew of them.
     pub reread_repairs: Counter,

@@ -11,7 +11,7 @@ pub struct HoldCounters {
     cancelled: Counter,
     extended: Counter,
     expired: Counter,
-    /// 1 while this instance ends the holds that are over.
+    /// 1 while this instance looks for holds that are over, and ends them.
     pub sweeping: Gauge,
     /// How long the hold that is over for longest has been, when it was last looked for.
     pub overdue_seconds: Gauge,
@@ -33,7 +33,7 @@ impl HoldCounters {
             expired: transition("expired"),
             sweeping: registry.gauge(
                 "stockroom_sweeper_active",
-                "1 where this instance ends holds that are over, 0 where another does",
+                "1 where this instance ends holds that are over, 0 where another does, and where it cannot look for them",
             ),
             overdue_seconds: registry.gauge(
                 "stockroom_holds_overdue_seconds",

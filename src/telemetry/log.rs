@@ -7,6 +7,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogConfig, LogFormat};
 
+/// Would write a line for each attempt to connect that meets a standby, dozens a second. What is
+/// wrong with a new connection is said where it is found (`storage`), within bounds.
+const SILENCED: &str = "sqlx_core::pool::inner=off";
+
 /// Starts logging to stderr, which leaves stdout to what a command prints.
 ///
 /// # Errors
@@ -14,7 +18,8 @@ use crate::config::{LogConfig, LogFormat};
 pub fn init(config: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(&config.filter)
-        .context("log.filter cannot be parsed")?;
+        .context("log.filter cannot be parsed")?
+        .add_directive(SILENCED.parse()?);
     let on_terminal = std::io::stderr().is_terminal();
     let pretty = match config.format {
         LogFormat::Auto => on_terminal,

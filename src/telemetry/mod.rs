@@ -26,6 +26,8 @@ pub use holds::HoldCounters;
 pub use instruments::{Counter, Gauge, Held, Histogram, Sampled};
 pub use log::init;
 pub(crate) use outage::store_unavailable;
-pub use outcomes::Outcomes;
+#[cfg(test)]
+pub(crate) use outcomes::METHODS;
+pub use outcomes::{Outcomes, Unanswered};
 pub use redis_groups::{CacheCounters, RedisLink, RedisLocks};
 pub use replicas::Replica;

@@ -1,4 +1,6 @@
-//! What became of the writes of one kind.
+//! What became of the writes of one kind, and of calls that came to no answer.
+
+use std::sync::Arc;
 
 use super::instruments::Counter;
 use super::registry::Registry;
@@ -36,6 +38,61 @@ impl Outcomes {
     /// fell short, `refused` if the request or the stock did.
     pub fn turned_down(&self, error: &Error) {
         self.turned_down[error.reason() as usize].add(1);
+    }
+}
+
+/// The methods whose calls are counted when they come to no answer, the busiest first. WatchStock
+/// ends its calls by itself.
+pub(crate) const METHODS: [&str; 18] = [
+    "CreateOrder",
+    "GetStock",
+    "BatchGetStock",
+    "GetOrder",
+    "ConfirmOrder",
+    "CancelOrder",
+    "ExtendHold",
+    "ListOrders",
+    "AdjustStock",
+    "BatchAdjustStock",
+    "CountStock",
+    "TransferStock",
+    "ListStock",
+    "ListMovements",
+    "GetProduct",
+    "ListProducts",
+    "PutProducts",
+    "DeleteProduct",
+];
+
+/// Calls that came to no answer, by method. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Unanswered {
+    /// In the order of [`METHODS`].
+    ours: Arc<[Counter; METHODS.len()]>,
+    /// Of health and reflection.
+    other: Counter,
+}
+
+impl Unanswered {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let mut method = |method| {
+            registry.counter_of(
+                "stockroom_calls_unanswered_total",
+                &[("method", method)],
+                "Calls whose deadline, or the server's, passed before their answer began, or whose caller hung up before",
+            )
+        };
+        Self {
+            ours: Arc::new(METHODS.map(&mut method)),
+            other: method("other"),
+        }
+    }
+
+    /// Where calls of a method are counted, by their path: `/package.Service/Method`.
+    pub fn of(&self, path: &str) -> &Counter {
+        let (_, method) = path.rsplit_once('/').unwrap_or_default();
+        let place = METHODS.iter().position(|name| *name == method);
+        place.map_or(&self.other, |place| &self.ours[place])
     }
 }
 

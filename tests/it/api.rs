@@ -145,23 +145,21 @@ pub(crate) fn product(sku: &str, low_stock_threshold: i64) -> Product {
     }
 }
 
-/// Puts one product.
+/// Puts one product, however impatient the server is with cold connections.
 pub(crate) async fn put(client: &Client, sku: &str, low_stock_threshold: i64) {
     let products = vec![product(sku, low_stock_threshold)];
-    client
-        .put_products(PutProductsRequest {
-            products,
-            ..Default::default()
-        })
-        .await
-        .unwrap();
+    let request = PutProductsRequest {
+        products,
+        ..Default::default()
+    };
+    client.retrying().put_products(&request).await.unwrap();
 }
 
 /// Puts a product and receives its first stock: version 1.
 pub(crate) async fn stock(client: &Client, sku: &str, units: i64) {
     put(client, sku, 0).await;
     let request = received(&format!("opening-{sku}"), sku, units);
-    client.adjust_stock(request).await.unwrap();
+    client.retrying().adjust_stock(&request).await.unwrap();
 }
 
 /// The level at `main` as the primary has it.

@@ -26,6 +26,7 @@ on_each_store! {
     a_watch_that_is_let_go_and_asked_again_still_opens,
     a_watch_that_grew_old_goes_on_over_another_connection,
     a_watch_that_cannot_name_all_it_saw_learns_what_is_gone,
+    a_watch_that_cannot_name_all_it_saw_learns_what_another_store_lacks,
     a_watch_of_what_is_low_that_cannot_name_all_of_it_learns_what_no_longer_is,
 }
 
@@ -308,6 +309,42 @@ async fn a_watch_that_cannot_name_all_it_saw_learns_what_is_gone(store: StoreKin
     assert_eq!(told.collect::<BTreeSet<_>>(), expected);
     assert_eq!(watch.repeats(), 0);
     let truth = ledger(&server.home).await;
+    assert!(watch.audit().unwrap().caught_up(&truth));
+    let (audit, now) = watch.into_audit().unwrap();
+    let report = audit.finish(now, &truth);
+    assert_eq!((report.violations, report.refused), (0, 1), "{report:#?}");
+}
+
+async fn a_watch_that_cannot_name_all_it_saw_learns_what_another_store_lacks(store: StoreKind) {
+    /// More than one stream can name.
+    const GONE: [&str; 4] = ["gone-1", "gone-2", "gone-3", "gone-4"];
+    let configure = |config: &mut Config| config.watch.targets_max = 2;
+    let old = Stockroom::with(store, configure).await;
+    for sku in [&["a"][..], &GONE].concat() {
+        stock(&old.client, sku, 10).await;
+    }
+    let new = Stockroom::with(store, configure).await;
+    stock(&new.client, "a", 50).await;
+    let proxy = Proxy::before(old.addr).await;
+    let mut watch = through(&proxy).await.watch(WatchTargets::all()).audited();
+    assert_eq!(until_synced(&mut watch).await.len(), 5);
+    proxy.lead_to(new.addr);
+    proxy.cut();
+    // To name five levels is refused, so the next stream begins with none.
+    let told = until_synced(&mut watch).await;
+    let told = told
+        .iter()
+        .map(|level| (&*level.sku, level.version, level.on_hand));
+    let mut expected = BTreeSet::from(GONE.map(|sku| (sku, 0, 0)));
+    expected.insert(("a", 1, 50));
+    assert_eq!(told.collect::<BTreeSet<_>>(), expected);
+    assert_eq!(watch.repeats(), 0);
+    // And goes on from there.
+    stock(&new.client, GONE[0], 3).await;
+    let next = tokio::time::timeout(DEADLINE, watch.next_level()).await;
+    let next = next.expect("what is made anew is told").unwrap();
+    assert_eq!((&*next.sku, next.version, next.on_hand), (GONE[0], 1, 3));
+    let truth = ledger(&new.home).await;
     assert!(watch.audit().unwrap().caught_up(&truth));
     let (audit, now) = watch.into_audit().unwrap();
     let report = audit.finish(now, &truth);

@@ -18,6 +18,7 @@ on_each_store! {
     callers_on_an_old_connection_come_to_another_instance_and_lose_nothing,
     a_connection_that_never_says_anything_is_closed,
     a_server_without_descriptors_says_so_and_waits,
+    a_server_may_have_as_many_files_as_its_hard_limit_and_says_how_many,
 }
 
 async fn callers_on_an_old_connection_come_to_another_instance_and_lose_nothing(store: StoreKind) {
@@ -111,6 +112,27 @@ async fn a_server_without_descriptors_says_so_and_waits(store: StoreKind) {
         .unwrap();
 }
 
+async fn a_server_may_have_as_many_files_as_its_hard_limit_and_says_how_many(store: StoreKind) {
+    // The soft one as systems have it, in little: connections would come to it first.
+    let server = Server::start_with_files(Home::new(store), "64:512").await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let files = limits.lines().find(|it| it.starts_with("Max open files"));
+    let words: Vec<&str> = files.unwrap().split_whitespace().collect();
+    assert_eq!(words[3..5], ["512", "512"], "{limits}");
+    let said = server.log().lines().find_map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        (event["message"] == "listening").then(|| event["files_max"].as_u64())
+    });
+    assert_eq!(said, Some(Some(512)));
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut connections = Vec::new();
+    for _ in 0..128 {
+        connections.push(TcpStream::connect(address).await.unwrap());
+    }
+    stock(&server.client().await, "a", 1).await;
+    assert!(!server.log().contains("server.listen"), "none is refused");
+}
+
 #[test]
 fn a_url_that_is_none_is_refused_without_its_password() {
     let folder = tempfile::tempdir().unwrap();
@@ -118,6 +140,9 @@ fn a_url_that_is_none_is_refused_without_its_password() {
         // What is special would have to be percent-encoded.
         ("postgres://u:hun/ter2@127.0.0.1/d", 2),
         ("postgres://127.0.0.1/d?user=u&password=hun@ter2", 2),
+        // sqlx would log these with their values.
+        ("postgres://127.0.0.1/d?user=u&passwd=hunter2", 2),
+        ("postgres://u@127.0.0.1/d?sslpassword=hunter2", 2),
         // Only who connects finds out.
         ("postgres://u:hunter2@127.0.0.1:port/d", 1),
     ] {

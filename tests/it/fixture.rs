@@ -134,7 +134,7 @@ impl Stockroom {
 
     /// As [`Stockroom::start`], with settings of the test's choice.
     pub(crate) async fn with(kind: StoreKind, configure: impl FnOnce(&mut Config)) -> Self {
-        Self::on(Home::new(kind), configure).await
+        Self::on(Home::migrated(kind), configure).await
     }
 
     /// Starts a server on a store that others may be on as well.

@@ -11,18 +11,13 @@ on_each_store! {
     health_exits_0_when_the_server_serves,
 }
 
-/// The address of a server, without its scheme.
-fn address(server: &Server) -> &str {
-    server.url.strip_prefix("http://").unwrap()
-}
-
 async fn health_exits_0_when_the_server_serves(store: StoreKind) {
     let server = Server::start(Home::new(store)).await;
     let asked = server.run(&["health"]);
     assert_eq!(asked.status.code(), Some(0), "{asked:?}");
     assert_eq!(asked.stdout, b"serving\n");
     // As in a container, which listens everywhere: asked by its configuration alone.
-    let (_, port) = address(&server).rsplit_once(':').unwrap();
+    let port = server.addr().port();
     let folder = tempfile::tempdir().unwrap();
     let asked = stockroom(folder.path(), &["health"])
         .env("STOCKROOM_SERVER_LISTEN", format!("0.0.0.0:{port}"))

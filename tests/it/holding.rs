@@ -76,3 +76,10 @@ impl Drop for Hold {
         );
     }
 }
+
+/// How many sessions wait for locks.
+pub(crate) fn waiting_sessions(home: &Home) -> usize {
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    home.sql(waiting).parse().unwrap()
+}

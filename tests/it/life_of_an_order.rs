@@ -1,6 +1,7 @@
 //! `docs/life-of-an-order.md` tells the truth: each command is run as it stands there,
-//! one after the other on one server, and prints what the page says. Ids and times are
-//! other ones; an id that comes again must come again in the same places.
+//! one after the other on one server where what the README does by hand has been done,
+//! and prints what the page says. Ids and times are other ones; an id that comes again
+//! must come again in the same places.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,6 +10,7 @@ use uuid::Uuid;
 
 use crate::fixture::{Home, StoreKind, eventually};
 use crate::process::Server;
+use crate::readme::do_by_hand;
 
 /// A page with fewer commands than this has lost its examples.
 const COMMANDS_MIN: usize = 20;
@@ -27,6 +29,7 @@ async fn every_command_of_the_page_prints_what_the_page_says(store: StoreKind) {
     assert!(count >= COMMANDS_MIN, "only {count} commands");
     let server = Server::start(Home::new(store)).await;
     let folder = tempfile::tempdir().unwrap();
+    do_by_hand(&server, folder.path()).await;
     let (mut told, mut real) = (Ids::default(), Ids::default());
     for Example { command, prints } in examples {
         let ours = with_real_ids(&command, &mut told, &real);

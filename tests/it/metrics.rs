@@ -25,6 +25,7 @@ on_each_store! {
     readyz_says_no_while_draining,
     a_process_says_where_it_is_scraped,
     metrics_say_when_the_books_were_checked,
+    metrics_say_how_long_the_oldest_event_has_waited,
 }
 
 /// `{outcome="…",reason="…"}`, as the exporter writes labels.
@@ -245,14 +246,37 @@ async fn metrics_say_when_the_books_were_checked(store: StoreKind) {
     .await;
 }
 
+async fn metrics_say_how_long_the_oldest_event_has_waited(store: StoreKind) {
+    let server = Stockroom::with(store, |config| {
+        // Nobody is there to take it.
+        config.events.brokers = "127.0.0.1:1".to_owned();
+        config.events.drain_timeout_ms = 100;
+    })
+    .await;
+    let age = async || {
+        let scrape = Scrape::of(server.http).await;
+        scrape.value("stockroom_outbox_age_seconds")
+    };
+    assert_eq!(age().await, 0.0, "there is none");
+    stock(&server.client, "a", 1).await;
+    eventually("it has waited", async || age().await >= 2.0).await;
+}
+
 mod on_a_server {
+    use std::time::Duration;
+
     use stockroom::config::MigrateAtStart;
+    use tokio::time::timeout;
+    use tonic::Request;
 
     use super::*;
+    use crate::holding::Hold;
 
     on_postgres! {
         readyz_says_no_until_somebody_migrates,
         metrics_count_levels_that_only_the_re_read_found_newer,
+        metrics_count_calls_whose_deadline_passes_and_whose_caller_hangs_up,
+        metrics_count_levels_that_cannot_be,
     }
 
     async fn readyz_says_no_until_somebody_migrates(store: StoreKind) {
@@ -271,6 +295,34 @@ mod on_a_server {
         let scrape = Scrape::of(server.http).await;
         assert_eq!(scrape.value("stockroom_ready"), 1.0);
         drop(migrating);
+    }
+
+    async fn metrics_count_calls_whose_deadline_passes_and_whose_caller_hangs_up(store: StoreKind) {
+        let server = Stockroom::start(store).await;
+        stock(&server.client, "a", 10).await;
+        let unanswered = async || {
+            let scrape = Scrape::of(server.http).await;
+            scrape.value("stockroom_calls_unanswered_total{method=\"CreateOrder\"}")
+        };
+        let fine = server.client.create_order(order("fine", &[("a", 1)])).await;
+        fine.unwrap();
+        assert_eq!(unanswered().await, 0.0, "and none that is answered");
+        let hold = Hold::on(&server.home).await;
+        let mut late = Request::new(order("late", &[("a", 1)]));
+        late.set_timeout(Duration::from_millis(100));
+        server.orders().create_order(late).await.unwrap_err();
+        eventually("the late one is counted", async || {
+            unanswered().await == 1.0
+        })
+        .await;
+        // As often as it takes: one may hang up before its call has arrived.
+        eventually("one who hangs up is counted", async || {
+            let gone = server.client.create_order(order("gone", &[("a", 1)]));
+            timeout(Duration::from_millis(100), gone).await.unwrap_err();
+            unanswered().await > 1.0
+        })
+        .await;
+        drop(hold);
     }
 
     /// A unit goes by hand, and nobody is told.
@@ -301,5 +353,31 @@ mod on_a_server {
         watcher.until("a", 3).await;
         // A local commit may be re-read before it is published: more are no mistake.
         eventually("the repair is counted", async || repairs().await > before).await;
+    }
+
+    /// Units that no hold reserves, and units that are sold and were never there.
+    const DAMAGE: &str = "\
+        ALTER TABLE stock_level DROP CONSTRAINT stock_level_units; \
+        UPDATE stock_level SET reserved = 1 WHERE sku IN ('a', 'b'); \
+        UPDATE stock_level SET on_hand = -1 WHERE sku = 'c'";
+
+    async fn metrics_count_levels_that_cannot_be(store: StoreKind) {
+        let sound = Stockroom::start(store).await;
+        for sku in ["a", "b", "c", "d"] {
+            stock(&sound.client, sku, 10).await;
+        }
+        let home = sound.home.clone();
+        drop(sound);
+        // Before the next one looks: it does so as it starts, and then each minute.
+        home.sql(DAMAGE);
+        let server = Stockroom::on(home, |_| {}).await;
+        eventually("they are counted", async || {
+            let scrape = Scrape::of(server.http).await;
+            let found = ["stockroom_reserved_mismatch", "stockroom_stock_negative"];
+            found.map(|gauge| scrape.value(gauge)) == [2.0, 1.0]
+        })
+        .await;
+        let mended = "UPDATE stock_level SET reserved = 0, on_hand = 10";
+        server.home.sql(mended);
     }
 }

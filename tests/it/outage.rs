@@ -3,8 +3,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use stockroom::client::proto::{CreateOrderRequest, GetStockRequest, GoodbyeReason};
+use stockroom::client::proto::get_order_request::Key;
+use stockroom::client::proto::{
+    CreateOrderRequest, GetOrderRequest, GetStockRequest, GoodbyeReason,
+};
 use stockroom::client::{WatchEvent, WatchTargets};
+use stockroom::config::{LockingStrategy, StoreConfig};
+use stockroom::domain::{LevelKey, Location, Sku};
+use stockroom::storage::{Access, Store, Verdict};
 use tonic::{Code, Request};
 use tonic_health::pb::health_check_response::ServingStatus;
 
@@ -22,7 +28,9 @@ on_postgres! {
     callers_who_hang_up_on_a_silent_database_take_no_connection_with_them,
     a_watch_outlives_a_database_that_is_away,
     holds_hear_together_that_the_database_is_silent,
+    a_role_that_may_not_log_in_is_store_unavailable_until_it_may,
     an_order_after_a_pause_finds_a_connection_in_the_smallest_pool,
+    a_transaction_takes_no_more_round_trips_than_it_has_statements,
     a_database_that_falls_silent_while_it_is_connected_to_is_found_again,
 }
 
@@ -228,7 +236,8 @@ async fn callers_who_hang_up_on_a_silent_database_take_no_connection_with_them(s
         });
         join_all(reads).await
     };
-    assert!(reads().await.contains(&true));
+    // A connection that is new may take a busy machine as long as they wait.
+    eventually("reads are answered", async || reads().await.contains(&true)).await;
     proxy.set(Line::Silent);
     assert!(!reads().await.contains(&true), "nobody can have heard them");
     // The cable is back; what had been connected stays silent.
@@ -279,6 +288,47 @@ async fn holds_hear_together_that_the_database_is_silent(store: StoreKind) {
     proxy.set(Line::Up);
 }
 
+async fn a_role_that_may_not_log_in_is_store_unavailable_until_it_may(store: StoreKind) {
+    let home = Home::migrated(store);
+    let role = home.sql("SELECT current_database()");
+    home.sql(&format!("CREATE ROLE {role} SUPERUSER LOGIN"));
+    let url = home.url().replace("postgres@", &format!("{role}@"));
+    let server = Stockroom::on(home.clone(), |config| {
+        config.store.url = url;
+        config.locking.strategy = LockingStrategy::Pessimistic;
+    })
+    .await;
+    stock(&server.client, "a", 10).await;
+    let sold = server.client.create_order(order("sold", &[("a", 1)])).await;
+    let sold = sold.unwrap().order.unwrap().order_id;
+    home.sql(&format!("ALTER ROLE {role} NOLOGIN"));
+    home.sql(&format!(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '{role}'"
+    ));
+    server.wait_for_health(ServingStatus::NotServing).await;
+    let request = order("locked-out", &[("a", 1)]);
+    let hold = CreateOrderRequest {
+        hold: Some(hold_of(60)),
+        ..order("hold", &[("a", 1)])
+    };
+    let read = GetOrderRequest {
+        key: Some(Key::OrderId(sold)),
+        with_movements: true,
+        ..GetOrderRequest::default()
+    };
+    for refused in [
+        refusal(server.orders().create_order(request.clone()).await),
+        refusal(server.orders().create_order(hold).await),
+        refusal(server.orders().get_order(read).await),
+    ] {
+        refused.is(Code::Unavailable, "STORE_UNAVAILABLE");
+    }
+    home.sql(&format!("ALTER ROLE {role} LOGIN"));
+    server.wait_for_health(ServingStatus::Serving).await;
+    let made = server.client.retrying().create_order(&request).await;
+    assert!(!made.unwrap().replayed);
+}
+
 async fn an_order_after_a_pause_finds_a_connection_in_the_smallest_pool(store: StoreKind) {
     let server = Stockroom::with(store, |c| c.store.pool_max = 1).await;
     stock(&server.client, "a", 10).await;
@@ -292,6 +342,47 @@ async fn an_order_after_a_pause_finds_a_connection_in_the_smallest_pool(store: S
         })
         .await;
     }
+}
+
+async fn a_transaction_takes_no_more_round_trips_than_it_has_statements(store: StoreKind) {
+    /// BEGIN, the levels, the product of one that has no row, ROLLBACK.
+    const STATEMENTS: usize = 4;
+    const HELD: &str = "SELECT query FROM pg_stat_activity \
+        WHERE datname = current_database() AND state = 'idle in transaction'";
+    let home = Home::migrated(store);
+    let proxy = Proxy::before_database_of(&home).await;
+    let config = StoreConfig {
+        url: proxy.url(&home),
+        ..home.store_config()
+    };
+    let store = Store::open(&config, Access::Write).await.unwrap();
+    let keys = [LevelKey {
+        sku: Sku::new("a").unwrap(),
+        location: Location::new("main").unwrap(),
+    }];
+    let lock = async || {
+        let locked = store.transaction(async |tx| {
+            tx.lock_levels(&keys).await?;
+            Ok(Verdict::Leave(()))
+        });
+        locked.await.unwrap();
+    };
+    // On a busy machine a connection may idle for so long that it is tested.
+    eventually("two transactions take as many", async || {
+        lock().await;
+        let mut strike = proxy.arm(2 * STATEMENTS - 1, Place::Before, Action::Hold);
+        lock().await;
+        let look = async {
+            strike.struck().await;
+            let last = home.sql(HELD);
+            strike.release(Action::Delay(Duration::ZERO));
+            last
+        };
+        let ((), last) = tokio::join!(lock(), look);
+        last.contains("JOIN product")
+    })
+    .await;
+    store.close().await;
 }
 
 /// Each request of a new connection in turn is the last that is heard of it.

@@ -1,17 +1,25 @@
 //! What a page of a list costs PostgreSQL, however much lies around it: it explains the
 //! server's own statements as they run (auto_explain), with the rows that they touch.
 
-use stockroom::client::proto::list_movements_request::Scope;
-use stockroom::client::proto::{ListMovementsRequest, ListOrdersRequest, OrderState, StockKey};
+mod explained;
 
+use stockroom::client::proto::list_movements_request::Scope;
+use stockroom::client::proto::stock_selector::Selector;
+use stockroom::client::proto::{
+    ListMovementsRequest, ListOrdersRequest, ListStockRequest, OrderState, StockKey, StockSelector,
+};
+
+use self::explained::Explained;
 use crate::api::{cancel, confirm, stock};
-use crate::fixture::{Home, Stockroom, StoreKind, eventually};
+use crate::fixture::{Home, Stockroom, StoreKind};
 use crate::holds::{hold, is_over, read};
+use crate::watching::{Watcher, watch_of};
 
 on_postgres! {
     a_page_of_a_long_history_costs_no_more_than_one_of_a_short_one,
     a_page_of_movements_by_time_costs_what_it_shows,
     a_page_of_orders_costs_what_it_shows_or_what_it_may_look_at,
+    a_page_of_levels_costs_what_it_shows_or_what_it_may_look_at,
     what_was_planned_while_the_tables_were_empty_costs_no_more_when_they_are_full,
 }
 
@@ -61,6 +69,25 @@ const FILL: [&str; 7] = [
     "INSERT INTO order_label SELECT l.key, l.value, order_id FROM orders, jsonb_each_text(labels) AS l",
 ];
 
+/// A store of as many levels: the last one is low, and four are in the attic. The books
+/// balance.
+const FILL_LEVELS: [&str; 4] = [
+    "INSERT INTO product
+     SELECT 'level-' || lpad(i::text, 6, '0'), '', CASE i WHEN {orders} THEN 10 ELSE 0 END
+     FROM generate_series(1, {orders}) AS i",
+    "INSERT INTO stock_level
+     SELECT 'level-' || lpad(i::text, 6, '0'), CASE i % 15000 WHEN 7 THEN 'attic' ELSE 'main' END, 10, 0, 1,
+            CASE i WHEN {orders} THEN 10 ELSE 0 END, 0
+     FROM generate_series(1, {orders}) AS i",
+    "INSERT INTO movement (sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved, time_us)
+     SELECT sku, location, 1, 1, 10, 0, 10, 0, right(sku, 6)::bigint / 500 FROM stock_level",
+    "INSERT INTO movement_time
+     SELECT time_us, (array_agg(sku))[count(*)], (array_agg(location))[count(*)], 1, array_agg(sku),
+            array_agg(location), array_agg(0::bigint), array_agg(1::bigint)
+     FROM (SELECT * FROM movement ORDER BY time_us, sku) AS moved
+     GROUP BY time_us",
+];
+
 /// A UUID version 7 of the millisecond `i`.
 const ID: &str = "(lpad(to_hex(i), 12, '0') || '70008' || lpad(to_hex(i), 15, '0'))::uuid";
 
@@ -77,90 +104,6 @@ fn fill(home: &Home) {
     for sql in FILL {
         let sql = sql.replace("{id}", ID);
         home.sql(&sql.replace("{orders}", &ORDERS.to_string()));
-    }
-}
-
-/// A statement as it was run.
-struct Explained(String);
-
-impl Explained {
-    /// The last statement that reads `table`, once it is in the log.
-    async fn last_of(server: &Stockroom, table: &str) -> Self {
-        let mut last = None;
-        eventually("the statement is explained", async || {
-            last = Self::all_of(server, table).pop();
-            last.is_some()
-        })
-        .await;
-        last.unwrap()
-    }
-
-    /// The statements that read `table`, as they are in the log.
-    fn all_of(server: &Stockroom, table: &str) -> Vec<Self> {
-        let Home::Postgres(database) = &*server.home else {
-            panic!("SQLite explains nothing");
-        };
-        let log = database.log();
-        let entries = log.split(" plan:\n").skip(1);
-        let explained = entries.map(|entry| {
-            let lines = entry.lines().take_while(|line| line.starts_with('\t'));
-            lines.flat_map(|line| [line, "\n"]).collect()
-        });
-        // The last one may be half written.
-        let whole = explained.filter(|plan: &String| plan.contains("(actual rows="));
-        let of_table = whole.filter(|plan| plan.contains(table));
-        of_table.map(Self).collect()
-    }
-
-    /// The most rows that a step of the plan gave or threw away, over all its loops.
-    fn rows(&self) -> u64 {
-        let number = |text: &str| -> u64 {
-            let digits = text.trim_start().split(|c: char| !c.is_ascii_digit());
-            digits.into_iter().next().unwrap().parse().unwrap()
-        };
-        let steps = self.0.lines().filter_map(|line| {
-            if let Some((_, removed)) = line.split_once("Rows Removed by Filter:") {
-                return Some(number(removed));
-            }
-            let (_, actual) = line.split_once("(actual rows=")?;
-            let (_, loops) = actual.split_once("loops=")?;
-            Some(number(actual) * number(loops))
-        });
-        steps.max().expect("it was analyzed")
-    }
-
-    /// Pages of tables and indexes that it looked into.
-    fn pages(&self) -> u64 {
-        let line = self.0.lines().find(|line| line.contains("Buffers: shared"));
-        let counts = line.into_iter().flat_map(|line| line.split(' '));
-        let counts = counts.filter_map(|word| {
-            let (kind, count) = word.split_once('=')?;
-            matches!(kind, "hit" | "read").then(|| count.parse::<u64>().unwrap())
-        });
-        counts.sum()
-    }
-
-    /// Fails unless it looks rows up in `index`, touches no more than `rows` and no more
-    /// pages than these take.
-    #[track_caller]
-    fn uses(&self, index: &str, rows: u64) -> &Self {
-        let plan = &self.0;
-        assert!(plan.contains(&format!("using {index} on")), "{plan}");
-        for step in [
-            "Seq Scan",
-            "Sort",
-            "Bitmap",
-            "Materialize",
-            "Hash",
-            "Gather",
-        ] {
-            assert!(!plan.contains(step), "{step} in {plan}");
-        }
-        assert!(self.rows() <= rows, "{} rows in {plan}", self.rows());
-        // To each row, and back and forth between two indexes; no end of an index beyond.
-        let pages = 10 + 6 * rows;
-        assert!(self.pages() <= pages, "{} pages in {plan}", self.pages());
-        self
     }
 }
 
@@ -339,6 +282,51 @@ async fn a_page_of_orders_costs_what_it_shows_or_what_it_may_look_at(store: Stor
         // What says how far a page may look.
         let plan = Explained::last_of(&server, "LIMIT 1 OFFSET").await;
         plan.uses("orders_customer_ref", LOOKED_AT_MAX);
+    }
+}
+
+async fn a_page_of_levels_costs_what_it_shows_or_what_it_may_look_at(store: StoreKind) {
+    const LOOKED_AT_MAX: u64 = 1_000;
+    let home = Home::new(store);
+    drop(Stockroom::on(home.clone(), |_| {}).await);
+    for sql in FILL_LEVELS {
+        home.sql(&sql.replace("{orders}", &ORDERS.to_string()));
+    }
+    home.sql(EXPLAIN);
+    let server = Stockroom::on(home, |_| {}).await;
+    let list = ListStockRequest {
+        page_size: 8,
+        ..ListStockRequest::default()
+    };
+    for statistics in ["SELECT 1", "VACUUM ANALYZE"] {
+        server.home.sql(statistics);
+        let mut low = ListStockRequest {
+            low_only: true,
+            ..list.clone()
+        };
+        loop {
+            let page = server.client.list_stock(low.clone()).await.unwrap();
+            let plan = Explained::last_of(&server, "AS looked_at").await;
+            plan.uses("stock_level_pkey", LOOKED_AT_MAX);
+            if page.next_page_token.is_empty() {
+                let found: Vec<&str> = page.levels.iter().map(|it| it.sku.as_str()).collect();
+                assert_eq!(found, [format!("level-{ORDERS:06}")]);
+                break;
+            }
+            assert_eq!(page.levels, []);
+            low.page_token = page.next_page_token;
+        }
+        let all = server.client.list_stock(list.clone()).await.unwrap();
+        assert_eq!(all.levels.len(), 8);
+        let plan = Explained::last_of(&server, "deleted FROM stock_level ORDER BY").await;
+        plan.uses("stock_level_pkey", 9);
+        let there = StockSelector {
+            selector: Some(Selector::Location("attic".to_owned())),
+        };
+        let there = Watcher::synced(&server, watch_of(vec![there])).await;
+        assert_eq!(there.versions().len(), 4);
+        let plan = Explained::last_of(&server, "AND location <=").await;
+        plan.uses("stock_level_location", 4);
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use stockroom::client::proto::{ListProductsRequest, WatchStockRequest};
+use tokio::net::TcpStream;
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
 
@@ -16,6 +17,7 @@ on_each_store! {
     a_full_queue_of_orders_is_overloaded,
     a_full_queue_of_lines_is_overloaded,
     one_watch_too_many_is_refused_until_another_ends,
+    a_connection_is_told_how_many_calls_it_may_carry,
 }
 
 mod of_reads {
@@ -58,6 +60,7 @@ mod of_reads {
 mod contention {
     on_postgres! {
         exhausted_retries_give_stock_contention,
+        retries_end_with_their_time_whatever_attempts_are_left,
         only_the_orders_of_a_contended_level_wait,
         contended_products_give_stock_contention,
     }
@@ -98,6 +101,23 @@ mod contention {
         assert_eq!(server.home.books().orders, 0, "nothing was written");
         server.home.sql("DROP TRIGGER lose ON stock_level");
         assert!(!server.client.create_order(request).await.unwrap().replayed);
+    }
+
+    async fn retries_end_with_their_time_whatever_attempts_are_left(store: StoreKind) {
+        const ATTEMPTS: u32 = 100;
+        let server = Stockroom::with(store, |config| {
+            config.engine.retry_attempts_max = ATTEMPTS;
+            config.engine.retry_backoff_max_ms = 10;
+            config.engine.retry_total_ms = 1;
+        })
+        .await;
+        stock(&server.client, "hot", 10).await;
+        contend(&server, "hot");
+        let request = order("unlucky", &[("hot", 1)]);
+        let refused = refusal(server.orders().create_order(request).await);
+        refused.is(Code::ResourceExhausted, "STOCK_CONTENTION");
+        let attempts: u32 = refused.metadata("attempts").parse().unwrap();
+        assert!(attempts < ATTEMPTS / 10, "{attempts}");
     }
 
     async fn only_the_orders_of_a_contended_level_wait(store: StoreKind) {
@@ -206,4 +226,20 @@ async fn one_watch_too_many_is_refused_until_another_ends(store: StoreKind) {
     drop(first);
     eventually("a place is free", async || watch().await.is_ok()).await;
     drop(second);
+}
+
+async fn a_connection_is_told_how_many_calls_it_may_carry(store: StoreKind) {
+    const CALLS: u32 = 3;
+    let server = Stockroom::with(store, |config| {
+        config.server.concurrent_streams_max = CALLS;
+        config.watch.streams_per_connection_max = 1;
+    })
+    .await;
+    let stream = TcpStream::connect(server.addr).await.unwrap();
+    let (caller, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    eventually("it is told", async || {
+        caller.current_max_send_streams() == CALLS as usize
+    })
+    .await;
 }

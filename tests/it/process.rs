@@ -91,6 +91,11 @@ impl Server {
         Self::start_by(&by, home).await
     }
 
+    /// As [`Server::start`], with this limit of open files: `soft:hard`, as `prlimit` takes it.
+    pub(crate) async fn start_with_files(home: Arc<Home>, limit: &str) -> Self {
+        Self::start_by(&["prlimit", &format!("--nofile={limit}")], home).await
+    }
+
     async fn start_by(by: &[&str], home: Arc<Home>) -> Self {
         let url = home.url();
         Self::spawn_by(by, home, &url, &MIGRATE).served().await
@@ -157,6 +162,11 @@ impl Server {
             self.folder.path(),
             &[arguments, &["--addr", &self.url]].concat(),
         )
+    }
+
+    /// Where it serves.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.process.addr
     }
 
     pub(crate) fn pid(&self) -> u32 {

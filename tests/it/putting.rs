@@ -6,9 +6,9 @@ use futures_util::future::{join, join_all};
 use stockroom::client::Client;
 use stockroom::client::proto::PutProductsRequest;
 
-use crate::api::{level, order, product, put, stock};
+use crate::api::{level, order, product, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
-use crate::holding::Hold;
+use crate::holding::{Hold, waiting_sessions};
 
 on_postgres! {
     a_product_that_another_instance_sells_waits_its_turn,
@@ -38,7 +38,7 @@ async fn a_product_that_another_instance_sells_waits_its_turn(store: StoreKind) 
     let puts = async {
         for threshold in 1..=20 {
             // By a client that does not ask twice.
-            put(&putting.client, "hot", threshold).await;
+            put_all(&putting.client, &[("hot", threshold)]).await;
         }
         is_put.store(true, Ordering::Relaxed);
     };
@@ -67,10 +67,8 @@ async fn of_products_that_two_put_together_one_has_put_all(store: StoreKind) {
     // To the one that waits, `a` is as it is to be.
     let hold = Hold::on_rows(&home, "product WHERE sku = '0'").await;
     let waiting = put_all(&one.client, &[("0", 3), ("a", 1), ("b", 1)]);
-    let waits = "SELECT count(*) > 0 FROM pg_stat_activity \
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let overtaking = async {
-        eventually("it waits", async || home.sql(waits) == "t").await;
+        eventually("it waits", async || waiting_sessions(&home) > 0).await;
         put_all(&other.client, &[("a", 9), ("b", 9)]).await;
         drop(hold);
     };

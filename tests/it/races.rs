@@ -10,7 +10,7 @@ use tonic::{Code, Response, Status};
 
 use crate::api::{cancel, confirm, counted, level, order, received, refusal, stock};
 use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually};
-use crate::holding::Hold;
+use crate::holding::{Hold, waiting_sessions};
 use crate::holds::{hold, is_over};
 use crate::proxy::{Action, Place, Proxy, Strike, behind_proxy};
 
@@ -57,13 +57,6 @@ fn place(server: &Stockroom, id: &str, sku: &str, units: i64) -> Answer<CreateOr
 fn cancel_order(server: &Stockroom, request_id: &str, id: &str) -> Answer<CancelOrderResponse> {
     let (mut orders, request) = (server.orders(), cancel(request_id, id));
     tokio::spawn(async move { orders.cancel_order(request).await })
-}
-
-/// How many sessions wait for locks.
-fn waiting_sessions(home: &Home) -> usize {
-    let waiting = "SELECT count(*) FROM pg_stat_activity \
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    home.sql(waiting).parse().unwrap()
 }
 
 /// Waits until so many writes wait in an instance, or are under way.

@@ -83,30 +83,35 @@ const BY_HAND_MIN: usize = 9;
 
 #[test]
 fn what_the_readme_does_by_hand_succeeds() {
-    const COMMANDS: [&str; 6] = ["adjust", "order", "orders", "movements", "import", "export"];
     run_on(StoreKind::Sqlite, async |store| {
         let server = Server::start(Home::new(store)).await;
-        crate::api::put(&server.client().await, "85123A", 0).await;
         let folder = tempfile::tempdir().unwrap();
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        let readme = std::fs::read_to_string(readme).unwrap();
-        let mut count = 0;
-        for line in readme.lines() {
-            let words: Vec<_> = line.split_whitespace().collect();
-            let ["$", "stockroom", arguments @ ..] = &words[..] else {
-                continue;
-            };
-            if !COMMANDS.contains(&arguments[0]) {
-                continue;
-            }
-            let addr = ["--addr", &server.url];
-            let output = crate::process::run(folder.path(), &[arguments, &addr].concat());
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{line}\n{said}");
-            count += 1;
-        }
-        assert!(count >= BY_HAND_MIN, "only {count} commands");
+        do_by_hand(&server, folder.path()).await;
     });
+}
+
+/// Runs what the README does by hand, in `folder`.
+pub(crate) async fn do_by_hand(server: &Server, folder: &Path) {
+    const COMMANDS: [&str; 6] = ["adjust", "order", "orders", "movements", "import", "export"];
+    crate::api::put(&server.client().await, "85123A", 0).await;
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let mut count = 0;
+    for line in readme.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let ["$", "stockroom", arguments @ ..] = &words[..] else {
+            continue;
+        };
+        if !COMMANDS.contains(&arguments[0]) {
+            continue;
+        }
+        let addr = ["--addr", &server.url];
+        let output = crate::process::run(folder, &[arguments, &addr].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}\n{said}");
+        count += 1;
+    }
+    assert!(count >= BY_HAND_MIN, "only {count} commands");
 }
 
 #[test]

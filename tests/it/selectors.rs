@@ -2,11 +2,12 @@
 
 use stockroom::client::proto::stock_selector::Selector;
 use stockroom::client::proto::{
-    AdjustStockRequest, LowLevels, SeenLevel, StockLevel, StockSelector, WatchStockRequest,
+    AdjustStockRequest, ListStockRequest, LowLevels, PutProductsRequest, SeenLevel, StockLevel,
+    StockSelector, WatchStockRequest,
 };
 use tonic::Code;
 
-use crate::api::{counted, order, put, received, refusal, stock};
+use crate::api::{batch_of, counted, order, product, put, received, refusal, stock};
 use crate::fixture::{Stockroom, StoreKind};
 use crate::watching::{Watcher, level_of, seen, watch_of};
 
@@ -15,6 +16,7 @@ on_each_store! {
     a_watch_by_location_shows_what_lies_there,
     a_watch_of_low_levels_shows_them_come_and_go,
     a_watch_of_low_levels_resumes_and_learns_what_is_low_no_more,
+    a_low_level_behind_thousands_that_are_not_is_found_behind_a_short_page,
     selectors_and_seen_levels_are_one_union,
     a_selector_that_is_not_one_is_refused_by_name,
 }
@@ -145,6 +147,42 @@ async fn a_watch_of_low_levels_resumes_and_learns_what_is_low_no_more(store: Sto
     assert!(!watcher.level("a").unwrap().low_stock);
 }
 
+async fn a_low_level_behind_thousands_that_are_not_is_found_behind_a_short_page(store: StoreKind) {
+    /// More than a page passes over.
+    const OTHERS: usize = 2_500;
+    let server = Stockroom::start(store).await;
+    let skus: Vec<String> = (0..OTHERS).map(|i| format!("a{i}")).collect();
+    for (i, skus) in skus.chunks(250).enumerate() {
+        let products = PutProductsRequest {
+            products: skus.iter().map(|sku| product(sku, 0)).collect(),
+            ..PutProductsRequest::default()
+        };
+        server.client.put_products(products).await.unwrap();
+        let opening = skus.iter().map(|sku| received("", sku, 1));
+        let opening = batch_of(&format!("opening-{i}"), opening);
+        server.client.batch_adjust_stock(opening).await.unwrap();
+    }
+    put(&server.client, "b", 10).await;
+    count(&server, "b", 5).await;
+    let mut request = ListStockRequest {
+        low_only: true,
+        ..ListStockRequest::default()
+    };
+    let mut pages = Vec::new();
+    loop {
+        let page = server.client.list_stock(request.clone()).await.unwrap();
+        let skus = page.levels.into_iter().map(|level| level.sku);
+        pages.push(skus.collect::<Vec<_>>());
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(pages, [vec![], vec!["b".to_owned()]]);
+    let watcher = Watcher::synced(&server, watch_of(vec![low_ones()])).await;
+    assert_eq!(watcher.versions(), [("b", 1)]);
+}
+
 async fn selectors_and_seen_levels_are_one_union(store: StoreKind) {
     let server = Stockroom::start(store).await;
     for sku in ["ab", "ac", "b", "c", "d"] {
@@ -189,6 +227,28 @@ async fn a_selector_that_is_not_one_is_refused_by_name(store: StoreKind) {
         "selectors[5].level.sku",
     ];
     assert_eq!(refused.fields(), fields);
+}
+
+mod re_read {
+    use super::*;
+
+    on_postgres! { what_cannot_be_read_again_keeps_no_other_change_from_its_watchers }
+
+    async fn what_cannot_be_read_again_keeps_no_other_change_from_its_watchers(store: StoreKind) {
+        let server = Stockroom::start(store).await;
+        stock(&server.client, "a", 10).await;
+        let there = Watcher::synced(&server, watch_of(vec![location("attic")])).await;
+        let mut by_name = Watcher::synced(&server, watch_of(vec![level_of("a")])).await;
+        // Past the server, so that nothing but the re-read can tell of it.
+        let sql = |sql: &str| server.home.sql(sql);
+        sql("INSERT INTO stock_level VALUES ('no SKU', 'attic', 0, 0, 1, 0, 0)");
+        sql("UPDATE stock_level SET version = 2 WHERE sku = 'a'");
+        by_name.until("a", 2).await;
+        assert_eq!(there.versions(), [], "it cannot be read");
+        // The books are checked.
+        sql("DELETE FROM stock_level WHERE sku = 'no SKU'");
+        sql("UPDATE stock_level SET version = 1 WHERE sku = 'a'");
+    }
 }
 
 mod two_instances {

@@ -236,15 +236,22 @@ async fn a_snapshot_larger_than_a_message_is_whole(store: StoreKind) {
 }
 
 async fn a_silent_stream_has_a_heartbeat(store: StoreKind) {
+    /// They take a second; without the setting the first would take longer than all of them may.
+    const HEARTBEATS: usize = 10;
+    const TIME: Duration = Duration::from_secs(14);
     let server = Stockroom::with(store, |config| config.watch.heartbeat_ms = 100).await;
     let mut watcher = Watcher::synced(&server, watch_of(vec![everything()])).await;
-    for _ in 0..2 {
-        let event = watcher.next().await;
-        let Event::Heartbeat(heartbeat) = event else {
-            panic!("{event:?} is no heartbeat")
-        };
-        assert!(heartbeat.server_time.is_some());
-    }
+    let beating = async {
+        for _ in 0..HEARTBEATS {
+            let event = watcher.next().await;
+            let Event::Heartbeat(heartbeat) = event else {
+                panic!("{event:?} is no heartbeat")
+            };
+            assert!(heartbeat.server_time.is_some());
+        }
+    };
+    let beating = tokio::time::timeout(TIME, beating).await;
+    beating.expect("heartbeats come as often as they are set to");
 }
 
 async fn an_old_stream_is_sent_goodbye(store: StoreKind) {

@@ -2,7 +2,7 @@
 //!
 //! Owns the servers and their databases: one for the whole process, and more for
 //! tests that stop theirs or want replicas (`replica.rs`). Promises that they flush commits as PostgreSQL does out of
-//! the box (fsync and synchronous_commit on).
+//! the box (fsync and synchronous_commit on), unless their user tells them otherwise.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -51,6 +51,11 @@ pub(crate) fn database() -> Database {
 }
 
 impl Database {
+    /// Makes a copy. Nobody may be connected to the original.
+    pub(crate) fn copy(&self) -> Self {
+        self.server.copy_of(&self.name)
+    }
+
     /// The same database on another server, a replica of this one's.
     pub(crate) fn url_on(&self, replica: &Server) -> String {
         replica.url(&self.name)
@@ -135,9 +140,13 @@ impl Server {
 
     /// Makes an empty database.
     pub(crate) fn database(self: &Arc<Self>) -> Database {
+        self.copy_of("template1")
+    }
+
+    fn copy_of(self: &Arc<Self>, template: &str) -> Database {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("stockroom_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        self.admin(&format!("CREATE DATABASE {name}"));
+        self.admin(&format!("CREATE DATABASE {name} TEMPLATE {template}"));
         Database {
             url: self.url(&name),
             name,

@@ -45,12 +45,12 @@ impl Truth {
             let page = store
                 .list_levels(after.as_ref(), &LevelFilter::default(), PAGE_LEVELS)
                 .await?;
-            after = page.levels.last().map(|level| level.key.clone());
             for level in page.levels {
                 ledger.level(&(&level).into());
                 levels.insert(level.key.sku.to_string(), level);
             }
-            if !page.more {
+            after = page.next;
+            if after.is_none() {
                 let ledger = Arc::new(ledger);
                 return Ok(Self { levels, ledger });
             }

@@ -101,26 +101,39 @@ impl Watching {
         peer: Option<SocketAddr>,
     ) -> Result<Session, Error> {
         self.gate.pass()?;
+        // First of all: the store is not waited for in a turn that others wait for.
+        let store_id = *self
+            .store_id
+            .get_or_try_init(|| self.store.store_id())
+            .await?;
         let levels = request.selectors.len() + request.seen.len();
-        let request = self.aside(levels, || WatchRequest::parse(request)).await?;
+        let is_resume = !request.seen.is_empty();
+        let watching = Arc::clone(self);
+        let session = move || watching.session(request, store_id, peer);
+        let session = self.aside(levels, session).await?;
+        if is_resume {
+            self.counters.watches.resumes.add(1);
+        }
+        Ok(session)
+    }
+
+    /// All that a request takes, from its words to its stream, in one go: whoever has a turn
+    /// begins in it. If all were read first and only then the first of them begun, so many that
+    /// come at once would all give up before that, and come again with the same megabytes.
+    fn session(
+        self: Arc<Self>,
+        request: WatchStockRequest,
+        store_id: Uuid,
+        peer: Option<SocketAddr>,
+    ) -> Result<Session, Error> {
+        let request = WatchRequest::parse(request)?;
         let limit = self.config.targets_max;
         if request.targets.keys.len() > limit {
             let bound = WatchBound::Targets;
             return Err(Error::TooManyWatches { bound, limit });
         }
         let permit = self.permits.take(peer)?;
-        let store_id = *self
-            .store_id
-            .get_or_try_init(|| self.store.store_id())
-            .await?;
-        let is_resume = !request.seen.is_empty();
-        let watching = Arc::clone(self);
-        let session = move || Session::new(watching, request, store_id, permit);
-        let session = self.aside(levels, session).await;
-        if is_resume {
-            self.counters.watches.resumes.add(1);
-        }
-        Ok(session)
+        Ok(Session::new(self, request, store_id, permit))
     }
 
     /// Does `work` on this many levels; if there are many, beside the callers' thread, and for
@@ -140,5 +153,56 @@ impl Watching {
             work()
         });
         joined(work).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::SeenLevel;
+    use crate::samples::config_in;
+    use crate::storage::Access;
+
+    /// Of more levels than are taken in on the callers' thread.
+    fn resume() -> WatchStockRequest {
+        let seen = (0..=LEVELS_AT_ONCE).map(|number| SeenLevel {
+            sku: format!("s-{number}"),
+            version: 1,
+            ..SeenLevel::default()
+        });
+        WatchStockRequest {
+            seen: seen.collect(),
+            ..WatchStockRequest::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn of_large_resumes_each_begins_before_the_next_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config_in(&folder);
+        let store = Store::open(&config.store, Access::Write).await.unwrap();
+        store.migrate().await.unwrap();
+        let (counters, gate) = (Arc::default(), Arc::new(Gate::default()));
+        gate.open();
+        let watching = Watching::new(&Feed::default(), &store, &config.watch, &counters, &gate);
+        let watching = Arc::new(watching);
+        // So that both are in the queue when they are looked at first.
+        let store_id = store.store_id().await.unwrap();
+        watching.store_id.set(store_id).unwrap();
+        let turn = Arc::clone(&watching.beginning).acquire_owned().await;
+        let mut wrong = resume();
+        wrong.seen[LEVELS_AT_ONCE] = wrong.seen[0].clone();
+        let second = async {
+            let refused = watching.begin(wrong, None).await.err();
+            let is_wrong = matches!(refused, Some(Error::InvalidRequest(_)));
+            assert!(is_wrong, "{refused:?}");
+            assert_eq!(counters.watches.streams.get(), 1, "the first has not begun");
+        };
+        let go = async {
+            tokio::task::yield_now().await;
+            drop(turn);
+        };
+        let (first, (), ()) = tokio::join!(watching.begin(resume(), None), second, go);
+        assert!(first.is_ok());
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Snapshot {
     since: Arc<OnceCell<Moment>>,
     /// What is listed now and after it.
     scans: Vec<Scan>,
-    /// The last level of the page before, if the scan has begun.
+    /// After which level the scan goes on, if it has begun.
     after: Option<LevelKey>,
     /// Levels that are named and have not been read yet.
     unread: BTreeSet<LevelKey>,
@@ -60,8 +60,8 @@ enum Scan {
 /// Levels that were read, and where.
 pub(super) type Levels = (Vec<StockLevel>, ServedFrom);
 
-/// Levels, and whether the scan goes on.
-type Page = (Levels, bool);
+/// Levels, and after which one the scan goes on, if it does.
+type Page = (Levels, Option<LevelKey>);
 
 type Reading = BoxFuture<'static, Result<Page, StorageError>>;
 
@@ -133,14 +133,14 @@ impl Snapshot {
     }
 
     /// Turns the page, and has the next one read while this one is sent.
-    fn turn(&mut self, ((levels, from), more): Page) -> Levels {
+    fn turn(&mut self, ((levels, from), next): Page) -> Levels {
         if !self.unread.is_empty() {
             for level in &levels {
                 self.unread.remove(&level.key);
             }
         }
-        if more {
-            self.after = levels.last().map(|level| level.key.clone());
+        if next.is_some() {
+            self.after = next;
             self.reading = self.read();
         } else {
             self.scans.pop();
@@ -162,12 +162,12 @@ impl Sources {
             let _turn = turns.take().await;
             let page = self.store.list_levels_since(since, after, filter, limit);
             if let Some(page) = page.await {
-                return Ok(((page.levels, ServedFrom::Replica), page.more));
+                return Ok(((page.levels, ServedFrom::Replica), page.next));
             }
         }
         let _turn = self.turns.take().await;
         let page = self.store.list_levels(after, filter, limit).await?;
-        Ok(((page.levels, ServedFrom::Primary), page.more))
+        Ok(((page.levels, ServedFrom::Primary), page.next))
     }
 
     async fn read(
@@ -180,7 +180,7 @@ impl Sources {
             let _turn = turns.take().await;
             if let Some(loaded) = self.store.read_levels_since(since, keys).await {
                 let levels = loaded.into_iter().map(|it| it.level).collect();
-                return Ok(((levels, ServedFrom::Replica), false));
+                return Ok(((levels, ServedFrom::Replica), None));
             }
         }
         self.read_primary(keys).await
@@ -190,7 +190,7 @@ impl Sources {
         let _turn = self.turns.take().await;
         let loaded = self.store.read_levels(keys).await?;
         let levels = loaded.into_iter().map(|it| it.level).collect();
-        Ok(((levels, ServedFrom::Primary), false))
+        Ok(((levels, ServedFrom::Primary), None))
     }
 }
 

@@ -5,6 +5,7 @@
 //! Leaves what to write, and how levels are guarded, to the engine.
 
 mod holds;
+mod kept;
 mod load;
 mod postgres;
 mod sqlite;
@@ -18,8 +19,9 @@ pub(super) use sqlite::{Parameters, store};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sea_orm::DbErr;
-use sea_orm::sqlx::{Postgres, Sqlite, Transaction};
+use sea_orm::sqlx::{Sqlite, Transaction};
 
+use self::kept::KeptTransaction;
 use super::Store;
 use super::error::StorageError;
 use super::raw::RawPool;
@@ -27,12 +29,13 @@ use crate::domain::{
     LevelKey, LevelTake, LevelWrite, LoadedLevel, Movement, RequestWrite, StockLevel, Timestamp,
     Version, Writes,
 };
+use crate::error::chain;
 
 /// An open write transaction; [`Store::transaction`] ends it.
 #[derive(Debug)]
 pub enum WriteTx {
     /// On PostgreSQL.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(KeptTransaction),
     /// On SQLite, whose transactions shut every other writer out.
     Sqlite(Transaction<'static, Sqlite>),
 }
@@ -120,7 +123,7 @@ impl Store {
             }
         };
         let silent = |error| silence(&committing, error);
-        self.writer.bounded_or(transaction, silent).await
+        self.committers.bounded_or(transaction, silent).await
     }
 }
 
@@ -141,28 +144,36 @@ impl WriteTx {
         reason = "the one place that begins transactions"
     )]
     async fn begin(store: &Store) -> Result<Self, StorageError> {
-        Ok(match store.writer.raw() {
-            RawPool::Postgres(pool) => Self::Postgres(pool.begin().await?),
-            RawPool::Sqlite(pool) => Self::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+        Ok(match store.committers.raw() {
+            RawPool::Postgres(_) => {
+                let connection = store.committers.kept().await?;
+                Self::Postgres(KeptTransaction::begin(connection).await?)
+            }
+            RawPool::Sqlite(pool) => {
+                if let Some(wal) = &store.wal {
+                    wal.shorten(&pool).await?;
+                }
+                Self::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?)
+            }
         })
     }
 
     async fn commit(self) -> Result<(), StorageError> {
         match self {
             Self::Postgres(tx) => tx.commit().await,
-            Self::Sqlite(tx) => tx.commit().await,
+            Self::Sqlite(tx) => tx.commit().await.map_err(StorageError::from),
         }
-        .map_err(|error| StorageError::from(error).of_commit())
+        .map_err(StorageError::of_commit)
     }
 
     /// A connection that fails here has lost its transaction anyway.
     async fn rollback(self) {
         let rolled_back = match self {
             Self::Postgres(tx) => tx.rollback().await,
-            Self::Sqlite(tx) => tx.rollback().await,
+            Self::Sqlite(tx) => tx.rollback().await.map_err(StorageError::from),
         };
         if let Err(error) = rolled_back {
-            tracing::debug!(%error, "rollback failed");
+            tracing::debug!(error = chain(&error), "rollback failed");
         }
     }
 

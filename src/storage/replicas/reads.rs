@@ -6,7 +6,8 @@ use std::time::Duration;
 use sea_orm::{ConnectionTrait as _, DatabaseConnection, Statement};
 use tokio::time::{Instant, sleep};
 
-use super::super::stock::{list_levels, read_levels};
+use super::super::level_list::list_levels;
+use super::super::stock::read_levels;
 use super::super::{LevelFilter, StockPage, StorageError, Store};
 use super::lag::Position;
 use super::{Replica, Replicas, count};

@@ -1,8 +1,9 @@
-//! A store from before backorders: what is in it stays, and its products may get limits.
+//! A store from before backorders: what is in it stays, and its products may get limits. And
+//! a migration while others are at work.
 
 use std::path::Path;
 
-use sea_orm::{ConnectionTrait as _, Database};
+use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection};
 use stockroom::client::proto::get_order_request::Key;
 use stockroom::client::proto::{GetOrderRequest, OrderState};
 
@@ -45,6 +46,32 @@ const FILED_SQLITE: &str = "\
 INSERT INTO movement_time (time_us, sku, location, version, after_version)
 SELECT time_us, sku, location, version, version - 1 FROM movement;";
 
+async fn run(database: &DatabaseConnection, sql: &str) {
+    let done = database.execute_unprepared(sql).await;
+    done.unwrap_or_else(|error| panic!("{error}: {sql}"));
+}
+
+/// Does the steps before `first`.
+async fn do_steps_before(database: &DatabaseConnection, first: &str, folder: &str) {
+    run(database, "CREATE TABLE seaql_migrations (version varchar NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)").await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("migrations")
+        .join(folder);
+    let mut steps: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .collect();
+    steps.sort();
+    for step in steps {
+        let name = step.file_stem().unwrap().to_str().unwrap();
+        if name < first {
+            run(database, &std::fs::read_to_string(&step).unwrap()).await;
+            let done = format!("INSERT INTO seaql_migrations VALUES ('{name}', 0)");
+            run(database, &done).await;
+        }
+    }
+}
+
 /// A store as the last version without limits has left it.
 async fn from_before(store: StoreKind) -> std::sync::Arc<Home> {
     let home = Home::new(store);
@@ -65,32 +92,10 @@ async fn from_before(store: StoreKind) -> std::sync::Arc<Home> {
         ),
     };
     let database = Database::connect(url).await.unwrap();
-    let run = async |sql: &str| {
-        let done = database.execute_unprepared(sql).await;
-        done.unwrap_or_else(|error| panic!("{error}: {sql}"));
-    };
-    run("CREATE TABLE seaql_migrations (version varchar NOT NULL PRIMARY KEY, applied_at bigint NOT NULL)").await;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("migrations")
-        .join(folder);
-    let mut steps: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|it| it.unwrap().path())
-        .collect();
-    steps.sort();
-    for step in steps {
-        let name = step.file_stem().unwrap().to_str().unwrap();
-        if name < STEP {
-            run(&std::fs::read_to_string(&step).unwrap()).await;
-            run(&format!(
-                "INSERT INTO seaql_migrations VALUES ('{name}', 0)"
-            ))
-            .await;
-        }
-    }
+    do_steps_before(&database, STEP, folder).await;
     let bytes_of = |text: &str| text.replace("{u}", uuid).replace("{b}", bytes);
-    run(&bytes_of(CONTENTS)).await;
-    run(filed).await;
+    run(&database, &bytes_of(CONTENTS)).await;
+    run(&database, filed).await;
     database.close().await.unwrap();
     home
 }
@@ -135,4 +140,90 @@ async fn a_store_from_before_keeps_what_it_has_and_takes_limits(store: StoreKind
     put_limited(&server.client, "gone", 1).await;
     let back = level(&server.client, "gone").await;
     assert_eq!((back.version, back.backorder_limit), (2, 1));
+}
+
+mod while_others_work {
+    use sea_orm::ConnectOptions;
+    use stockroom::client::proto::ListMovementsRequest;
+    use tokio::task::spawn_blocking;
+    use tonic_health::pb::health_check_response::ServingStatus;
+
+    use super::*;
+    use crate::fixture::eventually;
+    use crate::servers::postgres::psql;
+
+    on_postgres! {
+        a_migration_that_waits_for_a_long_read_stops_nobody,
+        a_commit_of_a_server_before_movements_were_filed_is_filed_though_it_ends_later,
+    }
+
+    /// Who waits for a table or a row.
+    const WAITING: &str = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+
+    /// A session of its own.
+    async fn session(home: &Home) -> DatabaseConnection {
+        let mut options = ConnectOptions::new(home.url());
+        options.max_connections(1);
+        Database::connect(options).await.unwrap()
+    }
+
+    async fn a_migration_that_waits_for_a_long_read_stops_nobody(store: StoreKind) {
+        let home = from_before(store).await;
+        let report = session(&home).await;
+        run(&report, "BEGIN; SELECT count(*) FROM stock_level").await;
+        let server = Stockroom::not_ready(home.clone(), |_| {}).await;
+        eventually("the migration waits", async || home.sql(WAITING) != "0").await;
+        // Comes after the migration, and to a table that this one waits for.
+        let read = "SET lock_timeout = '20s'; SELECT sum(on_hand) FROM stock_level";
+        assert_eq!(home.sql(read), "7");
+        run(&report, "COMMIT").await;
+        server.wait_for_health(ServingStatus::Serving).await;
+        report.close().await.unwrap();
+    }
+
+    /// Ten units received.
+    const RECEIVED: &str = "\
+INSERT INTO product (sku, display_name, low_stock_threshold) VALUES ('a', 'A', 0);
+INSERT INTO stock_level (sku, location, on_hand, reserved, version, low_stock_threshold, updated_us)
+VALUES ('a', 'main', 10, 0, 1, 0, 10);
+INSERT INTO movement (sku, location, version, kind, on_hand_delta, reserved_delta, on_hand, reserved, time_us, request_id)
+VALUES ('a', 'main', 1, 1, 10, 0, 10, 0, 10, 'first');
+INSERT INTO request (request_id, fingerprint, sku, location, version)
+VALUES ('first', '\\x000102030405060708090a0b0c0d0e0f', 'a', 'main', 1);";
+
+    /// Five more, as a server of that version commits them.
+    const COMMIT: &str = "\
+SELECT commit_batch(20, ARRAY['second'], ARRAY['\\x000102030405060708090a0b0c0d0e0f'::bytea], NULL,
+    ARRAY['a'], ARRAY['main'], ARRAY[2], NULL, NULL, NULL, NULL, NULL, NULL,
+    ARRAY['a'], ARRAY['main'], ARRAY[2], ARRAY[1::smallint], ARRAY[5], ARRAY[0], ARRAY[15], ARRAY[0],
+    NULL, ARRAY['second'], NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    ARRAY['a'], ARRAY['main'], ARRAY[15], ARRAY[0], ARRAY[2], ARRAY[0], ARRAY[1])";
+
+    async fn a_commit_of_a_server_before_movements_were_filed_is_filed_though_it_ends_later(
+        store: StoreKind,
+    ) {
+        const FILES: &str = "0007_movements_by_time";
+        let home = Home::new(store);
+        let holder = session(&home).await;
+        do_steps_before(&holder, FILES, "postgres").await;
+        run(&holder, RECEIVED).await;
+        // The commit is held up at its level, in the middle of the function as it was.
+        run(&holder, "BEGIN; SELECT * FROM stock_level FOR UPDATE").await;
+        let url = home.url();
+        let committing = spawn_blocking(move || psql(&url, COMMIT));
+        eventually("the commit waits", async || home.sql(WAITING) == "1").await;
+        let server = Stockroom::not_ready(home.clone(), |_| {}).await;
+        let is_done = format!("SELECT count(*) FROM seaql_migrations WHERE version = '{FILES}'");
+        eventually("commits file", async || home.sql(&is_done) == "1").await;
+        run(&holder, "COMMIT").await;
+        let committed = committing.await.unwrap();
+        assert!(committed.status.success(), "{committed:?}");
+        server.wait_for_health(ServingStatus::Serving).await;
+        let by_time = ListMovementsRequest::default();
+        let listed = server.client.list_movements(by_time).await.unwrap();
+        let versions = listed.movements.iter().map(|movement| movement.version);
+        assert_eq!(versions.collect::<Vec<_>>(), [1, 2]);
+        holder.close().await.unwrap();
+    }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use stockroom::client::proto::DeleteProductRequest;
 use stockroom::client::proto::ServedFrom::{Cache, Primary};
 use tonic::Code;
 
 use super::{Redis, at_least, cache_is_written, on_each_redis, on_own_redis, read, read_all};
-use crate::api::{level, order, put, refusal, stock};
+use crate::api::{level, order, put, received, refusal, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 use crate::proxy::{Line, Proxy};
 
@@ -21,6 +22,7 @@ on_each_redis! {
     a_threshold_that_changes_is_read_with_its_version,
     a_level_ends_in_the_cache_after_its_time,
     another_store_never_sees_what_this_one_cached,
+    a_product_that_was_deleted_is_unknown_until_it_is_put_again,
 }
 
 on_own_redis! {
@@ -201,6 +203,49 @@ async fn another_store_never_sees_what_this_one_cached(store: StoreKind, redis: 
     })
     .await;
     assert_eq!(read(&first.client, "a", 1).await.2, 7);
+}
+
+async fn a_product_that_was_deleted_is_unknown_until_it_is_put_again(
+    store: StoreKind,
+    redis: Redis,
+) {
+    let home = Home::new(store);
+    let first = redis.cached(home.clone(), |_| {}).await;
+    let second = redis.cached(home, |_| {}).await;
+    stock(&first.client, "a", 1).await;
+    let last = order("o", &[("a", 1)]);
+    first.client.create_order(last).await.unwrap();
+    cache_is_written(&first).await;
+    assert_eq!(read(&second.client, "a", 2).await, (Cache, 2, 0));
+    let deletion = DeleteProductRequest {
+        sku: "a".to_owned(),
+        ..DeleteProductRequest::default()
+    };
+    first.client.delete_product(deletion).await.unwrap();
+    let is_unknown = async |server: &Stockroom| {
+        for min_version in [0, 2, 3] {
+            let one = at_least("a", min_version);
+            let one = server.inventory().get_stock(one).await;
+            refusal(one).is(Code::NotFound, "SKU_NOT_FOUND");
+            let batch = read_all(server, &[("a", Some(min_version))]).await;
+            refusal(batch).is(Code::NotFound, "SKU_NOT_FOUND");
+        }
+    };
+    // At once here, whatever Redis has, and then wherever that is asked.
+    is_unknown(&first).await;
+    cache_is_written(&first).await;
+    is_unknown(&first).await;
+    is_unknown(&second).await;
+    put(&first.client, "a", 0).await;
+    let more = received("more", "a", 5);
+    first.client.adjust_stock(more).await.unwrap();
+    let version = level(&first.client, "a").await.version;
+    for server in [&first, &second] {
+        eventually("it is cached again", async || {
+            read(&server.client, "a", version).await == (Cache, version, 5)
+        })
+        .await;
+    }
 }
 
 async fn an_older_version_never_replaces_a_later_one(store: StoreKind) {

@@ -137,13 +137,20 @@ const AWAY: Duration = Duration::from_secs(2);
 /// Orders that each caller has made at least when time has passed, whatever Kafka does.
 const ORDERS_MIN: usize = 3;
 
+/// How long each caller rests after an order: what is told after half an hour is to be read
+/// again, and a broker that starts anew needs the cores too.
+const PACE: Duration = Duration::from_millis(10);
+
 async fn a_broker_that_is_killed_and_comes_back_is_told_everything(store: StoreKind) {
     let Some(kafka) = private_kafka() else { return };
     let told = Told::on(Arc::clone(&kafka)).await;
     let home = Home::new(store);
     let server = Stockroom::on(home.clone(), |c| told.configure(c)).await;
     let buying = Buying::begin(&server.client).await;
+    let published = &server.counters.relay.published;
     for _ in 0..chaos::rounds() {
+        let before = published.get();
+        eventually("it relays", async || published.get() > before).await;
         buying.go_on_for(AWAY / 4).await;
         kafka.kill();
         buying.go_on_for(AWAY).await;
@@ -278,6 +285,7 @@ async fn buy(
         let answer = client.create_order(&request).await.unwrap();
         orders.insert(answer.order.unwrap().order_id);
         made.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(PACE).await;
     }
     orders
 }

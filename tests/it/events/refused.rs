@@ -98,7 +98,10 @@ async fn take_all(told: &Told) {
 }
 
 mod of_two_instances {
-    on_postgres! { an_instance_that_relays_no_more_shows_no_stopped_key }
+    on_postgres! {
+        an_instance_that_relays_no_more_shows_no_stopped_key,
+        an_instance_that_waited_to_relay_has_one_connection_to_the_outbox,
+    }
     use super::*;
 
     async fn an_instance_that_relays_no_more_shows_no_stopped_key(store: StoreKind) {
@@ -127,6 +130,27 @@ mod of_two_instances {
         proxy.set(Line::Up);
         take_all(&told).await;
         told.check(&first.home, &[order].into()).await;
+    }
+
+    /// Connections that move or measure the outbox.
+    const OF_OUTBOX: &str = "SELECT count(*) FROM pg_stat_activity \
+        WHERE datname = current_database() AND application_name = 'stockroom relay'";
+
+    async fn an_instance_that_waited_to_relay_has_one_connection_to_the_outbox(store: StoreKind) {
+        let Some(kafka) = shared_kafka() else { return };
+        let told = Told::on(kafka).await;
+        let home = Home::new(store);
+        let mut first = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+        let relays = |server: &Stockroom| server.counters.relay.active.get() == 1;
+        eventually("the first relays", async || relays(&first)).await;
+        let second = Stockroom::on(home.clone(), |c| told.configure(c)).await;
+        eventually("each has one", async || home.sql(OF_OUTBOX) == "2").await;
+        first.end().unwrap();
+        eventually("the second relays", async || relays(&second)).await;
+        stock(&second.client, "sku", 1).await;
+        told.check(&home, &BTreeSet::new()).await;
+        // With what it measured by while it waited it would have two.
+        eventually("it has one", async || home.sql(OF_OUTBOX) == "1").await;
     }
 }
 

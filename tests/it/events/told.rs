@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -17,7 +17,7 @@ use stockroom::config::Config;
 use stockroom::events::Topic;
 use stockroom::storage::{Access, LevelFilter, Store};
 
-use crate::fixture::{DEADLINE, Home, eventually, not_run};
+use crate::fixture::{DEADLINE, Home, not_run};
 use crate::servers::kafka::{self, Kafka};
 
 /// How many partitions the topics have: order is kept within each key alone.
@@ -25,6 +25,9 @@ const PARTITIONS: i32 = 3;
 
 /// How long a broker may take to answer on a busy machine.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// How often the outbox is looked at; its rows are counted each time, which costs the relay.
+const POLL: Duration = Duration::from_millis(50);
 
 /// The broker of the process, unless Kafka is not installed, which is said aloud.
 pub(super) fn shared_kafka() -> Option<Arc<Kafka>> {
@@ -63,9 +66,8 @@ impl Told {
     /// Makes the topics.
     pub(super) async fn on(kafka: Arc<Kafka>) -> Self {
         let told = Self::without_topics(kafka);
-        for topic in Topic::ALL {
-            told.make(topic, &[]).await;
-        }
+        told.make_all(Topic::ALL.map(|topic| (topic, &[][..])))
+            .await;
         told
     }
 
@@ -76,10 +78,9 @@ impl Told {
         settings: &[(&str, &str)],
     ) -> Self {
         let told = Self::without_topics(kafka);
-        for topic in Topic::ALL {
-            let settings = if topic == special { settings } else { &[] };
-            told.make(topic, settings).await;
-        }
+        let of = |topic| if topic == special { settings } else { &[] };
+        told.make_all(Topic::ALL.map(|topic| (topic, of(topic))))
+            .await;
         told
     }
 
@@ -90,14 +91,23 @@ impl Told {
 
     /// Makes one topic, with settings of Kafka's.
     pub(super) async fn make(&self, topic: Topic, settings: &[(&str, &str)]) {
-        let name = format!("{}{}", self.prefix, topic.name());
-        let mut new = NewTopic::new(&name, PARTITIONS, TopicReplication::Fixed(1));
-        for (key, value) in settings {
-            new = new.set(key, value);
-        }
+        self.make_all([(topic, settings)]).await;
+    }
+
+    /// In one call, since each client waits for a thread of its own when it ends.
+    async fn make_all<const N: usize>(&self, topics: [(Topic, &[(&str, &str)]); N]) {
+        let names = topics.map(|(topic, _)| format!("{}{}", self.prefix, topic.name()));
+        let new = topics
+            .iter()
+            .zip(&names)
+            .map(|((_, settings), name)| NewTopic {
+                config: settings.to_vec(),
+                ..NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1))
+            });
+        let new: Vec<_> = new.collect();
         let options = AdminOptions::new().request_timeout(Some(ANSWER));
-        let made = self.admin().create_topics([&new], &options).await.unwrap();
-        assert_eq!(made, [Ok(name)]);
+        let made = self.admin().create_topics(&new, &options).await.unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
     }
 
     pub(super) fn admin(&self) -> AdminClient<DefaultClientContext> {
@@ -133,11 +143,7 @@ impl Told {
         let store = Store::open(&home.store_config(), Access::Read)
             .await
             .unwrap();
-        let mut outbox = store.outbox();
-        eventually("the outbox is empty", async || {
-            outbox.backlog().await.unwrap().rows == 0
-        })
-        .await;
+        drained(&store).await;
         let heard = self.read().await;
         let of_orders = heard.iter().filter(|it| it.topic == Topic::OrderCreated);
         let told: BTreeSet<String> = of_orders
@@ -164,6 +170,24 @@ impl Told {
         assert_eq!(versions(&heard), levels);
         store.close().await;
         heard
+    }
+}
+
+/// Waits until the outbox is empty. What is bounded is a standstill: after half an hour of
+/// chaos there are a hundred thousand rows.
+async fn drained(store: &Store) {
+    let mut outbox = store.outbox();
+    let mut before = None;
+    let mut moved = Instant::now();
+    loop {
+        let Some(oldest) = outbox.backlog().await.unwrap().oldest else {
+            return;
+        };
+        if before.replace(oldest) != Some(oldest) {
+            moved = Instant::now();
+        }
+        assert!(moved.elapsed() < DEADLINE, "the outbox stands still");
+        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -122,7 +122,7 @@ pub(super) async fn a_cancellation_whose_commit_went_unheard_is_answered_with_it
 /// take, and that hold is over.
 async fn an_order_that_is_settled_takes_back_what_is_over_by_then(store: StoreKind) {
     let nobody_sweeps = |config: &mut Config| config.holds.sweep_interval_ms = 3_600_000;
-    let (server, proxy) = behind_proxy(Home::new(store), |config| {
+    let (server, proxy) = behind_proxy(Home::migrated(store), |config| {
         // The commit is not given up before it is reset.
         config.store.statement_timeout_ms = 60_000;
         config.server.request_timeout_ms = 60_000;

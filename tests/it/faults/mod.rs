@@ -55,6 +55,12 @@ impl Guard {
     }
 }
 
+/// Lets a transaction that is forgotten, or held back while a test looks at it, idle until the
+/// end of the scene. A connection that is reset needs no patience.
+fn patient(config: &mut Config) {
+    config.store.statement_timeout_ms = Config::default().store.statement_timeout_ms;
+}
+
 /// Makes each claim a test on PostgreSQL under this guard.
 macro_rules! claims {
     ($guard:expr; $($module:ident: $($claim:ident),+;)+) => {

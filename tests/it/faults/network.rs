@@ -13,9 +13,9 @@ use rand::{RngExt as _, SeedableRng as _};
 use stockroom::config::Config;
 use tonic_health::pb::health_check_response::ServingStatus;
 
-use super::Guard;
 use super::callers::{open, place_orders, recovers};
 use super::reckoning::settle;
+use super::{Guard, patient};
 use crate::chaos::{chance, rounds};
 use crate::fixture::{Home, StoreKind, eventually, runtime};
 use crate::proxy::{Action, Line, Place, behind_proxy};
@@ -63,7 +63,7 @@ pub(super) async fn replies_that_come_late_lose_no_order(guard: Guard) {
 }
 
 pub(super) async fn a_slow_network_costs_time_and_no_order(guard: Guard) {
-    let home = Home::new(StoreKind::Postgres);
+    let home = Home::migrated(StoreKind::Postgres);
     let (server, proxy) = behind_proxy(home, guard.configure).await;
     let mut placed = open(&server.client).await;
     proxy.set(Line::delayed(ROUND_TRIP));
@@ -86,12 +86,6 @@ fn some_delay(scenes_left: usize, chance: &mut SmallRng) -> Action {
 fn impatient(config: &mut Config) {
     config.store.acquire_timeout_ms = 300;
     config.store.statement_timeout_ms = 700;
-}
-
-/// Lets a transaction that is forgotten idle until the end of the scene. A connection that
-/// is reset needs no patience.
-fn patient(config: &mut Config) {
-    config.store.statement_timeout_ms = Config::default().store.statement_timeout_ms;
 }
 
 /// Breaks the network of one server at each of several points.
@@ -135,7 +129,7 @@ struct Fault {
 
 /// Breaks the network once while callers place orders.
 async fn scene(guard: Guard, fault: Fault, mut chance: SmallRng) {
-    let home = Home::new(StoreKind::Postgres);
+    let home = Home::migrated(StoreKind::Postgres);
     let is_reset = fault.action == Action::Reset;
     let (server, proxy) = behind_proxy(home, |config| {
         let patience = if is_reset { patient } else { impatient };

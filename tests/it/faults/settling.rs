@@ -89,7 +89,7 @@ pub(super) async fn a_transfer_whose_commit_went_unheard_is_answered_with_itself
 pub(super) async fn an_order_that_cannot_be_settled_in_time_is_store_unavailable_and_settled_later(
     guard: Guard,
 ) {
-    let home = Home::new(StoreKind::Postgres);
+    let home = Home::migrated(StoreKind::Postgres);
     let (server, proxy) = behind_proxy(home, |config| {
         config.engine.settle_timeout_ms = 1_000;
         (guard.configure)(config);

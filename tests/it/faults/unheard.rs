@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::{Response, Status};
 
-use super::Guard;
+use super::{Guard, patient};
 use crate::api::stock;
 use crate::fixture::{Home, Stockroom, StoreKind};
 use crate::proxy::{Action, Place, Proxy, Strike, behind_proxy};
@@ -47,8 +47,12 @@ pub(super) fn named(attempt: usize) -> String {
 
 /// A server with units to sell.
 pub(super) async fn shop(guard: Guard) -> (Stockroom, Proxy) {
-    let home = Home::new(StoreKind::Postgres);
-    let (server, proxy) = behind_proxy(home, guard.configure).await;
+    let home = Home::migrated(StoreKind::Postgres);
+    let (server, proxy) = behind_proxy(home, |config| {
+        patient(config);
+        (guard.configure)(config);
+    })
+    .await;
     stock(&server.client, "a", 1_000).await;
     (server, proxy)
 }

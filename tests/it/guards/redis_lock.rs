@@ -1,7 +1,9 @@
 //! `redis_lock` when Redis, or whoever holds a lock, is not what it should be: the
 //! version decides, and a lost lock costs a retry and never a unit.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,7 @@ use crate::cache::{Redis, with_redis};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 use crate::process::Server;
 use crate::scrape::Scrape;
+use crate::servers::redis;
 
 #[test]
 fn a_redis_that_dies_under_orders_costs_the_lock_and_no_order() {
@@ -23,6 +26,11 @@ fn a_redis_that_dies_under_orders_costs_the_lock_and_no_order() {
 #[test]
 fn a_holder_that_is_stopped_past_the_life_of_its_lock_costs_no_unit() {
     with_redis(StoreKind::Postgres, stopped_past_the_life_of_its_lock);
+}
+
+#[test]
+fn a_lock_that_somebody_has_is_waited_for_as_long_as_is_set_and_not_longer() {
+    with_redis(StoreKind::Postgres, waits_for_a_lock);
 }
 
 const UNITS: i64 = 400;
@@ -79,6 +87,31 @@ async fn dies_under_orders(store: StoreKind) {
         locked().await > before
     })
     .await;
+}
+
+async fn waits_for_a_lock(store: StoreKind) {
+    /// Longer than by default.
+    const WAIT: Duration = Duration::from_millis(1_500);
+    let redis = redis::shared();
+    let server = Stockroom::with(store, |config| {
+        Redis::Server(Arc::clone(&redis)).configure(config);
+        config.locking.strategy = LockingStrategy::RedisLock;
+        config.locking.redis_lock_wait_ms = WAIT.as_millis() as u64;
+        config.cache.levels = CacheLevels::Off;
+    })
+    .await;
+    stock(&server.client, "a", 10).await;
+    let store_id = "SELECT replace(store_id::text, '-', '') FROM store";
+    let store_id = server.home.sql(store_id);
+    let lock = format!("stockroom:1:{store_id}:lock:a@main");
+    redis.tell(&["SET", &lock, "somebody"]);
+    let began = Instant::now();
+    let request = order("o", &[("a", 1)]);
+    server.client.create_order(request).await.unwrap();
+    assert!(began.elapsed() >= WAIT, "{:?}", began.elapsed());
+    let scrape = Scrape::of(server.http).await;
+    let missing = scrape.counted("stockroom_redis_lock_missing_total");
+    assert_eq!(missing, BTreeMap::from([("{reason=\"timeout\"}", 1.0)]));
 }
 
 /// The life of a lock here.

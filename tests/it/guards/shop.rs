@@ -109,7 +109,7 @@ impl Shop {
 
     /// With settings of the test's choice.
     pub(super) async fn open_with(cell: Cell, configure: impl Fn(&mut Config)) -> Self {
-        let home = Home::new(cell.store);
+        let home = Home::migrated(cell.store);
         let mut servers = Vec::new();
         for strategy in [Some(cell.strategy), cell.second].into_iter().flatten() {
             let server = Stockroom::on(home.clone(), |config| {

@@ -8,6 +8,7 @@ use super::{hold, is_over, read};
 use crate::api::{cancel, confirm, level, order, refusal, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 use crate::process::Server;
+use crate::scrape::Scrape;
 
 on_each_store! {
     holds_that_are_over_end_by_themselves,
@@ -166,6 +167,7 @@ mod of_damaged_books {
 
     on_postgres! {
         a_hold_that_cannot_end_keeps_its_own_units_alone,
+        a_hold_that_cannot_end_is_overdue_until_it_can,
         holds_that_cannot_end_keep_no_order_waiting_however_many_they_are,
     }
 
@@ -197,6 +199,27 @@ mod of_damaged_books {
             .unwrap();
         let left = level(client, "a").await;
         assert_eq!((left.on_hand, left.reserved), (0, 0));
+    }
+
+    async fn a_hold_that_cannot_end_is_overdue_until_it_can(store: StoreKind) {
+        let server = Stockroom::with(store, |c| c.holds.sweep_interval_ms = 10).await;
+        let (client, home) = (&server.client, &server.home);
+        let overdue = async || {
+            let scrape = Scrape::of(server.http).await;
+            scrape.value("stockroom_holds_overdue_seconds")
+        };
+        stock(client, "a", 10).await;
+        home.sql(
+            "ALTER TABLE orders ADD CONSTRAINT damaged CHECK (state = 2 OR request_id <> 'damaged') NOT VALID",
+        );
+        hold(client, "damaged", &[("a", 4)], 1).await;
+        eventually("it is overdue", async || overdue().await >= 2.0).await;
+        home.sql("ALTER TABLE orders DROP CONSTRAINT damaged");
+        eventually("it has ended", async || {
+            level(client, "a").await.reserved == 0
+        })
+        .await;
+        eventually("none is overdue", async || overdue().await == 0.0).await;
     }
 
     async fn holds_that_cannot_end_keep_no_order_waiting_however_many_they_are(store: StoreKind) {

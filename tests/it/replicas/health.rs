@@ -30,35 +30,39 @@ async fn a_replica_that_lags_is_left_out_and_taken_back_when_it_has_caught_up(_:
     fleet.catch_up();
     // An idle primary makes nobody late, however long it idles.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(
-        scraped(&server, "stockroom_replica_serves", late).await,
-        1.0
-    );
+    // A busy machine is late by as much now and then, and no longer; an idle one would stay so.
+    wait_until(&server, late, true).await;
+    let left_out = async || scraped(&server, "stockroom_replica_left_out_total", late).await;
+    let before = left_out().await;
     late.pause_replay();
     let request = order("o", &[("a", 1)]);
     server.client.create_order(request).await.unwrap();
     wait_until(&server, late, false).await;
     assert!(scraped(&server, "stockroom_replica_lag_seconds", late).await > 1.0);
-    assert_eq!(
-        scraped(&server, "stockroom_replica_left_out_total", late).await,
-        1.0
-    );
-    assert_eq!(
-        scraped(&server, "stockroom_replica_serves", other).await,
-        1.0
-    );
+    assert!(left_out().await > before);
+    fleet.primary.wait_until_shown_by(other);
+    // Only the late one still has version 1.
     for _ in 0..20 {
+        assert_eq!(read(&get(&server.client, "a", Some(0)).await).0, 2);
+    }
+    eventually("the other one is asked", async || {
         let answer = get(&server.client, "a", Some(0)).await;
-        assert_eq!(read(&answer), (2, ServedFrom::Replica));
-    }
+        assert_eq!(answer.level.as_ref().unwrap().version, 2);
+        answer.served_from() == ServedFrom::Replica
+    })
+    .await;
     late.resume_replay();
-    wait_until(&server, late, true).await;
-    assert!(scraped(&server, "stockroom_replica_lag_seconds", late).await < 1.0);
-    let before = served(&server, late).await;
-    for _ in 0..20 {
+    let metrics = server.counters.replica(&late.name());
+    let before = metrics.served.get();
+    eventually("it is asked again", async || {
         get(&server.client, "a", Some(2)).await;
-    }
-    wait_until_served(&server, &fleet.replicas[..1], before).await;
+        metrics.served.get() > before
+    })
+    .await;
+    eventually("it is late no more", async || {
+        scraped(&server, "stockroom_replica_lag_seconds", late).await < 1.0
+    })
+    .await;
 }
 
 async fn a_replica_that_is_killed_is_left_out_and_taken_back(_: StoreKind) {

@@ -103,13 +103,12 @@ async fn an_import_outlives_a_server_that_is_killed(store: StoreKind) {
     let home = Home::new(store);
     let server = Server::start(home.clone()).await;
     let file = many_levels(&server, &folder, IMPORTED).await;
-    let address = |server: &Server| server.url.strip_prefix("http://").unwrap().parse().unwrap();
-    let proxy = Proxy::before(address(&server)).await;
+    let proxy = Proxy::before(server.addr()).await;
     let importing = start(&format!("http://{}", proxy.addr), &["import", &file]);
     some_are_counted(&server).await;
     server.kill();
     let server = Server::start(home).await;
-    proxy.lead_to(address(&server));
+    proxy.lead_to(server.addr());
     let waiting = tokio::task::spawn_blocking(|| importing.wait_with_output().unwrap());
     let printed = stdout(&waiting.await.unwrap());
     let (now, before) = counts(&printed);
@@ -157,8 +156,7 @@ async fn an_import_whose_file_changes_meanwhile_is_gone_on_with_by_its_id(store:
     let server = Server::start(Home::new(store)).await;
     let file = many_levels(&server, &folder, IMPORTED).await;
     // Slow enough that most of the file is still to be read when it changes.
-    let address = server.url.strip_prefix("http://").unwrap();
-    let proxy = Proxy::before(address.parse().unwrap()).await;
+    let proxy = Proxy::before(server.addr()).await;
     proxy.set(Line::delayed(Duration::from_millis(300)));
     let importing = start(&format!("http://{}", proxy.addr), &["import", &file]);
     some_are_counted(&server).await;
@@ -191,8 +189,7 @@ async fn an_export_that_is_killed_goes_on_after_its_last_whole_row(store: StoreK
     assert_eq!(whole.lines().count(), 1 + EXPORTED + 30);
 
     // Slow enough to be killed on the way.
-    let address = server.url.strip_prefix("http://").unwrap();
-    let proxy = Proxy::before(address.parse().unwrap()).await;
+    let proxy = Proxy::before(server.addr()).await;
     proxy.set(Line::delayed(Duration::from_millis(30)));
     let (output, beside) = (folder.path("ledger.csv"), folder.path("ledger.csv.resume"));
     let name = output.display().to_string();
