@@ -30,6 +30,10 @@ const CONNECTIONS: usize = 8;
 /// wait in a queue, which shall be gone before latencies count.
 const OPEN_WARMUP_LEAST: Duration = Duration::from_secs(2);
 
+/// SQLite's log grows until it has 64 MiB and is written over from then on, which is faster:
+/// so goes a server that has been up for a while.
+const SQLITE_WARMUP_LEAST: Duration = Duration::from_secs(3);
+
 /// Unbatched, a warm-up names a third of 10,000 levels, and an order for one that the engine
 /// does not know reads it first, which the bare client never does. Orders of this many lines
 /// name them all within [`KNOWING`], so that a server is measured that has been up for a while.
@@ -302,9 +306,12 @@ impl Bench {
                 Course::Confirms => &["--hold=86400", "--confirm"],
                 _ => &[],
             },
-            warmup: match rate {
-                Some(_) => self.open_warmup(),
-                None => self.warmup,
+            warmup: match (rate, setup.target) {
+                (Some(_), _) => self.open_warmup(),
+                (None, Target::Store(served)) if served.store == StoreKind::Sqlite => {
+                    self.warmup.max(SQLITE_WARMUP_LEAST)
+                }
+                _ => self.warmup,
             },
             measured: self.measured,
         }

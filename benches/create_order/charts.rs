@@ -122,21 +122,12 @@ fn orders_per_commit(canvas: &Canvas<'_>, rows: &[Row]) -> anyhow::Result<bool> 
     lines(canvas, caption, "orders in a commit", &[("mean", points)])
 }
 
-/// `value` of each open loop by the orders due each second; the last point is the peak
-/// of the closed loop.
+/// `value` of each open loop by the orders due each second.
 fn offered(rows: &[Row], value: fn(&Row) -> f64) -> Vec<(f64, f64)> {
     let open = rows.iter().filter(|row| row.case.starts_with("hot_at_"));
     let mut points: Vec<_> = open
         .map(|row| (row.offered_per_s.unwrap_or(0.0), value(row)))
         .collect();
-    if !points.is_empty() {
-        let peak = rows.iter().find(|row| {
-            (row.case.as_str(), row.store, row.strategy) == ("hot", "postgres", "optimistic")
-                && row.batching
-                && row.instances == 1
-        });
-        points.extend(peak.map(|row| (row.accepted_per_s, value(row))));
-    }
     points.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     points
 }
@@ -163,7 +154,7 @@ fn lines(
         .build_cartesian_2d(0.0..right, (bottom.max(0.01)..top).log_scale())?;
     chart
         .configure_mesh()
-        .x_desc("orders due each second; the last point is the peak of the closed loop")
+        .x_desc("orders due each second")
         .y_desc(y_desc)
         .x_label_formatter(&|value: &f64| format!("{value:.0}"))
         .draw()?;

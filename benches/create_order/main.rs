@@ -67,7 +67,7 @@ use bench::Bench;
 use report::Report;
 use results::Results;
 use schedule::{Case, Selection};
-use setup::Guard;
+use setup::{Guard, Setup};
 use support::effort::Effort;
 use support::machine::Machine;
 use support::promises::write_json;
@@ -186,17 +186,32 @@ fn measure(
     let mut results = Results::default();
     for repeat in 1..=effort.repeats {
         let schedule = selection.repeat(&results);
-        for (place, setup) in schedule.iter().enumerate() {
-            if run.is_given_up() {
-                return Ok(results);
-            }
-            let Some(measured) = run.take(bench.measure(*setup, &results))? else {
-                continue;
-            };
-            let (place, of) = (place + 1, schedule.len());
-            eprintln!("[{repeat}: {place:>3}/{of}] {setup}: {measured}");
-            results.add(*setup, measured);
-        }
+        measure_all(bench, (repeat, &schedule), &mut results, run)?;
+    }
+    for repeat in 1..=effort.repeats {
+        let schedule = selection.below_peak(repeat == 1);
+        measure_all(bench, (repeat, &schedule), &mut results, run)?;
     }
     Ok(results)
+}
+
+/// Measures one repeat, unless the run has been given up.
+fn measure_all(
+    bench: &mut Bench,
+    (repeat, schedule): (usize, &[Setup]),
+    results: &mut Results,
+    run: &mut Run,
+) -> anyhow::Result<()> {
+    for (place, setup) in schedule.iter().enumerate() {
+        if run.is_given_up() {
+            break;
+        }
+        let Some(measured) = run.take(bench.measure(*setup, results))? else {
+            continue;
+        };
+        let (place, of) = (place + 1, schedule.len());
+        eprintln!("[{repeat}: {place:>3}/{of}] {setup}: {measured}");
+        results.add(*setup, measured);
+    }
+    Ok(())
 }

@@ -73,7 +73,9 @@ impl Report<'_> {
         lines.extend(self.left_out.map(str::to_owned));
         lines.extend([
             format!("{}; closed loop on 8 connections unless a load is offered", self.effort),
-            "hot_at_10, 25, 75 and 90 percent: a single measurement each".to_owned(),
+            "hot_at_10, 25, 75 and 90 percent, of the peak above: a single measurement each; \
+             SQLite after 3 s of warm-up, when its log is written over and grows no more"
+                .to_owned(),
             "echo: the same messages with nothing behind them; bare: the same statements with nothing before them, \
              in batches as large as the server's, of baskets in batches of 64; \
              limit: 1 / (1/echo + 1/bare), the one after the other"

@@ -19,7 +19,7 @@ const QUICK_POOL: usize = 8;
 const QUICK_IN_FLIGHT: usize = 64;
 
 /// Points of the curve of latency against offered load, in percent of the peak. Half
-/// of it is measured in every repeat, these in the first one.
+/// of it is measured as often as the peak, these once.
 const CURVE_PERCENT: [u32; 4] = [10, 25, 75, 90];
 
 /// What can be asked for by name.
@@ -59,9 +59,9 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// One repeat. In the first one every variant is tried, later the best alone.
+    /// One repeat of what needs no peak. In the first one every variant is tried, later the
+    /// best alone.
     pub(crate) fn repeat(&self, so_far: &Results) -> Vec<Setup> {
-        let is_first = so_far.all().next().is_none();
         let mut schedule = Vec::new();
         for store in [StoreKind::Postgres, StoreKind::Sqlite] {
             for (case, shape) in [
@@ -77,7 +77,8 @@ impl Selection {
             }
         }
         if self.has(Case::Latency, StoreKind::Postgres) {
-            schedule.extend(self.latency(&schedule, is_first));
+            let peak = Setup::batched(Shape::Hot, StoreKind::Postgres, Guard::Optimistic);
+            schedule.extend(missing(&schedule, [peak]));
         }
         if self.has(Case::Instances, StoreKind::Postgres) {
             for guard in self.guards(Shape::Hot, StoreKind::Postgres) {
@@ -105,6 +106,24 @@ impl Selection {
         let asked_for = self.case == Some(Case::Fairness);
         if self.has(Case::Fairness, StoreKind::Postgres) && (asked_for || !self.quick) {
             schedule.extend([Crowd::Nobody, Crowd::Hot, Crowd::Wide].map(Setup::beside));
+        }
+        schedule
+    }
+
+    /// One repeat of what is measured when all repeats have said what the peak is: an open
+    /// loop that offers a share of it, and one caller with its floors.
+    pub(crate) fn below_peak(&self, is_first: bool) -> Vec<Setup> {
+        if !self.has(Case::Latency, StoreKind::Postgres) {
+            return Vec::new();
+        }
+        let mut schedule = vec![
+            Setup::bare_unbatched(Shape::Hot, Guard::Optimistic, 1),
+            Setup::idle_echo(),
+            Setup::idle(),
+            Setup::open(50),
+        ];
+        if is_first && !self.quick {
+            schedule.extend(CURVE_PERCENT.map(Setup::open));
         }
         schedule
     }
@@ -207,21 +226,6 @@ impl Selection {
             _ if self.quick => vec![of(QUICK_POOL)],
             _ => POOLS.map(of).to_vec(),
         }
-    }
-
-    /// One caller, its floors, and an open loop.
-    fn latency(&self, schedule: &[Setup], is_first: bool) -> Vec<Setup> {
-        let floors = [
-            Setup::batched(Shape::Hot, StoreKind::Postgres, Guard::Optimistic),
-            Setup::bare_unbatched(Shape::Hot, Guard::Optimistic, 1),
-        ];
-        let mut latency = missing(schedule, floors);
-        latency.extend([Setup::idle_echo(), Setup::idle()]);
-        if is_first && !self.quick {
-            latency.extend(CURVE_PERCENT.map(Setup::open));
-        }
-        latency.push(Setup::open(50));
-        latency
     }
 }
 
