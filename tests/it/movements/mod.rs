@@ -236,25 +236,35 @@ mod of_a_broken_store {
         a_movement_of_another_order_is_never_shown_as_an_orders_own,
     }
 
-    async fn a_hole_in_the_ledger_is_never_passed_over(store: StoreKind) {
+    /// A server whose ledger of `a` is what came in, then the orders `x` and `y`.
+    async fn sold(store: StoreKind) -> Stockroom {
         let server = Stockroom::start(store).await;
         stock(&server.client, "a", 5).await;
         for id in ["x", "y"] {
             let sale = order(id, &[("a", 1)]);
             server.client.create_order(sale).await.unwrap();
         }
+        server
+    }
+
+    /// The order `x` with its movements.
+    fn of_x() -> GetOrderRequest {
+        GetOrderRequest {
+            key: Some(Key::RequestId("x".to_owned())),
+            with_movements: true,
+            ..GetOrderRequest::default()
+        }
+    }
+
+    async fn a_hole_in_the_ledger_is_never_passed_over(store: StoreKind) {
+        let server = sold(store).await;
         let home = &server.home;
         home.sql("CREATE TABLE lost AS SELECT * FROM movement WHERE version = 2");
         home.sql("DELETE FROM movement WHERE version = 2");
         let mut inventory = server.inventory();
         let refused = refusal(inventory.list_movements(of_level("a", 10)).await);
         refused.is(Code::Internal, "INTERNAL");
-        let request = GetOrderRequest {
-            key: Some(Key::RequestId("x".to_owned())),
-            with_movements: true,
-            ..GetOrderRequest::default()
-        };
-        let refused = refusal(server.orders().get_order(request).await);
+        let refused = refusal(server.orders().get_order(of_x()).await);
         refused.is(Code::Internal, "INTERNAL");
         // What lies before it, and after it, is told.
         let before = server.client.list_movements(of_level("a", 1)).await;
@@ -271,18 +281,8 @@ mod of_a_broken_store {
     }
 
     async fn a_movement_of_another_order_is_never_shown_as_an_orders_own(store: StoreKind) {
-        let server = Stockroom::start(store).await;
-        stock(&server.client, "a", 5).await;
-        for id in ["x", "y"] {
-            let sale = order(id, &[("a", 1)]);
-            server.client.create_order(sale).await.unwrap();
-        }
+        let server = sold(store).await;
         let home = &server.home;
-        let of_x = || GetOrderRequest {
-            key: Some(Key::RequestId("x".to_owned())),
-            with_movements: true,
-            ..GetOrderRequest::default()
-        };
         // The version that the other order made.
         home.sql("UPDATE orders SET moved = '[[3]]' WHERE request_id = 'x'");
         let refused = refusal(server.orders().get_order(of_x()).await);
