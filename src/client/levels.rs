@@ -21,13 +21,6 @@ impl<T: Default> Levels<T> {
         skus.entry(sku.to_owned()).or_default()
     }
 
-    /// Forgets what `is_kept` says no to.
-    pub(super) fn retain(&mut self, mut is_kept: impl FnMut(&mut T) -> bool) {
-        for skus in self.0.values_mut() {
-            skus.retain(|_, known| is_kept(known));
-        }
-    }
-
     /// All of it, as (SKU, location, what is known).
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str, &T)> {
         self.0.iter().flat_map(|(location, skus)| {

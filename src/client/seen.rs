@@ -75,14 +75,13 @@ impl Seen {
     }
 
     /// A stream began: versions of another store mean nothing here. The levels that its
-    /// request named are all told anew; those that it left out are not if this store has none
-    /// of them, so they are kept, to be asked for.
+    /// request named are all told anew, and kept until they are: the stream may break before
+    /// that, and the next one would not tell of those that this store does not have.
     pub(super) fn started(&mut self, store_id: String) {
         if self.store_id != store_id {
-            self.versions.retain(|last| {
+            for (_, _, last) in self.versions.iter_mut() {
                 last.version = OF_ANOTHER_STORE;
-                last.is_unheard
-            });
+            }
             self.store_id = store_id;
         }
     }

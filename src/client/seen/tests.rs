@@ -57,8 +57,25 @@ fn another_store_makes_all_that_was_seen_void() {
     seen.started("old".into());
     seen.news(vec![level("a", 9)], false);
     seen.started("new".into());
-    assert!(seen.levels().is_empty());
     assert_eq!(versions(&seen.news(vec![level("a", 1)], true)), [1]);
+    assert_eq!(seen.repeats(), 0);
+}
+
+#[test]
+fn what_another_store_has_not_told_of_yet_is_asked_for_by_the_next_stream() {
+    let mut seen = Seen::new(&WatchTargets::all());
+    seen.started("old".into());
+    seen.news(vec![level("gone", 9), level("told", 9)], false);
+    assert_eq!(seen.levels().len(), 2);
+    seen.started("new".into());
+    seen.news(vec![level("told", 1)], true);
+    // It broke off.
+    let mut named = seen.levels();
+    named.sort_by(|a, b| a.sku.cmp(&b.sku));
+    let named: Vec<_> = named.iter().map(|it| (&*it.sku, it.version)).collect();
+    assert_eq!(named, [("gone", OF_ANOTHER_STORE), ("told", 1)]);
+    seen.started("new".into());
+    assert_eq!(versions(&seen.news(vec![level("gone", 0)], true)), [0]);
     assert_eq!(seen.repeats(), 0);
 }
 
