@@ -125,6 +125,14 @@ pub(super) fn without_password(url: &str) -> String {
         {
             without_options(rest, knows)
         }
+        // Either an option with an @ in it, or a password with a question mark.
+        Some((before, _))
+            if before
+                .split_once('?')
+                .is_some_and(|(_, options)| options.contains('=')) =>
+        {
+            HIDDEN.to_owned()
+        }
         Some((credentials, place)) => {
             let place = without_options(place, knows);
             format!("{}@{place}", without_secret(credentials))
@@ -259,6 +267,8 @@ mod tests {
             ),
             ("postgres:u:p@h", "postgres:u:***@h"),
             ("postgres://h:1/d?user=u&password=p@ss", "postgres://***"),
+            ("postgres://h:1/d?passwd=hun@ter2", "postgres://***"),
+            ("postgres://u:p@h/d?passwd=hun@ter2", "postgres://***"),
             ("postgres://h/d?user=me@corp&password=p", "postgres://***"),
             ("postgres://u:hun", "postgres://u:***"),
             ("postgres://u:hun:ter", "postgres://u:***"),
