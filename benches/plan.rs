@@ -8,18 +8,19 @@
 #[path = "create_order/invoices.rs"]
 mod invoices;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rand::rngs::SmallRng;
 use rand::seq::index;
 use rand::{RngExt, SeedableRng};
 use stockroom::domain::{
-    LevelKey, Loaded, LoadedLevel, Location, NewOrder, NewOrderLine, OrderId, Quantity, RequestId,
-    Sku, StockLevel, Timestamp, Version,
+    LevelKey, LoadedLevel, Location, NewOrder, NewOrderLine, OrderId, Quantity, RequestId, Sku,
+    StockLevel, Timestamp, Version,
 };
-use stockroom::engine::plan::plan;
+use stockroom::engine::plan::{Events, Plan, Planner};
 use stockroom::engine::{Command, Prepared};
 use uuid::Uuid;
 
@@ -71,10 +72,9 @@ fn measure(criterion: &mut Criterion, shape: &Shape) -> anyhow::Result<()> {
     let mut group = criterion.benchmark_group(format!("plan/{}", shape.name));
     for orders in BATCH_ORDERS {
         let batch = shape.batch(orders)?;
-        let loaded = loaded(&batch);
-        let commands: Vec<&Prepared> = batch.iter().collect();
+        let levels = levels_of(&batch);
         let now = Timestamp::from_us(1_291_191_960_000_000);
-        let accepted = plan(&loaded, &commands, now).writes.orders.len();
+        let accepted = plan(&levels, &batch, now).writes.orders.len();
         anyhow::ensure!(
             accepted == orders,
             "{accepted} of {orders} orders were accepted"
@@ -82,7 +82,7 @@ fn measure(criterion: &mut Criterion, shape: &Shape) -> anyhow::Result<()> {
 
         group.throughput(Throughput::Elements(orders as u64));
         group.bench_function(BenchmarkId::from_parameter(orders), |bencher| {
-            bencher.iter_with_large_drop(|| plan(black_box(&loaded), black_box(&commands), now));
+            bencher.iter_with_large_drop(|| plan(black_box(&levels), black_box(&batch), now));
         });
     }
     group.finish();
@@ -124,10 +124,21 @@ impl Shape {
     }
 }
 
+/// Plans `batch` as the engine does after a load.
+fn plan(levels: &BTreeMap<LevelKey, LoadedLevel>, batch: &[Prepared], now: Timestamp) -> Plan {
+    let mut planner = Planner::new(now, Arc::default(), Events::Off);
+    for level in levels.values() {
+        planner.know(level.clone());
+    }
+    let outcomes = batch.iter().map(|prepared| planner.command(prepared));
+    let outcomes = outcomes.collect();
+    planner.finish(outcomes).0
+}
+
 /// What storage would have read for `batch`: no request has been seen before,
 /// and of everything there is enough.
-fn loaded(batch: &[Prepared]) -> Loaded {
-    let mut levels = HashMap::new();
+fn levels_of(batch: &[Prepared]) -> BTreeMap<LevelKey, LoadedLevel> {
+    let mut levels = BTreeMap::new();
     for prepared in batch {
         let Command::CreateOrder(order) = &prepared.command else {
             continue;
@@ -142,9 +153,5 @@ fn loaded(batch: &[Prepared]) -> Loaded {
             levels.insert(line.key.clone(), LoadedLevel { level, sku_known });
         }
     }
-    Loaded {
-        orders: Vec::new(),
-        levels,
-        requests: HashMap::new(),
-    }
+    levels
 }

@@ -3,8 +3,10 @@
 //! Knows no transport: `grpc/status.rs` turns these into status codes.
 
 mod causes;
+mod reason;
 
 pub(crate) use causes::{causes, chain, in_one_line};
+pub use reason::{Reason, UnknownReason};
 
 use crate::domain::{LevelKey, OrderId, OrderState, RequestId, Sku, StockLevel, Version};
 use crate::storage::StorageError;
@@ -94,43 +96,6 @@ pub enum WatchBound {
     Server,
 }
 
-/// The name of each kind of [`Error`], as callers and metrics see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// [`Error::InvalidRequest`]
-    InvalidRequest,
-    /// [`Error::RequestIdReused`]
-    RequestIdReused,
-    /// [`Error::SkuNotFound`]
-    SkuNotFound,
-    /// [`Error::OrderNotFound`]
-    OrderNotFound,
-    /// [`Error::OrderState`]
-    OrderState,
-    /// [`Error::InsufficientStock`]
-    InsufficientStock,
-    /// [`Error::StockRemains`]
-    StockRemains,
-    /// [`Error::BackordersRemain`]
-    BackordersRemain,
-    /// [`Error::VersionMismatch`]
-    VersionMismatch,
-    /// [`Error::VersionNotReached`]
-    VersionNotReached,
-    /// [`Error::StockContention`]
-    StockContention,
-    /// [`Error::Overloaded`]
-    Overloaded,
-    /// [`Error::TooManyWatches`]
-    TooManyWatches,
-    /// [`Error::StoreUnavailable`]
-    StoreUnavailable,
-    /// [`Error::Draining`]
-    Draining,
-    /// [`Error::Internal`]
-    Internal,
-}
-
 /// A field that breaks its bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -181,26 +146,10 @@ impl Error {
         match self {
             // Waiting does not make a request smaller.
             Self::TooManyWatches { bound, .. } => *bound != WatchBound::Targets,
-            Self::StockContention { .. }
-            | Self::Overloaded(_)
-            | Self::StoreUnavailable(_)
-            | Self::Draining => true,
-            Self::InvalidRequest(_)
-            | Self::RequestIdReused(_)
-            | Self::SkuNotFound(_)
-            | Self::OrderNotFound(_)
-            | Self::OrderState { .. }
-            | Self::InsufficientStock(_)
-            | Self::StockRemains(_)
-            | Self::BackordersRemain(_)
-            | Self::VersionMismatch(_)
-            | Self::VersionNotReached { .. }
-            | Self::Internal(_) => false,
+            error => error.reason().retryable(),
         }
     }
-}
 
-impl Error {
     /// Its name.
     pub fn reason(&self) -> Reason {
         match self {
@@ -220,73 +169,6 @@ impl Error {
             Self::StoreUnavailable(_) => Reason::StoreUnavailable,
             Self::Draining => Reason::Draining,
             Self::Internal(_) => Reason::Internal,
-        }
-    }
-}
-
-impl Reason {
-    /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 16] = [
-        Self::InvalidRequest,
-        Self::RequestIdReused,
-        Self::SkuNotFound,
-        Self::OrderNotFound,
-        Self::OrderState,
-        Self::InsufficientStock,
-        Self::StockRemains,
-        Self::BackordersRemain,
-        Self::VersionMismatch,
-        Self::VersionNotReached,
-        Self::StockContention,
-        Self::Overloaded,
-        Self::TooManyWatches,
-        Self::StoreUnavailable,
-        Self::Draining,
-        Self::Internal,
-    ];
-
-    /// As `google.rpc.ErrorInfo` and the metrics have it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "INVALID_REQUEST",
-            Self::RequestIdReused => "REQUEST_ID_REUSED",
-            Self::SkuNotFound => "SKU_NOT_FOUND",
-            Self::OrderNotFound => "ORDER_NOT_FOUND",
-            Self::OrderState => "ORDER_STATE",
-            Self::InsufficientStock => "INSUFFICIENT_STOCK",
-            Self::StockRemains => "STOCK_REMAINS",
-            Self::BackordersRemain => "BACKORDERS_REMAIN",
-            Self::VersionMismatch => "VERSION_MISMATCH",
-            Self::VersionNotReached => "VERSION_NOT_REACHED",
-            Self::StockContention => "STOCK_CONTENTION",
-            Self::Overloaded => "OVERLOADED",
-            Self::TooManyWatches => "TOO_MANY_WATCHES",
-            Self::StoreUnavailable => "STORE_UNAVAILABLE",
-            Self::Draining => "DRAINING",
-            Self::Internal => "INTERNAL",
-        }
-    }
-
-    /// Whether it is this service that fell short, and not the request or the
-    /// stock that it met.
-    pub fn is_failure(self) -> bool {
-        match self {
-            Self::StockContention
-            | Self::Overloaded
-            | Self::TooManyWatches
-            | Self::StoreUnavailable
-            | Self::Draining
-            | Self::Internal => true,
-            Self::InvalidRequest
-            | Self::RequestIdReused
-            | Self::SkuNotFound
-            | Self::OrderNotFound
-            | Self::OrderState
-            | Self::InsufficientStock
-            | Self::StockRemains
-            | Self::BackordersRemain
-            | Self::VersionMismatch
-            | Self::VersionNotReached => false,
         }
     }
 }

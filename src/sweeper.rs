@@ -5,15 +5,13 @@
 //! watchers know, where nobody orders. Two that believe to lead do no harm: the order's
 //! version lets one of them end a hold.
 
-use std::mem;
-
 use tokio::time::sleep;
 
 use crate::config::HoldsConfig;
 use crate::engine::Engine;
 use crate::error::chain;
 use crate::storage::{ExpiredHold, Role, SchemaState, Store};
-use crate::telemetry::HoldCounters;
+use crate::telemetry::{HoldCounters, SaidOnce};
 
 /// Sweeps whenever nobody else does, until dropped.
 pub(crate) async fn sweep_forever(
@@ -45,31 +43,33 @@ async fn sweep(store: &Store, engine: &Engine, config: &HoldsConfig, counters: &
     }
     // Held while it can look: whoever leads and cannot is no sweeper to the metrics.
     let mut sweeping = None;
-    // What fails is said once, until it succeeds.
-    let (mut is_blind, mut keeps_deadlines) = (false, false);
+    let (mut looking, mut forgetting) = (SaidOnce::default(), SaidOnce::default());
     loop {
         let over = match store.overdue_holds(config.sweep_orders_max).await {
             Ok(over) => over,
             Err(error) => {
                 sweeping = None;
-                if !mem::replace(&mut is_blind, true) {
+                // Nobody knows.
+                counters.overdue_seconds.set(0);
+                if looking.failed() {
                     tracing::warn!(error = chain(&error), "cannot look for holds that are over");
                 }
                 sleep(config.sweep_interval()).await;
                 continue;
             }
         };
-        is_blind = false;
+        looking.succeeded();
         sweeping.get_or_insert_with(|| counters.sweeping.hold(1));
         counters.overdue_seconds.set(oldest_seconds(&over));
         let is_full = over.len() == config.sweep_orders_max;
         let has_ended_some = engine.expire(over).await > 0;
         match store.forget_deadlines().await {
-            Ok(()) => keeps_deadlines = false,
-            Err(error) => {
-                if !mem::replace(&mut keeps_deadlines, true) {
-                    tracing::warn!(error = chain(&error), "cannot take deadlines away");
-                }
+            Err(error) if forgetting.failed() => {
+                tracing::warn!(error = chain(&error), "cannot take deadlines away");
+            }
+            Err(_) => {}
+            Ok(()) => {
+                forgetting.succeeded();
             }
         }
         if !(is_full && has_ended_some) {

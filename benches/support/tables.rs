@@ -1,6 +1,7 @@
 //! Tables, and numbers as people read them.
 
 use comfy_table::{CellAlignment, Table};
+use indicatif::HumanFloatCount;
 
 /// An empty table. The first `names` columns say what was measured; the others hold
 /// numbers.
@@ -27,13 +28,5 @@ pub(crate) fn short(number: f64) -> String {
 
 /// 1234567.8 as "1,234,568".
 pub(crate) fn grouped(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    format!("{:.0}", HumanFloatCount(number))
 }

@@ -190,6 +190,7 @@ fn may_pass(error: &anyhow::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Code;
 
     #[test]
     fn what_a_server_refuses_for_good_is_not_gone_on_with() {
@@ -202,13 +203,11 @@ mod tests {
                 request_id: None,
             })
         };
-        assert!(may_pass(&of_the_call("UNAVAILABLE", "")));
-        assert!(may_pass(&of_the_call("UNAVAILABLE", "DRAINING")));
-        assert!(!may_pass(&of_the_call(
-            "INVALID_ARGUMENT",
-            "INVALID_REQUEST"
-        )));
-        assert!(!may_pass(&of_the_call("INTERNAL", "INTERNAL")));
+        assert!(may_pass(&of_the_call(Code::Unavailable, "")));
+        assert!(may_pass(&of_the_call(Code::Unavailable, "DRAINING")));
+        let invalid = of_the_call(Code::InvalidArgument, "INVALID_REQUEST");
+        assert!(!may_pass(&invalid));
+        assert!(!may_pass(&of_the_call(Code::Internal, "INTERNAL")));
         let full = anyhow::Error::new(io::Error::from(io::ErrorKind::StorageFull));
         assert!(may_pass(&full.context("cannot write a.csv")));
     }

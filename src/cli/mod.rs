@@ -187,6 +187,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::{Arguments, chain};
+    use crate::client::{ClientError, Code};
 
     #[test]
     fn an_error_shows_each_cause_once() {
@@ -198,8 +199,8 @@ mod tests {
 
     #[test]
     fn what_a_server_says_begins_no_line() {
-        let error = crate::client::ClientError {
-            code: "UNKNOWN",
+        let error = ClientError {
+            code: Code::Unknown,
             reason: String::new(),
             message: "no\nerror: yes".to_owned(),
             retry_after: None,

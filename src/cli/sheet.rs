@@ -11,6 +11,8 @@ pub(super) mod rows;
 
 use std::borrow::Cow;
 
+use crate::domain::{Invalid, text_faults};
+
 /// What a product has.
 pub(super) const PRODUCTS: &[&str] = &[
     "sku",
@@ -50,19 +52,12 @@ pub(super) const LEDGER: &[&str] = &[
     "counterpart_version",
 ];
 
-/// Checks a text for people as the server does, which takes so many bytes of it.
+/// Checks a text for people, of which the server takes so many bytes.
 ///
 /// # Errors
-/// Names the bound that it breaks.
-pub(super) fn check_text(text: &str, bytes_max: usize) -> Result<(), String> {
-    if text.len() > bytes_max {
-        let has = text.len();
-        return Err(format!("must have at most {bytes_max} bytes, has {has}"));
-    }
-    if text.contains('\0') {
-        return Err("must not contain the character U+0000".to_owned());
-    }
-    Ok(())
+/// Names the first bound that it breaks.
+pub(super) fn check_text(text: &str, bytes_max: usize) -> Result<(), Invalid> {
+    text_faults(text, bytes_max).next().map_or(Ok(()), Err)
 }
 
 /// What spreadsheets take for the beginning of a formula.

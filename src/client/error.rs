@@ -6,14 +6,14 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::error::{causes, chain, in_one_line};
+use crate::error::{Reason, UnknownReason, causes, chain, in_one_line};
 
 /// A call that was not answered with OK.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}: {message}", self.label())]
 pub struct ClientError {
-    /// The gRPC code by its name: `RESOURCE_EXHAUSTED`.
-    pub code: &'static str,
+    /// The gRPC code.
+    pub code: Code,
     /// The server's reason: `OVERLOADED`. Empty when the error did not come
     /// from Stockroom but from the way to it.
     pub reason: String,
@@ -33,22 +33,29 @@ impl ClientError {
     /// without comes from the connection, so the request had its effect once
     /// or not at all; sending the same `request_id` again settles it.
     pub fn retryable(&self) -> bool {
-        match self.reason.as_str() {
-            "STOCK_CONTENTION" | "OVERLOADED" | "STORE_UNAVAILABLE" | "DRAINING" => true,
+        if self.reason.is_empty() {
+            return matches!(
+                self.code,
+                Code::Unavailable
+                    | Code::DeadlineExceeded
+                    | Code::Cancelled
+                    | Code::Unknown
+                    | Code::Internal
+                    | Code::ResourceExhausted
+            );
+        }
+        match self.reason.parse::<Reason>() {
             // Others may end their streams, which a server says with a time to come
             // back. What asks for too many levels stays too much.
-            "TOO_MANY_WATCHES" => self.retry_after.is_some(),
-            "" => matches!(
-                self.code,
-                "UNAVAILABLE"
-                    | "DEADLINE_EXCEEDED"
-                    | "CANCELLED"
-                    | "UNKNOWN"
-                    | "INTERNAL"
-                    | "RESOURCE_EXHAUSTED"
-            ),
-            _ => false,
+            Ok(Reason::TooManyWatches) => self.retry_after.is_some(),
+            Ok(reason) => reason.retryable(),
+            Err(UnknownReason) => false,
         }
+    }
+
+    /// Whether the server gave this reason.
+    pub fn has_reason(&self, reason: Reason) -> bool {
+        self.reason == reason.as_str()
     }
 
     /// Whether the error says for certain that nothing was changed. One that ends the
@@ -57,15 +64,15 @@ impl ClientError {
         match self.code {
             // Without a reason it may be the connection's (HTTP/2's ENHANCE_YOUR_CALM), which
             // can end a call that the server has carried out.
-            "RESOURCE_EXHAUSTED" => !self.reason.is_empty(),
-            "INVALID_ARGUMENT"
-            | "NOT_FOUND"
-            | "FAILED_PRECONDITION"
-            | "ABORTED"
-            | "OUT_OF_RANGE"
-            | "PERMISSION_DENIED"
-            | "UNAUTHENTICATED"
-            | "UNIMPLEMENTED" => true,
+            Code::ResourceExhausted => !self.reason.is_empty(),
+            Code::InvalidArgument
+            | Code::NotFound
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented => true,
             _ => false,
         }
     }
@@ -84,10 +91,10 @@ impl ClientError {
         self
     }
 
-    /// The reason, or the code when there is none: what to count errors by.
+    /// The reason, or the name of the code when there is none: what to count errors by.
     pub fn label(&self) -> &str {
         if self.reason.is_empty() {
-            self.code
+            name(self.code)
         } else {
             &self.reason
         }
@@ -101,13 +108,13 @@ impl ClientError {
 
     /// Whether this side has waited in vain.
     pub(super) fn is_silence(&self) -> bool {
-        self.code == name(Code::DeadlineExceeded) && self.reason.is_empty()
+        self.code == Code::DeadlineExceeded && self.reason.is_empty()
     }
 
     /// An error that this side found.
     pub(super) fn local(code: Code, message: impl Into<String>) -> Self {
         Self {
-            code: name(code),
+            code,
             reason: String::new(),
             message: message.into(),
             retry_after: None,
@@ -132,7 +139,7 @@ impl From<Status> for ClientError {
             )
         };
         Self {
-            code: name(status.code()),
+            code: status.code(),
             reason,
             // A bare "transport error" helps nobody.
             message: in_one_line(once(status.message().to_owned()).chain(causes(&status))),
@@ -148,6 +155,7 @@ impl From<tonic::transport::Error> for ClientError {
     }
 }
 
+/// As gRPC spells it: `RESOURCE_EXHAUSTED`.
 fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -184,7 +192,7 @@ mod tests {
         details.set_error_info("OVERLOADED", "stockroom.v1", HashMap::new());
         let status = Status::with_error_details(Code::ResourceExhausted, "full", details);
         let error = ClientError::from(status);
-        assert_eq!(error.code, "RESOURCE_EXHAUSTED");
+        assert_eq!(error.code, Code::ResourceExhausted);
         assert_eq!(error.reason, "OVERLOADED");
         assert_eq!(error.retry_after, Some(Duration::from_millis(40)));
         assert!(error.retryable());

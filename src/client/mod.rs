@@ -83,6 +83,7 @@ pub use error::ClientError;
 pub use event::WatchEvent;
 pub use retry::Retrying;
 pub use targets::WatchTargets;
+pub use tonic::Code;
 pub use watch::Watch;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::proto::{DeleteProductRequest, DeleteProductResponse};
 use super::{Client, ClientError, Lane};
+use crate::error::Reason;
 use crate::lock::lock;
 
 /// Most attempts of one call.
@@ -70,7 +71,9 @@ impl Retrying {
             let answer = lane.delete_product(request.clone()).await;
             match answer {
                 Err(error)
-                    if before && !request.validate_only && error.reason == "SKU_NOT_FOUND" =>
+                    if before
+                        && !request.validate_only
+                        && error.has_reason(Reason::SkuNotFound) =>
                 {
                     Ok(DeleteProductResponse {})
                 }

@@ -18,6 +18,7 @@ use super::ClientError;
 use super::proto::inventory_service_client::InventoryServiceClient;
 use super::proto::watch_stock_response::Event;
 use super::proto::{SeenLevel, WatchChanges, WatchStockRequest};
+use crate::error::Reason;
 
 /// Levels named at a time: with the longest names they fit into the smallest request that
 /// a server can be told to take, 64 KiB.
@@ -81,7 +82,7 @@ async fn answer(
             }
             // There is no room for another stream. The stream that there is shall not end for
             // that: they are asked for again when it is resumed.
-            Ok(Err(error)) if error.reason == "TOO_MANY_WATCHES" || !error.retryable() => {}
+            Ok(Err(error)) if error.has_reason(Reason::TooManyWatches) || !error.retryable() => {}
             Ok(Err(error)) => return Err(error),
             Err(_) => {
                 let silence = format!("no snapshot within {ANSWER_TIMEOUT:?}");

@@ -24,6 +24,7 @@ use super::retry::backoff;
 use super::seen::Seen;
 use super::unheard::Unheard;
 use super::{Client, ClientError, Lane, WatchEvent, WatchTargets};
+use crate::error::Reason;
 
 /// Longest wait between two attempts to reach the server.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -309,8 +310,8 @@ impl Watch {
     fn can_ask_less(&mut self, error: &ClientError) -> bool {
         // No reason comes with the first, because it is the transport that says so. Where
         // every change is wanted, those of the meantime would be left out.
-        let is_too_large = (error.code == "OUT_OF_RANGE" && error.reason.is_empty())
-            || error.reason == "TOO_MANY_WATCHES";
+        let is_too_large = (error.code == Code::OutOfRange && error.reason.is_empty())
+            || error.has_reason(Reason::TooManyWatches);
         is_too_large && !self.targets.wants_every_change() && self.seen.name_none()
     }
 

@@ -1,7 +1,7 @@
 //! Configuration: defaults < TOML file < `STOCKROOM_…` environment < flags.
 //!
 //! Owns every key with its default, its bounds and the reason for both; each is
-//! written once, in [`sections`], and that serves the structs, the checks, what
+//! written once, in [`sections`] or [`neighbours`], and that serves the structs, the checks, what
 //! `stockroom config` prints and the README's table. Promises that a [`Config`]
 //! that was loaded is within all bounds, and that whatever is wrong with a
 //! configuration is reported at once. Touches no global state: the environment

@@ -98,7 +98,7 @@ section! { "store"
             accepts: is_store_url,
             shown: without_password,
         },
-        /// Most connections of each of three pools to PostgreSQL: for reads, for commits of one statement (batching uses one), and for longer transactions. SQLite has one writer and a few readers.
+        /// Most connections of each of three pools to PostgreSQL: for reads, for commits (batching uses one), and for what commits are planned on. SQLite has one writer and a few readers.
         ///
         /// Batches keep few connections busy, and on small machines more of them cost throughput.
         pool_max: u32 = Int { default: 8, min: 1, max: 64, unit: "connections" },
@@ -175,7 +175,7 @@ section! { "engine"
         ///
         /// Two batches in flight would conflict with each other on every product that both sell.
         commits_in_flight_max: usize = Int { default: 0, min: 0, max: 64, unit: "commits" },
-        /// Times that an order is tried before it is answered `STOCK_CONTENTION`.
+        /// Attempts at an order before it is answered `STOCK_CONTENTION`; one that meets a conflict is tried once more at once.
         ///
         /// With the backoff below this is reached only when other processes never pause.
         retry_attempts_max: u32 = Int { default: 10, min: 1, max: 100, unit: "attempts" },

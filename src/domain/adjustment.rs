@@ -1,7 +1,7 @@
 //! What is asked for that changes stock for a reason other than an order.
 
 use super::request::Canonical;
-use super::{Fingerprint, LevelKey, MovementKind, RequestId, Version};
+use super::{Fingerprint, Invalid, LevelKey, MovementKind, RequestId, Version};
 
 /// Changes of stock that are made together, in their order, or not at all.
 ///
@@ -60,6 +60,19 @@ impl Adjustment {
 
     /// Longest note, in bytes.
     pub const NOTE_BYTES_MAX: usize = 512;
+
+    /// Checks how many units a delta adds.
+    ///
+    /// # Errors
+    /// Names the bound that `units` breaks.
+    pub fn check_delta(units: i64) -> Result<(), Invalid> {
+        let max = Self::DELTA_MAX;
+        if units != 0 && (-max..=max).contains(&units) {
+            return Ok(());
+        }
+        let why = format!("must be -{max} to {max} and not 0, is {units}");
+        Err(Invalid(why))
+    }
 }
 
 impl Adjustments {

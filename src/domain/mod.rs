@@ -12,6 +12,7 @@ mod read;
 mod request;
 mod sku;
 mod stock;
+mod text;
 mod time;
 mod trace;
 mod writes;
@@ -26,11 +27,12 @@ pub use read::{KeyToRead, ServedFrom};
 pub use request::{Fingerprint, RequestId};
 pub use sku::{Location, Sku};
 pub use stock::{LevelKey, Product, StockLevel, Version};
+pub use text::text_faults;
 pub use time::Timestamp;
 pub use trace::{NoTrace, Trace};
 pub use writes::{
-    LevelTake, LevelWrite, Loaded, LoadedLevel, OrderWrite, RequestWrite, StoredAnswer,
-    StoredRequest, Writes,
+    LevelTake, LevelWrite, LoadedLevel, OrderWrite, RequestWrite, StoredAnswer, StoredRequest,
+    Writes,
 };
 
 /// Why a value was refused: the bound it breaks, in words for the caller.

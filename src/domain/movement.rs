@@ -1,6 +1,6 @@
 //! The ledger: one row for each change of a level.
 
-use super::{LevelKey, Location, OrderId, RequestId, Timestamp, Version};
+use super::{Invalid, LevelKey, Location, OrderId, RequestId, Timestamp, Version};
 
 /// Why stock moved. The numbers are stored and are those of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,25 +37,36 @@ pub enum MovementKind {
 }
 
 impl MovementKind {
+    const ALL: [Self; 14] = [
+        Self::Received,
+        Self::Returned,
+        Self::Damaged,
+        Self::Count,
+        Self::Correction,
+        Self::Ordered,
+        Self::Threshold,
+        Self::TransferredOut,
+        Self::TransferredIn,
+        Self::Reserved,
+        Self::Confirmed,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Deleted,
+    ];
+
     /// The kind behind a stored number.
     pub fn from_number(number: i32) -> Option<Self> {
-        Some(match number {
-            1 => Self::Received,
-            2 => Self::Returned,
-            3 => Self::Damaged,
-            4 => Self::Count,
-            5 => Self::Correction,
-            6 => Self::Ordered,
-            7 => Self::Threshold,
-            8 => Self::TransferredOut,
-            9 => Self::TransferredIn,
-            10 => Self::Reserved,
-            11 => Self::Confirmed,
-            12 => Self::Cancelled,
-            13 => Self::Expired,
-            14 => Self::Deleted,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|kind| *kind as i32 == number)
+    }
+
+    /// The kind behind a number that a caller gives to AdjustStock.
+    ///
+    /// # Errors
+    /// Names those that [`is_adjustment`](Self::is_adjustment) lets through.
+    pub fn of_adjustment(number: i32) -> Result<Self, Invalid> {
+        let kind = Self::from_number(number).filter(|kind| kind.is_adjustment());
+        let why = "must be RECEIVED, RETURNED, DAMAGED, COUNT or CORRECTION";
+        kind.ok_or_else(|| Invalid(why.to_owned()))
     }
 
     /// Whether a caller may give it to AdjustStock.

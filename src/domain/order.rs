@@ -71,11 +71,6 @@ pub struct NewOrderLine {
     pub quantity: Quantity,
 }
 
-impl Order {
-    /// Most movements of one order: when it is made, confirmed and cancelled.
-    pub const MOVEMENTS_MAX: usize = 3 * NewOrder::LINES_MAX;
-}
-
 impl NewOrder {
     /// Most lines of one order.
     pub const LINES_MAX: usize = 1_000;
@@ -117,16 +112,16 @@ pub enum OrderState {
 }
 
 impl OrderState {
+    const ALL: [Self; 4] = [
+        Self::Confirmed,
+        Self::Pending,
+        Self::Cancelled,
+        Self::Expired,
+    ];
+
     /// The state behind a stored number.
     pub fn from_number(number: i32) -> Option<Self> {
-        [
-            Self::Confirmed,
-            Self::Pending,
-            Self::Cancelled,
-            Self::Expired,
-        ]
-        .into_iter()
-        .find(|state| *state as i32 == number)
+        Self::ALL.into_iter().find(|state| *state as i32 == number)
     }
 
     /// As callers see it.
@@ -230,6 +225,9 @@ pub struct Order {
 }
 
 impl Order {
+    /// Most movements of one order: when it is made, confirmed and cancelled.
+    pub const MOVEMENTS_MAX: usize = 3 * NewOrder::LINES_MAX;
+
     /// What it reserves or took of each of its levels, these in ascending order.
     pub fn units_by_level(&self) -> BTreeMap<&LevelKey, i64> {
         let mut units = BTreeMap::new();

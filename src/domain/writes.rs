@@ -1,26 +1,13 @@
 //! What a commit reads before it plans and what it writes after.
 //!
 //! Storage reads a [`LoadedLevel`] for each level and a [`StoredRequest`] for each repeat, and
-//! stores the [`Writes`] that the engine plans on them. [`Loaded`] has all of it at once, for
-//! whoever plans without an engine.
+//! stores the [`Writes`] that the engine plans on them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{
     Fingerprint, LevelKey, Movement, Order, OrderId, RequestId, StockLevel, Timestamp, Version,
 };
-
-/// What the store holds of the levels and requests that a batch names.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    /// One entry for each level asked for.
-    pub levels: HashMap<LevelKey, LoadedLevel>,
-    /// Only the requests that are stored.
-    pub requests: HashMap<RequestId, StoredRequest>,
-    /// The orders that commands change, as they stand.
-    pub orders: Vec<Arc<Order>>,
-}
 
 /// A level as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +60,12 @@ impl Writes {
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty() && self.order_changes.is_empty() && self.levels.is_empty()
     }
+
+    /// Whether there is what one call of `commit_batch` does not write: requests with
+    /// several movements.
+    pub fn is_wide(&self) -> bool {
+        self.requests.iter().any(|r| r.movements.len() > 1)
+    }
 }
 
 /// An order as it becomes, and as it was: its version must still be stored.
@@ -101,14 +94,6 @@ impl RequestWrite {
     /// The first of its movements, which `request` names.
     pub fn movement(&self) -> Option<&(LevelKey, Version)> {
         self.movements.first()
-    }
-}
-
-impl Writes {
-    /// Whether there is what one call of `commit_batch` does not write: requests with
-    /// several movements.
-    pub fn is_wide(&self) -> bool {
-        self.requests.iter().any(|r| r.movements.len() > 1)
     }
 }
 

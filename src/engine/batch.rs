@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::Context;
 use super::commit::{self, commands};
 use super::locking::Manner;
-use super::plan::{Accepted, Plan, Planner};
+use super::plan::{Answered, Plan, Planner};
 use super::queue::Queued;
 use super::strangers::Strangers;
 use crate::clock;
@@ -50,7 +50,7 @@ struct Lane {
     strangers: Strangers,
     ahead: Ahead,
     /// What the commit under way answers, for whoever repeats it.
-    earlier: Arc<Accepted>,
+    earlier: Arc<Answered>,
 }
 
 /// A batch that is planned before its commit can begin.
@@ -316,7 +316,7 @@ impl Ahead {
     }
 
     /// What can be said of `queued` from what is remembered.
-    fn plan(&mut self, queued: &Queued, context: &Context, earlier: &Arc<Accepted>) -> Foreseen {
+    fn plan(&mut self, queued: &Queued, context: &Context, earlier: &Arc<Answered>) -> Foreseen {
         let planner = self
             .planner
             .get_or_insert_with(|| Planner::new(clock::now(), Arc::clone(earlier), context.events));

@@ -1,5 +1,6 @@
 //! What the engine is asked to do, and what it did.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -51,6 +52,12 @@ pub struct Prepared {
     pub fingerprint: Fingerprint,
     /// The caller's trace, or one that was made; what it is matters to events alone.
     pub trace: Trace,
+}
+
+/// Levels that commands name, each once, in ascending order.
+pub(super) fn ascending<'k>(keys: impl Iterator<Item = &'k LevelKey>) -> Vec<LevelKey> {
+    let keys: BTreeSet<&LevelKey> = keys.collect();
+    keys.into_iter().cloned().collect()
 }
 
 impl Command {

@@ -1,18 +1,18 @@
 //! Committing a batch: load, plan, write, and answer after COMMIT.
 //!
-//! The skeleton that all guards share. A conflict sends the orders that touch a changed
-//! level back to their callers' backoff and tries the others again at once. A commit
-//! whose outcome is unknown is settled by submitting the same ids again: the unique
-//! index on request_id says which it was. A statement that one order breaks is taken
-//! apart until that order stands alone.
+//! The skeleton that all guards share. After a conflict all are read and planned again at
+//! once, but for orders that touch a changed level for the second time: they go back to their
+//! callers' backoff. A commit whose outcome is unknown is settled by submitting the same ids
+//! again: the unique index on request_id says which it was. A statement that one order
+//! breaks is taken apart until that order stands alone.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::locking::{Draft, Manner, pessimistic};
+use super::locking::{Manner, pessimistic};
 use super::metering::{count, count_changes, count_settled};
-use super::plan::{Plan, Planner};
+use super::plan::{Plan, PlanInDoubt, Planner};
 use super::queue::Queued;
 use super::reclaim::{Attempted, asked, prove_short, put_in_front};
 use super::{Committed, Context, Prepared, backoff};
@@ -124,7 +124,7 @@ async fn read_and_write(
     for order in store.load_orders(&orders_of(batch)).await? {
         planner.know_order(order);
     }
-    let draft = Draft::of(batch, planner);
+    let draft = PlanInDoubt::of(batch, planner);
     let stored = store.load_requests(&draft.in_doubt(batch)).await?;
     let plan = draft.settle(batch, stored);
     if let Some(held) = asked(&plan, batch) {

@@ -8,6 +8,7 @@
 mod batch;
 mod command;
 mod commit;
+mod database_clock;
 mod delete;
 mod locking;
 mod memory;
@@ -37,9 +38,10 @@ use tokio_retry::strategy::{ExponentialBackoff, jitter};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+use self::database_clock::DatabaseClock;
 use self::locking::Guarding;
 use self::memory::Memory;
-use self::orders::{DatabaseClock, Questions, read_forever};
+use self::orders::{Questions, read_forever};
 use self::plan::Events;
 use self::queue::{Queued, Room};
 use crate::config::{Config, EngineConfig};

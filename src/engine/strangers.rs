@@ -4,15 +4,14 @@
 //! before its commit, and a store of many levels would plan nothing ahead. What is read
 //! here is only remembered. The guards prove it, and a refusal is not answered from it.
 
-use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
 use super::Context;
+use super::command::ascending;
 use super::queue::Queued;
-use crate::domain::LevelKey;
 
 /// Orders that wait for the levels they name. One read at a time.
 #[derive(Default)]
@@ -42,8 +41,7 @@ impl Strangers {
         let context = Arc::clone(context);
         let tasks = context.tasks.clone();
         self.reading = Some(tasks.spawn(async move {
-            let keys: BTreeSet<&LevelKey> = orders.iter().flat_map(Queued::keys).collect();
-            let keys: Vec<LevelKey> = keys.into_iter().cloned().collect();
+            let keys = ascending(orders.iter().flat_map(Queued::keys));
             // A failure is for the load to report that follows when nothing was learned.
             if let Ok(levels) = context.store.load_levels(&keys).await {
                 context.memory.learn(levels);

@@ -4,15 +4,15 @@
 //! writes away: it takes no place in the queue and no lock, and stands in no order's way.
 //! Another caller may be faster, so an answer promises nothing.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::command::ascending;
 use super::plan::{Events, Plan, Planner};
 use super::products::{ProductsPut, require_limits};
 use super::reclaim::RECLAIMED_ORDERS_MAX;
 use super::{Command, Done, Engine, Prepared};
 use crate::clock;
-use crate::domain::{LevelKey, OrderChange, OrderId, Product, RequestId, Transition};
+use crate::domain::{OrderChange, OrderId, Product, RequestId, Transition};
 use crate::error::Error;
 use crate::storage::HeldLevels;
 
@@ -81,8 +81,7 @@ impl Engine {
     async fn plan_after(&self, over: &[Prepared], prepared: &Prepared) -> Result<Plan, Error> {
         let store = &self.context.store;
         let all = || over.iter().chain([prepared]);
-        let keys: BTreeSet<&LevelKey> = all().flat_map(|it| it.command.keys()).collect();
-        let keys: Vec<LevelKey> = keys.into_iter().cloned().collect();
+        let keys = ascending(all().flat_map(|it| it.command.keys()));
         let mut planner = Planner::new(clock::now(), Arc::default(), Events::Off);
         for level in store.read_levels(&keys).await? {
             planner.know(level);

@@ -17,14 +17,13 @@ use super::{Feed, Selectors};
 use crate::domain::{LevelKey, LoadedLevel, StockLevel};
 use crate::error::chain;
 use crate::storage::{LevelFilter, StorageError, Store};
-use crate::telemetry::Counter;
+use crate::telemetry::{Counter, SaidOnce};
 
 /// Levels that one statement looks at.
 const PAGE_LEVELS: usize = 1_000;
 
-/// Levels that the re-read may look at a second, so that watching a large store
-/// takes a bounded share of its database: a round over more takes longer. To find the low
-/// ones it looks at all.
+/// Levels that rounds of each kind may look at a second, so that watching a large store
+/// takes a bounded share of its database: a round over more takes longer.
 const LEVELS_PER_SECOND_MAX: u32 = 20_000;
 
 /// What a statement counts as, however few levels it reads: so much lies around
@@ -39,28 +38,33 @@ const EARLY_PAUSE: Duration = Duration::from_millis(50);
 /// asked for it has not been answered.
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Asks for a round before it is due; clones ask the same re-read.
+/// Asks for rounds before they are due; clones ask the same re-read.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EarlyReread {
-    asked: Arc<Notify>,
+    selected: Arc<Notify>,
+    low: Arc<Notify>,
 }
 
 impl EarlyReread {
-    /// Asks for a round soon. One that is under way may have passed what is meant, so
-    /// there will be another.
+    /// Asks for a round of each kind soon. One that is under way may have passed what is
+    /// meant, so there will be another.
     pub(super) fn ask(&self) {
-        self.asked.notify_one();
-    }
-
-    /// Waits until somebody asks, at least until `earliest`.
-    async fn due(&self, earliest: Instant) {
-        self.asked.notified().await;
-        sleep_until(earliest).await;
+        self.selected.notify_one();
+        self.low.notify_one();
     }
 }
 
-/// Re-reads watched levels, a round each `every` and when somebody asks, until dropped.
-/// Counts the levels of which it knew more than the other sources had told as `repairs`.
+/// What a round reads. To find the low ones it looks at every level of the store, which takes
+/// a minute where there are a million: the others do not wait for that.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Selected,
+    Low,
+}
+
+/// Re-reads watched levels, a round of each kind each `every` and when somebody asks, until
+/// dropped. Counts the levels of which it knew more than the other sources had told as
+/// `repairs`.
 pub(super) async fn reread_forever(
     feed: Feed,
     store: Store,
@@ -68,49 +72,76 @@ pub(super) async fn reread_forever(
     early: EarlyReread,
     repairs: Counter,
 ) {
-    let mut rounds = interval(every);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut round = Round {
-        feed,
-        store,
-        repairs,
-        failing: false,
-    };
-    let mut earliest = Instant::now() + EARLY_PAUSE;
-    loop {
-        tokio::select! {
-            _ = rounds.tick() => {}
-            () = early.due(earliest) => {}
-        }
-        round.failing = !round.read().await;
-        let pause = if round.failing {
-            early.ask();
-            FAILED_PAUSE
-        } else {
-            EARLY_PAUSE
+    let rounds = |kind, asked| {
+        let round = Round {
+            kind,
+            feed: feed.clone(),
+            store: store.clone(),
+            repairs: repairs.clone(),
+            reading: SaidOnce::default(),
         };
-        earliest = Instant::now() + pause;
-    }
+        round.read_forever(every, asked)
+    };
+    tokio::join!(
+        rounds(Kind::Selected, early.selected),
+        rounds(Kind::Low, early.low)
+    );
 }
 
 struct Round {
+    kind: Kind,
     feed: Feed,
     store: Store,
     repairs: Counter,
-    /// Whether something could not be read since all was read last.
-    failing: bool,
+    /// Whether all could be read.
+    reading: SaidOnce,
 }
 
 impl Round {
-    /// Reads all that is watched, and says whether it could. What cannot be read stands in
+    async fn read_forever(mut self, every: Duration, asked: Arc<Notify>) {
+        let mut rounds = interval(every);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut earliest = Instant::now() + EARLY_PAUSE;
+        loop {
+            let early = async {
+                asked.notified().await;
+                sleep_until(earliest).await;
+            };
+            tokio::select! {
+                _ = rounds.tick() => {}
+                () = early => {}
+            }
+            let pause = if self.read().await {
+                self.reading.succeeded();
+                EARLY_PAUSE
+            } else {
+                asked.notify_one();
+                FAILED_PAUSE
+            };
+            earliest = Instant::now() + pause;
+        }
+    }
+
+    /// Reads all that it is for, and says whether it could. What cannot be read stands in
     /// nothing else's way.
     async fn read(&mut self) -> bool {
         let selectors = self.feed.selectors();
+        let mut whole = match self.kind {
+            Kind::Selected if !selectors.all => self.read_all_named(&selectors).await,
+            Kind::Selected | Kind::Low => true,
+        };
+        for filter in filters(&selectors, self.kind) {
+            let read = self.read_pages(filter).await;
+            whole &= self.succeeds(read);
+        }
+        whole
+    }
+
+    async fn read_all_named(&mut self, selectors: &Selectors) -> bool {
         let mut whole = true;
-        // Levels that are named first: to look for low ones among millions takes a minute.
         let (mut place, mut keys) = (usize::MAX, Vec::new());
-        while place > 0 && !selectors.all {
-            place = self.feed.add_unread(&selectors, place, &mut keys);
+        while place > 0 {
+            place = self.feed.add_unread(selectors, place, &mut keys);
             let full = keys.len() > PAGE_LEVELS - LOOKED_UP_MAX;
             if full || (place == 0 && !keys.is_empty()) {
                 let read = self.read_named(&keys).await;
@@ -121,10 +152,6 @@ impl Round {
                 yield_now().await;
             }
         }
-        for filter in filters(&selectors) {
-            let read = self.read_pages(filter).await;
-            whole &= self.succeeds(read);
-        }
         whole
     }
 
@@ -132,7 +159,7 @@ impl Round {
     /// wrong.
     fn succeeds(&mut self, read: Result<(), StorageError>) -> bool {
         let Err(error) = &read else { return true };
-        if !std::mem::replace(&mut self.failing, true) {
+        if self.reading.failed() {
             tracing::warn!(error = chain(error), "cannot re-read watched levels");
         }
         false
@@ -181,10 +208,16 @@ impl Round {
 }
 
 /// What selectors read, each of these page by page.
-fn filters(selectors: &Selectors) -> Vec<LevelFilter<'_>> {
+fn filters(selectors: &Selectors, kind: Kind) -> Vec<LevelFilter<'_>> {
     let all = LevelFilter::default();
-    if selectors.all {
-        return vec![all];
+    match kind {
+        Kind::Low if selectors.low && !selectors.all => {
+            let low_only = true;
+            return vec![LevelFilter { low_only, ..all }];
+        }
+        Kind::Low => return Vec::new(),
+        Kind::Selected if selectors.all => return vec![all],
+        Kind::Selected => {}
     }
     let prefixes = selectors.prefixes.iter();
     let prefixes = prefixes.map(|sku_prefix| LevelFilter { sku_prefix, ..all });
@@ -192,9 +225,5 @@ fn filters(selectors: &Selectors) -> Vec<LevelFilter<'_>> {
         location: Some(location),
         ..all
     });
-    let low = selectors.low.then_some(LevelFilter {
-        low_only: true,
-        ..all
-    });
-    prefixes.chain(locations).chain(low).collect()
+    prefixes.chain(locations).collect()
 }

@@ -27,7 +27,7 @@ pub(super) struct SlotState {
     /// Registrations before this place have been told in the walk under way.
     cursor: usize,
     /// Whether it waits for a walk, or is being walked.
-    due: bool,
+    pub(super) due: bool,
     /// Whether a newer value came while it was being walked.
     again: bool,
     /// The last watch by selectors that was asked whether it wants this level …
@@ -129,12 +129,6 @@ impl SlotState {
 
     pub(super) fn is_empty(&self) -> bool {
         self.registrations.is_empty()
-    }
-
-    /// Whether nobody has to be told any more.
-    #[cfg(test)]
-    pub(super) fn is_told(&self) -> bool {
-        !self.due
     }
 
     /// Whether watches of low levels are told of it. As in lists, a level that has had no

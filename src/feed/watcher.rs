@@ -111,10 +111,4 @@ impl Watcher {
     pub(super) fn close(&self) {
         *lock(&self.mailbox) = Mailbox::default();
     }
-
-    /// Levels that wait in the mailbox.
-    #[cfg(test)]
-    pub(super) fn waiting(&self) -> usize {
-        lock(&self.mailbox).changed.len()
-    }
 }

@@ -236,22 +236,10 @@ impl Fields {
     ) -> Option<Adjustment> {
         let field = |name: &str| format!("{prefix}{name}");
         let key = self.key(prefix, &asked.sku, &asked.location);
-        let kind = MovementKind::from_number(asked.kind).filter(|kind| kind.is_adjustment());
-        if kind.is_none() {
-            self.refuse(
-                field("kind"),
-                "must be RECEIVED, RETURNED, DAMAGED, COUNT or CORRECTION",
-            );
-        }
+        let kind = self.take(field("kind"), MovementKind::of_adjustment(asked.kind));
         match change {
             Some(Change::Delta(units)) => {
-                let max = Adjustment::DELTA_MAX;
-                if units == 0 || !(-max..=max).contains(&units) {
-                    self.refuse(
-                        field("delta"),
-                        format!("must be -{max} to {max} and not 0, is {units}"),
-                    );
-                }
+                self.take(field("delta"), Adjustment::check_delta(units));
             }
             Some(Change::SetOnHand(units)) => self.on_hand(&field("set_on_hand"), units),
             None => self.refuse(field("change"), "must be delta or set_on_hand"),

@@ -9,23 +9,29 @@ use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
 use super::order_changes;
+use super::page::PAGE_SIZE_MAX;
 use crate::domain::{
     Counterpart, Invalid, KeyToRead, LevelKey, Location, Movement, NewOrder, NewOrderLine, Order,
     OrderId, OrderLine, Product, Quantity, RequestId, ServedFrom, Sku, StockLevel, Timestamp,
-    Trace, Version,
+    Trace, Version, text_faults,
 };
 use crate::error::{Error, Violation};
 use crate::proto;
 
-pub(super) const CUSTOMER_REF_BYTES_MAX: usize = NewOrder::CUSTOMER_REF_BYTES_MAX;
+/// Each is a row of the table by which orders are found, written by the commit that all
+/// others wait for.
 const LABELS_MAX: usize = 16;
+
+/// With its value it is in that table's primary key: some 350 bytes of the 2,704 that
+/// PostgreSQL takes of an entry, so that the index stays small.
 const LABEL_KEY_BYTES_MAX: usize = 63;
 const LABEL_VALUE_BYTES_MAX: usize = 255;
-const DISPLAY_NAME_BYTES_MAX: usize = Product::DISPLAY_NAME_BYTES_MAX;
-const PRODUCTS_MAX: usize = 1_000;
-const THRESHOLD_UNITS_MAX: i64 = Product::THRESHOLD_UNITS_MAX;
-const BACKORDER_UNITS_MAX: i64 = Product::BACKORDER_UNITS_MAX;
-const BATCH_GET_KEYS_MAX: usize = 1_000;
+
+/// They are one transaction; as many as a page of ListProducts has.
+const PRODUCTS_MAX: usize = PAGE_SIZE_MAX as usize;
+
+/// As many as a page of ListStock has: one statement reads them, and the answer fits a message.
+const BATCH_GET_KEYS_MAX: usize = PAGE_SIZE_MAX as usize;
 
 /// Collects the violations of one request.
 #[derive(Default)]
@@ -54,16 +60,8 @@ impl Fields {
 
     /// A text for people, at most `bytes_max` long.
     pub(super) fn text(&mut self, field: &str, text: &str, bytes_max: usize) {
-        if text.len() > bytes_max {
-            let given = text.len();
-            self.refuse(
-                field,
-                format!("must have at most {bytes_max} bytes, has {given}"),
-            );
-        }
-        // PostgreSQL cannot store it.
-        if text.contains('\0') {
-            self.refuse(field, "must not contain the character U+0000");
+        for fault in text_faults(text, bytes_max) {
+            self.refuse(field, fault.to_string());
         }
     }
 
@@ -115,7 +113,7 @@ pub(super) fn new_order(
     fields.text(
         "customer_ref",
         &request.customer_ref,
-        CUSTOMER_REF_BYTES_MAX,
+        NewOrder::CUSTOMER_REF_BYTES_MAX,
     );
     labels(&mut fields, &request.labels);
     let hold = request.hold.as_ref();
@@ -184,16 +182,16 @@ pub(super) fn products(request: proto::PutProductsRequest) -> Result<Vec<Product
         fields.text(
             &field("display_name"),
             &product.display_name,
-            DISPLAY_NAME_BYTES_MAX,
+            Product::DISPLAY_NAME_BYTES_MAX,
         );
-        let threshold = product.low_stock_threshold;
-        if !(0..=THRESHOLD_UNITS_MAX).contains(&threshold) {
-            let description = format!("must be 0 to {THRESHOLD_UNITS_MAX}, is {threshold}");
+        let (threshold, max) = (product.low_stock_threshold, Product::THRESHOLD_UNITS_MAX);
+        if !(0..=max).contains(&threshold) {
+            let description = format!("must be 0 to {max}, is {threshold}");
             fields.refuse(field("low_stock_threshold"), description);
         }
-        let limit = product.backorder_limit;
-        if !(0..=BACKORDER_UNITS_MAX).contains(&limit) {
-            let description = format!("must be 0 to {BACKORDER_UNITS_MAX}, is {limit}");
+        let (limit, max) = (product.backorder_limit, Product::BACKORDER_UNITS_MAX);
+        if !(0..=max).contains(&limit) {
+            let description = format!("must be 0 to {max}, is {limit}");
             fields.refuse(field("backorder_limit"), description);
         }
         let Some(sku) = sku else { continue };

@@ -12,10 +12,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::status::deadline_passed;
 use super::watch::WATCH_STOCK;
 use crate::telemetry::{Counter, Unanswered};
 
@@ -99,7 +99,7 @@ where
             .min(self.max);
         if timeout.is_zero() {
             // Begun now, it would race with tonic's own timeout.
-            return ready(Ok(deadline_exceeded())).boxed();
+            return ready(Ok(deadline_passed().into_http())).boxed();
         }
         let answer = self.inner.call(request);
         async move {
@@ -108,18 +108,11 @@ where
                     call.answered();
                     answer
                 }
-                Err(_) => Ok(deadline_exceeded()),
+                Err(_) => Ok(deadline_passed().into_http()),
             }
         }
         .boxed()
     }
-}
-
-fn deadline_exceeded() -> http::Response<Body> {
-    Status::deadline_exceeded(
-        "the deadline passed; what has a request_id can be sent again with it to learn the outcome",
-    )
-    .into_http()
 }
 
 /// `grpc-timeout`, as <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md> has it.

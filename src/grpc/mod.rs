@@ -19,6 +19,7 @@ mod products;
 mod service_config;
 mod status;
 mod stock;
+mod stock_list;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, Ordering};

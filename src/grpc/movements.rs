@@ -3,7 +3,7 @@
 
 use super::convert::{self, Fields};
 use super::mask::Mask;
-use super::page::{Tokens, level_key, movement, page_size, times};
+use super::page::{MovementPlace, Tokens, movement, page_size, times, version};
 use crate::domain::{LevelKey, LoadedLevel, Order, OrderId, Timestamp, Version};
 use crate::error::Error;
 use crate::proto::{self, list_movements_request::Scope};
@@ -44,7 +44,7 @@ pub(super) async fn list(
             let page = store.list_order_movements(&order, after.as_ref(), size);
             let page = page.await?;
             let next = page.movements.last().filter(|_| page.more);
-            let next = next.map(|last| tokens.after(format!("{}@{}", last.version, last.key)));
+            let next = next.map(|last| tokens.after(MovementPlace(&last.key, last.version)));
             (page.movements, next)
         }
         Whose::All((from, until), after) => {
@@ -63,8 +63,8 @@ pub(super) async fn list(
 /// A place in the list by time, as [`time_place`] reads it.
 fn shown(place: &TimePlace) -> String {
     let time = place.time.us();
-    let movement = |(key, version): &(LevelKey, Version)| format!("{key}:{version}");
-    format!("{time} {} {}", movement(&place.filed), movement(&place.at))
+    let [filed, at] = [&place.filed, &place.at].map(|(key, version)| MovementPlace(key, *version));
+    format!("{time} {filed} {at}")
 }
 
 fn time_place(place: &str) -> Option<TimePlace> {
@@ -156,8 +156,7 @@ impl Asked {
         let scope = match &request.scope {
             Some(Scope::Level(level)) => {
                 let key = fields.key("level.", &level.sku, &level.location);
-                let version = |place: &str| place.parse().ok().filter(|number| *number > 0);
-                let token = tokens.place(&mut fields, token, version).map(Version::new);
+                let token = tokens.place(&mut fields, token, version);
                 key.zip(token.or(after))
                     .map(|(key, after)| Whose::Level(key, after, of_times.then_some(times)))
             }
@@ -169,12 +168,7 @@ impl Asked {
                     }
                 }
                 let id = fields.take("order_id", convert::parse_order_id(text));
-                let place = |place: &str| {
-                    let (version, key) = place.split_once('@')?;
-                    let version = version.parse().ok().filter(|number| *number > 0)?;
-                    Some((level_key(key)?, Version::new(version)))
-                };
-                let after = tokens.place(&mut fields, token, place);
+                let after = tokens.place(&mut fields, token, movement);
                 id.map(|id| Whose::Order(id, after))
             }
             None => {

@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::convert::{self, Fields};
 use super::mask::Mask;
-use super::page::{Tokens, page_size, times};
-use crate::domain::{OrderId, OrderState, Version};
+use super::page::{Tokens, page_size, times, version};
+use crate::domain::{NewOrder, OrderId, OrderState};
 use crate::error::Error;
 use crate::proto;
 use crate::storage::{OrderFilter, OrderParts, OrderPlace, Store};
@@ -53,7 +53,7 @@ impl Asked {
         let read_mask = request.read_mask.take();
         let tokens = Tokens::of("ListOrders", &request);
         let state = state(&mut fields, request.state);
-        let customer_max = convert::CUSTOMER_REF_BYTES_MAX;
+        let customer_max = NewOrder::CUSTOMER_REF_BYTES_MAX;
         fields.text("customer_ref", &request.customer_ref, customer_max);
         convert::labels(&mut fields, &request.labels);
         let level = request.level.as_ref();
@@ -62,8 +62,7 @@ impl Asked {
         let by_version = request.level.is_some();
         let after = tokens.place(&mut fields, &token, |place| {
             if by_version {
-                let number = place.parse().ok().filter(|number| *number > 0);
-                number.map(|number| OrderPlace::Version(Version::new(number)))
+                version(place).map(OrderPlace::Version)
             } else {
                 let id = Uuid::try_parse(place).ok();
                 id.map(|id| OrderPlace::Id(OrderId(id)))

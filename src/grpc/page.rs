@@ -4,7 +4,7 @@
 //! for, so that it serves no other list. It names no server and never expires: whoever
 //! has one goes on from there, on any instance.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -72,8 +72,10 @@ fn time(fields: &mut Fields, field: &str, time: Option<PbTimestamp>) -> Option<T
 pub(super) struct Tokens([u8; DIGEST_BYTES]);
 
 impl Tokens {
-    /// `filters` is the request without its page. Protobuf leaves out fields at their
-    /// default, so a new filter keeps old tokens.
+    /// `filters` is the request with all fields at their default that are no filters: the
+    /// page, and how it is read and shown, which may change from page to page. A new field
+    /// counts as a filter until it is cleared; protobuf leaves it out where it is at its
+    /// default, so it keeps old tokens.
     pub(super) fn of(list: &str, filters: &impl Message) -> Self {
         let mut digest = Sha256::new();
         digest.update(list);
@@ -118,10 +120,26 @@ pub(super) fn level_key(place: &str) -> Option<LevelKey> {
     })
 }
 
-/// A movement: its level and its version.
+/// A version that some movement made.
+pub(super) fn version(place: &str) -> Option<Version> {
+    let number = place.parse().ok().filter(|number| *number > 0);
+    number.map(Version::new)
+}
+
+/// A movement in a token: its level and the version that it made.
+pub(super) struct MovementPlace<'a>(pub(super) &'a LevelKey, pub(super) Version);
+
+impl Display for MovementPlace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0, self.1)
+    }
+}
+
+/// A movement as [`MovementPlace`] is shown.
 pub(super) fn movement(place: &str) -> Option<(LevelKey, Version)> {
-    let (key, version) = place.rsplit_once(':')?;
-    Some((level_key(key)?, Version::new(version.parse().ok()?)))
+    // No name has a colon.
+    let (key, made) = place.split_once(':')?;
+    Some((level_key(key)?, version(made)?))
 }
 
 #[cfg(test)]

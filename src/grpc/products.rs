@@ -1,4 +1,4 @@
-//! Reading products, GetProduct and ListProducts, and which one to delete.
+//! Reading products, GetProduct and ListProducts.
 
 use super::convert::Fields;
 use super::page::{Tokens, page_size};
@@ -11,9 +11,7 @@ pub(super) async fn get(
     store: &Store,
     request: &proto::GetProductRequest,
 ) -> Result<proto::GetProductResponse, Error> {
-    let mut fields = Fields::default();
-    let sku = fields.take("sku", Sku::new(request.sku.as_str()));
-    let sku = fields.finish(sku)?;
+    let sku = named(&request.sku)?;
     let product = store.find_product(&sku).await?;
     let product = product.ok_or_else(|| Error::SkuNotFound(vec![sku]))?;
     Ok(proto::GetProductResponse {
@@ -21,9 +19,10 @@ pub(super) async fn get(
     })
 }
 
-pub(super) fn deleted(request: &proto::DeleteProductRequest) -> Result<Sku, Error> {
+/// The product that a request names in its field `sku`, and nothing else.
+pub(super) fn named(sku: &str) -> Result<Sku, Error> {
     let mut fields = Fields::default();
-    let sku = fields.take("sku", Sku::new(request.sku.as_str()));
+    let sku = fields.take("sku", Sku::new(sku));
     fields.finish(sku)
 }
 
@@ -34,8 +33,9 @@ pub(super) async fn list(
     let mut fields = Fields::default();
     let prefix = request.sku_prefix.as_str();
     let filters = proto::ListProductsRequest {
-        sku_prefix: prefix.to_owned(),
-        ..proto::ListProductsRequest::default()
+        page_size: 0,
+        page_token: String::new(),
+        ..request.clone()
     };
     let tokens = Tokens::of("ListProducts", &filters);
     let size = page_size(&mut fields, request.page_size);

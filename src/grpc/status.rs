@@ -1,7 +1,8 @@
 //! The one place where errors become status codes.
 //!
-//! Every status carries `google.rpc.ErrorInfo` with the reason; the other
-//! details are those of the table in docs/architecture.md.
+//! The status of an [`Error`] carries `google.rpc.ErrorInfo` with the reason; the other
+//! details are those of the table in docs/architecture.md. Calls that end before or beside
+//! their handler have no reason, and statuses without details.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -68,6 +69,33 @@ pub(super) fn about<E: Into<Error>>(
         }
         error.into()
     }
+}
+
+/// The answer to a call whose deadline passed before its own.
+pub(super) fn deadline_passed() -> Status {
+    Status::deadline_exceeded(
+        "the deadline passed; what has a request_id can be sent again with it to learn the outcome",
+    )
+}
+
+/// A watch was begun and its request did not follow in time.
+pub(super) fn request_late() -> Status {
+    Status::deadline_exceeded("the request has not come in time")
+}
+
+/// A watch was begun and ended without its request; in tonic's words, as other methods say it.
+pub(super) fn request_missing() -> Status {
+    Status::internal("Missing request message.")
+}
+
+/// The request of a watch is compressed. Names what is taken instead, as gRPC demands.
+pub(super) fn request_compressed() -> Status {
+    let mut status = Status::unimplemented("requests are taken uncompressed");
+    let accepted = MetadataValue::from_static("identity");
+    status
+        .metadata_mut()
+        .insert("grpc-accept-encoding", accepted);
+    status
 }
 
 /// Bytes of listed violations that fit beside `message`. The metadata `total` of `ErrorInfo`

@@ -4,17 +4,13 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
-use super::convert::{self, Fields};
-use super::page::{Tokens, level_key, page_size};
 use super::status::about;
-use super::{Gate, adjustments, movements, products};
-use crate::domain::{LevelKey, ServedFrom, Sku};
+use super::{Gate, adjustments, convert, movements, products, stock_list};
 use crate::engine::Engine;
-use crate::error::Error;
 use crate::proto;
 use crate::proto::inventory_service_server::InventoryService;
 use crate::reads::Reads;
-use crate::storage::{LevelFilter, Store};
+use crate::storage::Store;
 use crate::telemetry::Counters;
 
 /// Products and stock levels over gRPC.
@@ -57,7 +53,7 @@ impl InventoryService for Inventory {
     ) -> Result<Response<proto::DeleteProductResponse>, Status> {
         self.gate.pass()?;
         let request = request.into_inner();
-        let sku = products::deleted(&request)?;
+        let sku = products::named(&request.sku)?;
         let deleted = if request.validate_only {
             self.engine.validate_deletion(&sku).await
         } else {
@@ -181,23 +177,9 @@ impl InventoryService for Inventory {
         request: Request<proto::ListStockRequest>,
     ) -> Result<Response<proto::ListStockResponse>, Status> {
         self.gate.pass()?;
-        let page = Page::parse(request.get_ref())?;
-        let (after, filter) = (page.after.as_ref(), page.filter());
-        let found = if request.get_ref().allow_stale {
-            self.store
-                .list_levels_stale(after, &filter, page.size)
-                .await
-        } else {
-            let read = self.store.list_levels(after, &filter, page.size).await;
-            read.map(|found| (found, ServedFrom::Primary))
-        };
-        let (found, source) = found.map_err(about("list_stock", request.get_ref()))?;
-        let next = found.next.as_ref();
-        Ok(Response::new(proto::ListStockResponse {
-            levels: found.levels.iter().map(Into::into).collect(),
-            next_page_token: next.map(|last| page.tokens.after(last)).unwrap_or_default(),
-            served_from: proto::ServedFrom::from(source).into(),
-        }))
+        let answer = stock_list::list(&self.store, request.get_ref()).await;
+        let answer = answer.map_err(about("list_stock", request.get_ref()))?;
+        Ok(Response::new(answer))
     }
 
     async fn list_movements(
@@ -208,45 +190,5 @@ impl InventoryService for Inventory {
         let answer = movements::list(&self.store, request.get_ref()).await;
         let answer = answer.map_err(about("list_movements", request.get_ref()))?;
         Ok(Response::new(answer))
-    }
-}
-
-/// What one page of ListStock shows.
-struct Page {
-    size: usize,
-    tokens: Tokens,
-    after: Option<LevelKey>,
-    sku_prefix: String,
-    low_only: bool,
-}
-
-impl Page {
-    fn parse(request: &proto::ListStockRequest) -> Result<Self, Error> {
-        let mut fields = Fields::default();
-        // Where a page is read is no filter: it may change from page to page.
-        let filters = proto::ListStockRequest {
-            sku_prefix: request.sku_prefix.clone(),
-            low_only: request.low_only,
-            ..proto::ListStockRequest::default()
-        };
-        let tokens = Tokens::of("ListStock", &filters);
-        let size = page_size(&mut fields, request.page_size);
-        fields.take("sku_prefix", Sku::check_prefix(&request.sku_prefix));
-        let after = tokens.place(&mut fields, &request.page_token, level_key);
-        fields.finish(Some(Self {
-            size,
-            tokens,
-            after,
-            sku_prefix: filters.sku_prefix,
-            low_only: request.low_only,
-        }))
-    }
-
-    fn filter(&self) -> LevelFilter<'_> {
-        LevelFilter {
-            sku_prefix: &self.sku_prefix,
-            location: None,
-            low_only: self.low_only,
-        }
     }
 }

@@ -43,9 +43,6 @@ const CLUSTER_RETRIES: u32 = 2;
 /// something in another form gives it another number.
 const KEY_PREFIX: &str = "stockroom:1";
 
-/// What the breaker's probe writes, for a millisecond.
-const PROBE: &str = "stockroom:1:probe";
-
 /// Redis did not answer; whoever asked does without.
 #[derive(Debug, thiserror::Error)]
 #[error("Redis does not answer")]
@@ -308,7 +305,7 @@ impl Shared {
         let text = |e: RedisError| chain(&e);
         let mut connection = within(CONNECT_TIMEOUT, connecting).await?.map_err(text)?;
         // Another key each time: of a cluster, a part may be away.
-        let probe = format!("{PROBE}:{}", Uuid::now_v7().simple());
+        let probe = format!("{KEY_PREFIX}:probe:{}", Uuid::now_v7().simple());
         let mut command = Cmd::new();
         command.arg("SET").arg(probe).arg("").arg("PX").arg(1);
         let answer = within(self.config.timeout(), connection.ask(&command)).await?;

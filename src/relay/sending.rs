@@ -14,6 +14,7 @@ use super::waiting::{MEASURE_INTERVAL, look};
 use crate::events::{Corrupt, Row};
 use crate::kafka::{Fate, KafkaError, Pace, Publisher, Receipt};
 use crate::storage::{Outbox, OutboxRow, Room, StorageError};
+use crate::telemetry::SaidOnce;
 
 /// Least time between two looks at the outbox and at what Kafka has reported: what the
 /// commits in it leave behind is taken with one statement, and sent with few requests.
@@ -85,10 +86,10 @@ pub(super) struct Sending<'a> {
     refused: Refused,
     /// When Kafka last acknowledged something, or had nothing to.
     heard: Instant,
-    said_silent: bool,
+    hearing: SaidOnce,
     measured: Instant,
-    /// Whether that failed.
-    is_blind: bool,
+    /// Whether that worked.
+    measuring: SaidOnce,
 }
 
 impl<'a> Sending<'a> {
@@ -105,9 +106,9 @@ impl<'a> Sending<'a> {
             done: Vec::new(),
             refused: Refused::new(context.config.refused_retry()),
             heard: now,
-            said_silent: false,
+            hearing: SaidOnce::default(),
             measured: now,
-            is_blind: false,
+            measuring: SaidOnce::default(),
             context,
         }
     }
@@ -134,7 +135,7 @@ impl<'a> Sending<'a> {
     /// Keeps the gauges of the outbox true while nothing is sent.
     pub(super) async fn look_at_outbox(&mut self) {
         let counters = &self.context.counters;
-        look(&mut self.outbox, counters, &mut self.is_blind).await;
+        look(&mut self.outbox, counters, &mut self.measuring).await;
         self.measured = Instant::now();
     }
 
@@ -258,7 +259,7 @@ impl<'a> Sending<'a> {
     fn check_silence(&mut self, acknowledged: bool) -> Result<(), Trouble> {
         if self.sent.is_empty() || acknowledged {
             self.heard = Instant::now();
-            if mem::take(&mut self.said_silent) {
+            if self.hearing.succeeded() {
                 tracing::info!("kafka acknowledges events again");
             }
         }
@@ -266,7 +267,7 @@ impl<'a> Sending<'a> {
         if silence >= self.context.config.ack_timeout() {
             return Err(Trouble::Silent(silence));
         }
-        if silence >= SILENCE && !mem::replace(&mut self.said_silent, true) {
+        if silence >= SILENCE && self.hearing.failed() {
             tracing::warn!("kafka acknowledges nothing; events wait in the outbox");
         }
         Ok(())

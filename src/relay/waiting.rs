@@ -1,6 +1,5 @@
 //! What the relay waits for before it sends, and what it shows meanwhile.
 
-use std::mem;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -12,7 +11,7 @@ use crate::clock;
 use crate::error::chain;
 use crate::kafka::{Publisher, Unreachable};
 use crate::storage::{Outbox, Store};
-use crate::telemetry::RelayCounters;
+use crate::telemetry::{RelayCounters, SaidOnce};
 
 /// How often a topic that is missing is looked for.
 const TOPICS_INTERVAL: Duration = Duration::from_secs(1);
@@ -101,26 +100,26 @@ impl Context {
 /// Keeps the gauges of the outbox true for ever, also where another instance relays. On a
 /// connection that ends with it: who leads has one already.
 pub(super) async fn measure(store: &Store, counters: &RelayCounters) {
-    let (mut outbox, mut is_blind) = (store.outbox(), false);
+    let (mut outbox, mut measuring) = (store.outbox(), SaidOnce::default());
     loop {
-        look(&mut outbox, counters, &mut is_blind).await;
+        look(&mut outbox, counters, &mut measuring).await;
         sleep(MEASURE_INTERVAL).await;
     }
 }
 
-/// Sets the gauges of the outbox once. Where it cannot be read they stay as they were, which is
-/// said once: `is_blind` from then on.
-pub(super) async fn look(outbox: &mut Outbox, counters: &RelayCounters, is_blind: &mut bool) {
+/// Sets the gauges of the outbox once. Where it cannot be read they stay as they were, which
+/// `measuring` has said once.
+pub(super) async fn look(outbox: &mut Outbox, counters: &RelayCounters, measuring: &mut SaidOnce) {
     let backlog = match outbox.backlog().await {
         Ok(backlog) => backlog,
         Err(error) => {
-            if !mem::replace(is_blind, true) {
+            if measuring.failed() {
                 tracing::warn!(error = chain(&error), "the outbox cannot be measured");
             }
             return;
         }
     };
-    *is_blind = false;
+    measuring.succeeded();
     let age = backlog
         .oldest
         .map_or(0, |oldest| clock::now().us() - oldest.us());

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::clock;
 use crate::error::chain;
 use crate::storage::{SchemaState, Store};
-use crate::telemetry::Counters;
+use crate::telemetry::{Counters, SaidOnce};
 
 /// How often the use of connections is sampled, and a schema that is not there yet looked for.
 const POOLS_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,22 +51,20 @@ async fn check_books_forever(store: &Store, counters: &Counters) {
     while !matches!(store.schema_state().await, Ok(SchemaState::Current)) {
         sleep(POOLS_INTERVAL).await;
     }
-    let mut failed = false;
+    let mut checking = SaidOnce::default();
     loop {
         let began = Instant::now();
         match store.find_level_faults().await {
             Ok(faults) => {
                 let (negative, mismatch) = (faults.negative, faults.reserved_without_hold);
                 counters.books.set(negative, mismatch, clock::now());
-                failed = false;
+                checking.succeeded();
             }
-            // Said once, until a check succeeds: the gauges still say what the last one found,
-            // and when that was.
-            Err(error) => {
-                if !std::mem::replace(&mut failed, true) {
-                    tracing::warn!(error = chain(&error), "the books cannot be checked");
-                }
+            // The gauges still say what the last check found, and when that was.
+            Err(error) if checking.failed() => {
+                tracing::warn!(error = chain(&error), "the books cannot be checked");
             }
+            Err(_) => {}
         }
         sleep(BOOKS_INTERVAL.max(began.elapsed() * BOOKS_SHARE)).await;
     }

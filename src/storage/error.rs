@@ -26,7 +26,7 @@ pub enum StorageError {
     #[error("the outcome of the commit is unknown")]
     CommitUnknown(#[source] DbErr),
     /// The database refused a statement or gave an answer that makes no sense; nothing was written.
-    #[error("the database refused a statement")]
+    #[error("the database {}", failure(.0))]
     Failed(#[source] DbErr),
 }
 
@@ -97,6 +97,14 @@ impl From<DbErr> for StorageError {
 impl From<SqlxError> for StorageError {
     fn from(error: SqlxError) -> Self {
         DbErr::Exec(RuntimeErr::SqlxError(error.into())).into()
+    }
+}
+
+/// What the database did, as [`StorageError::corrupt`] has it or otherwise.
+fn failure(error: &DbErr) -> &'static str {
+    match error {
+        DbErr::Custom(_) => "gave an answer that makes no sense",
+        _ => "refused a statement",
     }
 }
 

@@ -10,7 +10,6 @@
 //! timeline, by a promotion: a standby is refused until it has been promoted.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::lock::lock;
-use crate::telemetry;
+use crate::telemetry::{self, SaidOnce};
 
 /// The server's data, and how often it has been promoted; a restored backup has been,
 /// too, and a standby says NULL. Each alone, for a role that may not ask for one of them.
@@ -38,8 +37,8 @@ const STANDBY: &str = "the database is a standby, which is not promoted yet";
 #[derive(Debug, Clone, Default)]
 pub(super) struct Incarnation {
     known: Arc<Mutex<Identity>>,
-    /// Whether the last connection came to a standby, which was said then.
-    on_standby: Arc<AtomicBool>,
+    /// That connections come to a standby.
+    standby: Arc<Mutex<SaidOnce>>,
     /// Cancelled once it is another one.
     changed: CancellationToken,
 }
@@ -61,16 +60,15 @@ impl Incarnation {
     /// may have become another database.
     pub(super) async fn ask(&self, connection: &mut PgConnection) -> Result<(), SqlxError> {
         let identity = identify(connection).await.inspect_err(unusable)?;
-        let is_standby = identity.is_none();
-        let was_standby = self.on_standby.swap(is_standby, Ordering::Relaxed);
         let Some(identity) = identity else {
-            if !was_standby {
+            if lock(&self.standby).failed() {
                 tracing::warn!("{STANDBY}");
             }
             // The pool asks again at once.
             tokio::time::sleep(STANDBY_PAUSE).await;
             return Err(SqlxError::Configuration(STANDBY.into()));
         };
+        lock(&self.standby).succeeded();
         if self.meet(identity) {
             Ok(())
         } else {

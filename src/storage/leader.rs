@@ -7,7 +7,6 @@
 //! busy machine adds. Two may believe to lead for that long: what a leader does must be
 //! safe to do twice. On SQLite there is one process, which leads.
 
-use std::mem;
 use std::time::Duration;
 
 use sea_orm::sqlx::postgres::PgConnectOptions;
@@ -16,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Store;
 use super::own::OwnConnection;
+use crate::telemetry::SaidOnce;
 
 /// Silence after which the server ends a leader's session: three pings lost.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -93,7 +93,7 @@ impl Leadership {
             return Lead { connection: None };
         };
         let mut connection = OwnConnection::new(options.clone(), ANSWER_TIMEOUT);
-        let mut failed = false;
+        let mut asking = SaidOnce::default();
         loop {
             let attempt = query_scalar("SELECT pg_try_advisory_lock($1)").bind(self.role.key());
             let leads = connection.work(async |on| attempt.fetch_one(on).await);
@@ -106,13 +106,13 @@ impl Leadership {
                         connection: Some(connection),
                     };
                 }
-                Ok(false) => failed = false,
-                // Said once, until somebody answers.
-                Err(error) => {
-                    if !mem::replace(&mut failed, true) {
-                        tracing::warn!(role = ?self.role, %error, "cannot ask who leads");
-                    }
+                Ok(false) => {
+                    asking.succeeded();
                 }
+                Err(error) if asking.failed() => {
+                    tracing::warn!(role = ?self.role, %error, "cannot ask who leads");
+                }
+                Err(_) => {}
             }
             sleep(TRY_INTERVAL).await;
         }

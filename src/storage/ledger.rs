@@ -4,13 +4,12 @@
 //! what it returns, however long the history is. All of it reads the primary.
 
 use sea_orm::{
-    ColumnTrait as _, DbBackend, EntityTrait as _, FromQueryResult as _, QueryFilter as _,
-    QueryOrder as _, QuerySelect as _, Statement,
+    ColumnTrait as _, EntityTrait as _, FromQueryResult as _, QueryFilter as _, QueryOrder as _,
+    QuerySelect as _,
 };
 
 use super::entity::movement;
-use super::movements::after_json;
-use super::rows::Rows;
+use super::raw::{RawStatement, RawValue};
 use super::{StorageError, Store, stock};
 use crate::domain::{LevelKey, Movement, Order, Version};
 
@@ -26,22 +25,23 @@ macro_rules! columns_of_movement {
 
 pub(super) use columns_of_movement;
 
-const BY_PLACE_POSTGRES: &str = concat!(
-    "SELECT ",
-    columns_of_movement!(),
-    "
-FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (sku, location, version)
+const BY_VERSION: RawStatement = RawStatement {
+    postgres: concat!(
+        "SELECT ",
+        columns_of_movement!(),
+        "
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) AS k (place, sku, location, version)
 JOIN movement AS m ON m.sku = k.sku AND m.location = k.location AND m.version = k.version"
-);
-
-const BY_PLACE_SQLITE: &str = concat!(
-    "SELECT ",
-    columns_of_movement!(),
-    "
+    ),
+    sqlite: concat!(
+        "SELECT ",
+        columns_of_movement!(),
+        "
 FROM json_each($1) AS k
 CROSS JOIN movement AS m
 ON m.sku = k.value ->> 0 AND m.location = k.value ->> 1 AND m.version = k.value ->> 2"
-);
+    ),
+};
 
 /// One page of movements.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,19 +126,8 @@ impl Store {
         &self,
         places: &[(LevelKey, Version)],
     ) -> Result<Vec<Movement>, StorageError> {
-        let backend = self.backend();
-        let statement = match backend {
-            DbBackend::Postgres => Rows::default()
-                .text(places.iter().map(|(key, _)| key.sku.as_str()))
-                .text(places.iter().map(|(key, _)| key.location.as_str()))
-                .int(places.iter().map(|(_, version)| version.number()))
-                .statement(backend, BY_PLACE_POSTGRES),
-            _ => {
-                let values = [after_json(places).into()];
-                Statement::from_sql_and_values(backend, BY_PLACE_SQLITE, values)
-            }
-        };
-        let rows = self.rows(statement).await?;
+        let asked = [RawValue::Versions(places)];
+        let rows = self.readers.rows(BY_VERSION, &asked).await?;
         let movements = rows
             .iter()
             .map(|row| stock::movement_of(movement::Model::from_query_result(row, "")?));

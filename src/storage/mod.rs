@@ -6,6 +6,7 @@
 //! engine. Nothing outside this module names `sea_orm`.
 
 mod books;
+mod changes;
 mod commit;
 mod connect;
 mod entity;
@@ -17,7 +18,6 @@ mod leader;
 mod ledger;
 mod ledger_time;
 mod level_list;
-mod movements;
 mod order_list;
 mod orders;
 mod outbox;
@@ -27,12 +27,12 @@ mod presence;
 mod products;
 mod raw;
 mod replicas;
-mod rows;
 mod schema;
 mod stock;
 mod wal;
 
 pub use books::{Books, Imbalance, LevelFaults};
+pub use changes::ChangesPage;
 /// What the guards say to PostgreSQL, for the bench's client that says the same with nothing
 /// before it.
 #[doc(hidden)]
@@ -45,7 +45,6 @@ pub use leader::{Lead, Leadership, Role};
 pub use ledger::MovementPage;
 pub use ledger_time::{TimePage, TimePlace};
 pub use level_list::{LevelFilter, LevelPiece, StockPage};
-pub use movements::HistoryPage;
 pub use order_list::{OrderFilter, OrderPage, OrderPlace};
 pub use orders::{OrderParts, ReadOrder};
 pub use outbox::{Backlog, Outbox, OutboxRow, Room};
@@ -68,11 +67,12 @@ use self::wal::Wal;
 /// A handle on the store; clones share the pools.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Takes what is read for commits, outside of their transactions: a connection is served
-    /// by the runtime that opened it, which shall be the engine's. On SQLite a single
-    /// connection, since it has one writer.
+    /// Takes what is read for commits, outside of their transactions, and takes old deadlines
+    /// away: a connection is served by the runtime that opened it, which shall be the
+    /// engine's. On SQLite a single connection, since it has one writer; on PostgreSQL no
+    /// commit takes it.
     writer: Pool,
-    /// Takes commits, and keeps its connections between them. On SQLite the same as `writer`.
+    /// Takes all commits, and keeps its connections between them. On SQLite the same as `writer`.
     committers: Pool,
     /// Takes the reads.
     readers: Pool,
@@ -82,7 +82,8 @@ pub struct Store {
     replicas: Option<Arc<Replicas>>,
     /// SQLite's log, of a file that is written.
     wal: Option<Arc<Wal>>,
-    /// Keeps `<db>.lock` locked while any clone lives. None on PostgreSQL.
+    /// Keeps `<db>.lock` locked while any clone lives. None on PostgreSQL, and where a file is
+    /// only read.
     _lock: Option<Arc<File>>,
 }
 

@@ -123,9 +123,7 @@ impl Store {
         };
         self.readers.bounded(read).await
     }
-}
 
-impl Store {
     /// Reads those of `ids` that are orders, in any order, for the engine to change.
     ///
     /// # Errors

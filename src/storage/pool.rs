@@ -225,19 +225,7 @@ impl Pool {
         statement: RawStatement,
         values: &[RawValue<'_>],
     ) -> Result<Vec<QueryResult>, StorageError> {
-        let read = async {
-            match self.raw() {
-                RawPool::Postgres(pool) => {
-                    let mut connection = acquire(&pool).await?;
-                    statement.on_postgres(&mut connection, values).await
-                }
-                RawPool::Sqlite(pool) => {
-                    let mut connection = acquire(&pool).await?;
-                    statement.on_sqlite(&mut connection, values).await
-                }
-            }
-        };
-        self.bounded(read).await
+        self.bounded(statement.on(&self.connection(), values)).await
     }
 
     fn current(&self) -> Current {

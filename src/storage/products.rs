@@ -70,6 +70,26 @@ ORDER BY l.sku, l.location",
     " FOR UPDATE OF l"
 );
 
+/// Levels repeat the limits of their products, and those that were left behind belong to a
+/// product again: what the guard of a commit does not write, since no order changes it.
+const FOLLOW: RawStatement = of_skus!(
+    "UPDATE stock_level AS l SET deleted = false, backorder_limit = p.backorder_limit
+FROM product AS p
+WHERE l.sku",
+    " AND p.sku = l.sku AND (l.deleted OR l.backorder_limit <> p.backorder_limit)",
+    ""
+);
+
+const OF_PRODUCT: RawStatement = of_skus!(
+    concat!(
+        "SELECT ",
+        columns_of_level!(),
+        " FROM stock_level AS l WHERE l.sku"
+    ),
+    " AND NOT l.deleted ORDER BY l.sku, l.location",
+    " FOR UPDATE"
+);
+
 /// One page of products in ascending SKU.
 #[derive(Debug)]
 pub struct ProductPage {
@@ -77,16 +97,6 @@ pub struct ProductPage {
     pub products: Vec<Product>,
     /// Whether there are products after the last one.
     pub more: bool,
-}
-
-fn product_of(row: product::Model) -> Result<Product, StorageError> {
-    let sku = Sku::new(row.sku);
-    Ok(Product {
-        sku: sku.map_err(|e| StorageError::corrupt(format!("product.sku {e}")))?,
-        display_name: row.display_name,
-        low_stock_threshold: row.low_stock_threshold,
-        backorder_limit: row.backorder_limit,
-    })
 }
 
 impl Store {
@@ -144,29 +154,7 @@ impl Store {
         let products = rows.into_iter().map(product_of).collect::<Result<_, _>>()?;
         Ok(ProductPage { products, more })
     }
-}
 
-/// Levels repeat the limits of their products, and those that were left behind belong to a
-/// product again: what the guard of a commit does not write, since no order changes it.
-const FOLLOW: RawStatement = of_skus!(
-    "UPDATE stock_level AS l SET deleted = false, backorder_limit = p.backorder_limit
-FROM product AS p
-WHERE l.sku",
-    " AND p.sku = l.sku AND (l.deleted OR l.backorder_limit <> p.backorder_limit)",
-    ""
-);
-
-const OF_PRODUCT: RawStatement = of_skus!(
-    concat!(
-        "SELECT ",
-        columns_of_level!(),
-        " FROM stock_level AS l WHERE l.sku"
-    ),
-    " AND NOT l.deleted ORDER BY l.sku, l.location",
-    " FOR UPDATE"
-);
-
-impl Store {
     /// The levels of a product in ascending order of their locations. Reads the primary.
     ///
     /// # Errors
@@ -326,4 +314,14 @@ impl WriteTx {
         let skus = RawValue::texts(skus.iter().map(|sku| sku.as_str()));
         self.rows(statement, &[skus]).await
     }
+}
+
+fn product_of(row: product::Model) -> Result<Product, StorageError> {
+    let sku = Sku::new(row.sku);
+    Ok(Product {
+        sku: sku.map_err(|e| StorageError::corrupt(format!("product.sku {e}")))?,
+        display_name: row.display_name,
+        low_stock_threshold: row.low_stock_threshold,
+        backorder_limit: row.backorder_limit,
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, raw_sql};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, EntityTrait, SqlxError};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager, async_trait};
@@ -17,7 +18,7 @@ use super::{StorageError, Store};
 use crate::clock;
 use crate::error::chain;
 
-/// "stockroom" in ASCII: the advisory lock that migrations hold on PostgreSQL.
+/// "stockroo" in ASCII, as much of the name as there is room for: the advisory lock that migrations hold on PostgreSQL.
 const MIGRATION_LOCK: i64 = 0x73746f636b726f6f;
 
 /// Time to connect for that lock.
@@ -45,8 +46,9 @@ SET LOCAL max_parallel_workers_per_gather = 2";
 /// has queued behind it.
 const LOCK_PAUSE: Duration = Duration::from_secs(5);
 
-/// How often, which makes over an hour, as long as a dump of a large database takes. Then it
-/// fails with what the database says; a step that was not done is as if never begun.
+/// How often, which makes an hour of pauses, as long as a dump of a large database takes, and
+/// two seconds and more for each try. Then it fails with what the database says; a step that was
+/// not done is as if never begun.
 const LOCK_RETRIES_MAX: usize = 720;
 
 /// One step: its name and its SQL for each store.
@@ -99,7 +101,7 @@ impl Step {
             tracing::warn!(
                 step = self.name,
                 error = chain(error),
-                "waiting for a table that another session uses: the oldest xact_start in pg_stat_activity"
+                "waiting for a table that another session uses: in pg_stat_activity the oldest xact_start but for `stockroom migrate`"
             );
         }
     }
@@ -159,14 +161,18 @@ impl Store {
     }
 
     /// Does the missing steps and returns how many there were. Two that run at
-    /// once wait for each other, and a step waits for whoever has its tables, for an hour
-    /// at most.
+    /// once wait for each other, and a step waits for whoever has its tables, for over an
+    /// hour and not for ever.
     ///
     /// # Errors
     /// The database cannot be reached or refuses a step.
     pub async fn migrate(&self) -> Result<usize, StorageError> {
         let options = match self.writer.raw() {
-            RawPool::Postgres(pool) => pool.connect_options(),
+            // By its name operators see that it is not what a step waits for.
+            RawPool::Postgres(pool) => {
+                let options = PgConnectOptions::clone(&pool.connect_options());
+                options.application_name("stockroom migrate")
+            }
             // The lock file keeps every other process out.
             RawPool::Sqlite(_) => return self.migrate_locked().await,
         };

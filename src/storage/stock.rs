@@ -1,9 +1,9 @@
 //! Reading levels and movements.
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+use sea_orm::{DatabaseConnection, QueryResult};
 
 use super::entity::{movement, stock_level};
-use super::rows::Rows;
+use super::raw::{RawStatement, RawValue};
 use super::{StorageError, Store};
 use crate::domain::{
     Counterpart, Invalid, LevelKey, LoadedLevel, Location, Movement, MovementKind, OrderId,
@@ -12,19 +12,20 @@ use crate::domain::{
 
 /// `place` is the key's in the question. The product is asked for only where
 /// there is no level: a level's SKU is known, and its row repeats what the product says.
-const READ_LEVELS_POSTGRES: &str = "\
+pub(super) const READ_LEVELS: RawStatement = RawStatement {
+    postgres: "\
 SELECT k.place, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us, l.deleted,
        coalesce(l.backorder_limit, p.backorder_limit)
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS k (place, sku, location)
 LEFT JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
-LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.sku";
-
-pub(super) const READ_LEVELS_SQLITE: &str = "\
+LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.sku",
+    sqlite: "\
 SELECT k.key, l.on_hand, l.reserved, l.version, coalesce(l.low_stock_threshold, p.low_stock_threshold), l.updated_us, l.deleted,
        coalesce(l.backorder_limit, p.backorder_limit)
 FROM json_each($1) AS k
 LEFT JOIN stock_level AS l ON l.sku = k.value ->> 0 AND l.location = k.value ->> 1
-LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.value ->> 0";
+LEFT JOIN product AS p ON l.sku IS NULL AND p.sku = k.value ->> 0",
+};
 
 impl Store {
     /// Reads levels, in the order of `keys`, at one moment. A level without a
@@ -64,34 +65,20 @@ pub(super) fn after_prefix(prefix: &str) -> Option<String> {
 }
 
 pub(super) async fn read_levels(
-    connection: &impl ConnectionTrait,
+    pool: &DatabaseConnection,
     keys: &[LevelKey],
 ) -> Result<Vec<LoadedLevel>, StorageError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let backend = connection.get_database_backend();
-    let statement = match backend {
-        DbBackend::Postgres => Rows::default()
-            .int(0..keys.len() as i64)
-            .text(keys.iter().map(|key| key.sku.as_str()))
-            .text(keys.iter().map(|key| key.location.as_str()))
-            .statement(backend, READ_LEVELS_POSTGRES),
-        _ => Statement::from_sql_and_values(backend, READ_LEVELS_SQLITE, [keys_json(keys).into()]),
-    };
-    loaded_levels(keys, connection.query_all_raw(statement).await?)
-}
-
-/// Keys for SQLite: JSON takes any number of them in one statement, at one moment.
-pub(super) fn keys_json(keys: &[LevelKey]) -> String {
-    let names = keys.iter().map(|k| [k.sku.as_str(), k.location.as_str()]);
-    serde_json::Value::from_iter(names.map(|name| name.to_vec())).to_string()
+    let rows = READ_LEVELS.on(pool, &[RawValue::Levels(keys)]).await?;
+    loaded_levels(keys, rows)
 }
 
 /// The levels of `keys`, in their order, from the rows that a query over them gave.
 pub(super) fn loaded_levels(
     keys: &[LevelKey],
-    rows: impl IntoIterator<Item = QueryResult>,
+    rows: Vec<QueryResult>,
 ) -> Result<Vec<LoadedLevel>, StorageError> {
     let mut levels: Vec<Option<LoadedLevel>> = vec![None; keys.len()];
     for row in rows {
@@ -117,7 +104,7 @@ pub(super) fn no_levels(keys: &[LevelKey]) -> Vec<LoadedLevel> {
     keys.iter().map(none).collect()
 }
 
-/// A row of [`READ_LEVELS_POSTGRES`], or of another statement with its columns.
+/// A row of [`READ_LEVELS`], or of another statement with its columns.
 pub(super) fn loaded_level(key: &LevelKey, row: &QueryResult) -> Result<LoadedLevel, StorageError> {
     let threshold: Option<i64> = row.try_get_by_index(4)?;
     let deleted: Option<bool> = row.try_get_by_index(6)?;

@@ -6,15 +6,16 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::books::BookGauges;
-use super::groups::{
-    Commits, DISTRIBUTIONS, HintCounters, Locks, Pools, Queue, RelayCounters, Watches,
-};
+use super::groups::{Commits, DISTRIBUTIONS, Locks, Pools, Queue};
+use super::hints::HintCounters;
 use super::holds::HoldCounters;
 use super::instruments::{Counter, Gauge};
 use super::outcomes::{Outcomes, Unanswered};
 use super::redis_groups::{CacheCounters, RedisLocks};
 use super::registry::Registry;
+use super::relay::RelayCounters;
 use super::replicas::Replica;
+use super::watches::Watches;
 use crate::lock::lock;
 
 /// How long samples of histograms lie unsorted when nobody scrapes: at 30,000

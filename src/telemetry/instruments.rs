@@ -35,7 +35,8 @@ impl Gauge {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Replaces it: for what is measured elsewhere, by one task alone.
+    /// Replaces it, for what is measured elsewhere. Never beside [`Gauge::add`]; of several who
+    /// set it, each sets what is so at that moment.
     pub fn set(&self, n: i64) {
         self.0.store(n, Ordering::Relaxed);
     }

@@ -8,6 +8,7 @@
 mod books;
 mod counters;
 mod groups;
+mod hints;
 mod holds;
 mod instruments;
 mod log;
@@ -15,13 +16,15 @@ mod outage;
 mod outcomes;
 mod redis_groups;
 mod registry;
+mod relay;
 mod replicas;
+mod said_once;
+mod watches;
 
 pub use books::BookGauges;
 pub use counters::{Counters, keep_up_forever};
-pub use groups::{
-    Commits, Goodbyes, HintCounters, Locks, Pool, Pools, Queue, RelayCounters, Watches,
-};
+pub use groups::{Commits, Locks, Pool, Pools, Queue};
+pub use hints::HintCounters;
 pub use holds::HoldCounters;
 pub use instruments::{Counter, Gauge, Held, Histogram, Sampled};
 pub use log::init;
@@ -30,4 +33,7 @@ pub(crate) use outage::store_unavailable;
 pub(crate) use outcomes::METHODS;
 pub use outcomes::{Outcomes, Unanswered};
 pub use redis_groups::{CacheCounters, RedisLink, RedisLocks};
+pub use relay::RelayCounters;
 pub use replicas::Replica;
+pub(crate) use said_once::SaidOnce;
+pub use watches::{Goodbyes, Watches};

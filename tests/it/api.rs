@@ -14,6 +14,7 @@ use stockroom::client::proto::{
 };
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::fixture::Stockroom;
@@ -180,6 +181,14 @@ impl Stockroom {
     /// InventoryService without a wrapper.
     pub(crate) fn inventory(&self) -> InventoryServiceClient<Channel> {
         InventoryServiceClient::new(self.channel.clone())
+    }
+
+    /// Sees it refuse an order, and say that it does not serve: its store is not there yet.
+    pub(crate) async fn waits_for_its_store(&self) {
+        let mut orders = self.orders();
+        let early = orders.create_order(order("early", &[("a", 1)])).await;
+        refusal(early).is(Code::Unavailable, "STORE_UNAVAILABLE");
+        assert_eq!(self.health().await, ServingStatus::NotServing);
     }
 }
 

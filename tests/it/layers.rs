@@ -1,8 +1,10 @@
-//! Who may name what: the rules of src/lib.rs, checked on the source.
+//! Who may name what: the rules of src/lib.rs and docs/architecture.md, checked on the source.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::promises::in_backticks;
 
 /// A name, and where it may be written: files and folders under src/.
 struct Rule {
@@ -108,9 +110,7 @@ const RULES: &[Rule] = &[
         // events: where bodies for Kafka are encoded.
         only_in: &["grpc", "server", "client", "events"],
     },
-    // grpc → engine, reads, storage, feed; reads → cache → redis_link; engine, reads, feed,
-    // relay → storage → domain; relay, feed → kafka → events; engine → events, redis_link;
-    // http → telemetry. Nothing points back.
+    // Nothing points back.
     Rule {
         name: "grpc",
         used: as_module,
@@ -155,6 +155,11 @@ const RULES: &[Rule] = &[
         name: "relay",
         used: as_module,
         only_in: &["server"],
+    },
+    Rule {
+        name: "events",
+        used: as_module,
+        only_in: &["engine", "feed", "relay", "kafka", "events", "cli"],
     },
     Rule {
         name: "kafka",
@@ -223,6 +228,29 @@ fn every_name_stays_in_its_layer() {
 }
 
 #[test]
+fn the_table_of_parts_says_what_each_may_name() {
+    let page = include_str!("../../docs/architecture.md");
+    let (_, table) = page.split_once("| part | owns | may name |").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    let mut told: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for row in table.lines().skip(2) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        for part in in_backticks(cells[0]) {
+            let names = cells.get(2).into_iter().flat_map(|cell| in_backticks(cell));
+            told.insert(part.trim_end_matches('/'), names.collect());
+        }
+    }
+    let parts = told.clone().into_keys();
+    let mut may_name: BTreeMap<_, _> = parts.map(|part| (part, BTreeSet::new())).collect();
+    for rule in RULES {
+        for place in rule.only_in.iter().filter(|place| **place != rule.name) {
+            may_name.entry(place).or_default().insert(rule.name);
+        }
+    }
+    assert_eq!(told, may_name);
+}
+
+#[test]
 fn names_are_seen_in_every_form() {
     for line in [
         "use crate::feed::Feed;",
@@ -282,6 +310,63 @@ fn plan_is_pure() {
         }
     });
     assert!(lines > 100, "there is no plan");
+}
+
+#[test]
+fn the_edge_makes_status_codes_in_one_place() {
+    let (mut elsewhere, mut there) = (Vec::new(), 0);
+    for_each_line(|file, number, line| {
+        if !is_in(file, "grpc") || !makes_a_status(line) {
+            return;
+        }
+        if is_in(file, "grpc/status.rs") {
+            there += 1;
+        } else {
+            elsewhere.push(format!("src/{}:{number}: {line}", file.display()));
+        }
+    });
+    assert!(elsewhere.is_empty(), "{elsewhere:#?}");
+    assert!(there > 5, "statuses are made under another name");
+}
+
+/// Whether a line names a status code, or a function that makes a status of one. To turn an
+/// error into a status, to pass one on and to look at its code is no such thing.
+fn makes_a_status(line: &str) -> bool {
+    let after = |name: &str| -> Vec<&str> {
+        let found = line.match_indices(name).filter(|(i, _)| {
+            let before = line[..*i].chars().next_back();
+            !before.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        });
+        found.map(|(i, found)| &line[i + found.len()..]).collect()
+    };
+    let passes_on = ["from", "into_", "code"];
+    let made = |rest: &&str| {
+        let is_function = rest.starts_with(|c: char| c.is_ascii_lowercase());
+        is_function && !passes_on.iter().any(|name| rest.starts_with(name))
+    };
+    after("Status::").iter().any(made) || after("Code::").iter().any(|rest| !rest.contains("=>"))
+}
+
+#[test]
+fn statuses_are_seen_in_every_form() {
+    for line in [
+        "return Err(Status::internal(\"no\"));",
+        "let status = result.map_err(tonic::Status::unknown)?;",
+        "Status::new(Code::Internal, \"no\")",
+        "Status::with_details(code, message, details)",
+        "Reason::Internal => Code::Internal,",
+    ] {
+        assert!(makes_a_status(line), "{line}");
+    }
+    for line in [
+        "use tonic::{Code, Status};",
+        "error.map_err(Status::from)",
+        "answer.map_or_else(Status::into_http, streaming)",
+        "Code::Unavailable => \"UNAVAILABLE\",",
+        "ServingStatus::serving()",
+    ] {
+        assert!(!makes_a_status(line), "{line}");
+    }
 }
 
 /// Whether a path under src/ is `place` or lies in it.

@@ -1,7 +1,6 @@
 //! What a server tells those who look after it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use stockroom::client::proto::inventory_service_client::InventoryServiceClient;
 use tonic::transport::Channel;
@@ -12,6 +11,7 @@ use crate::api::{order, put, received, stock};
 use crate::fixture::{Home, Stockroom, StoreKind, eventually};
 use crate::process::Server;
 use crate::proxy::Proxy;
+use crate::readme::README;
 use crate::scrape::{Scrape, get};
 use crate::watching::{Watcher, everything, level_of, watch_of};
 
@@ -131,8 +131,6 @@ async fn every_metric_has_help_and_is_a_histogram_or_counter_or_gauge_never_a_su
 ) {
     let server = Stockroom::start(store).await;
     let scrape = Scrape::of(server.http).await;
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
     assert!(scrape.types.len() > 20, "{:?}", scrape.types);
     for (name, kind) in &scrape.types {
         assert!(name.starts_with("stockroom_"), "{name}");
@@ -151,7 +149,7 @@ async fn every_metric_has_help_and_is_a_histogram_or_counter_or_gauge_never_a_su
             scrape.value(&format!("{name}_bucket{{le=\"+Inf\"}}"));
         }
         let row = format!("| `{name}");
-        assert!(readme.contains(&row), "README.md does not list {name}");
+        assert!(README.contains(&row), "README.md does not list {name}");
     }
 }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use stockroom::client::history::{Fault, Violation};
 use stockroom::client::proto::{CreateOrderRequest, StockKey};
-use stockroom::client::{Client, ClientError, Watch, WatchEvent, WatchTargets};
+use stockroom::client::{Client, ClientError, Code, Watch, WatchEvent, WatchTargets};
 use stockroom::config::Config;
 use tokio::time::timeout;
 
 use crate::api::{order, stock};
 use crate::fixture::{DEADLINE, Home, Stockroom, StoreKind, eventually, not_run};
 use crate::process::Server;
+use crate::readme::README;
 use crate::scrape::Scrape;
 use crate::servers::nginx;
 
@@ -271,7 +272,7 @@ async fn a_refusal_with_many_violations_passes(store: StoreKind) {
         let refused = client.create_order(bad.clone()).await.unwrap_err();
         assert_eq!(
             (refused.code, refused.reason.as_str()),
-            ("INVALID_ARGUMENT", "INVALID_REQUEST"),
+            (Code::InvalidArgument, "INVALID_REQUEST"),
             "{refused}:\n{}",
             shop.nginx.log()
         );
@@ -291,7 +292,7 @@ fn silence_that_the_configuration_allows_is_shorter_than_nginx_takes_for_death()
     });
     let timeout = Duration::from_secs(60 * minutes.next().unwrap());
     // watch.heartbeat_ms takes no more, which its table row says.
-    let longest = include_str!("../../README.md")
+    let longest = README
         .lines()
         .find(|line| line.starts_with("| `watch.heartbeat_ms` |"))
         .and_then(|line| line.split(" to ").nth(1)?.split(' ').next()?.parse().ok());

@@ -8,9 +8,7 @@ use stockroom::client::proto::{
     CreateOrderRequest, GetOrderRequest, GetStockRequest, GoodbyeReason,
 };
 use stockroom::client::{WatchEvent, WatchTargets};
-use stockroom::config::{LockingStrategy, StoreConfig};
-use stockroom::domain::{LevelKey, Location, Sku};
-use stockroom::storage::{Access, Store, Verdict};
+use stockroom::config::LockingStrategy;
 use tonic::{Code, Request};
 use tonic_health::pb::health_check_response::ServingStatus;
 
@@ -30,7 +28,6 @@ on_postgres! {
     holds_hear_together_that_the_database_is_silent,
     a_role_that_may_not_log_in_is_store_unavailable_until_it_may,
     an_order_after_a_pause_finds_a_connection_in_the_smallest_pool,
-    a_transaction_takes_no_more_round_trips_than_it_has_statements,
     a_database_that_falls_silent_while_it_is_connected_to_is_found_again,
 }
 
@@ -130,14 +127,7 @@ async fn a_server_can_start_before_its_database(store: StoreKind) {
         config.store.acquire_timeout_ms = 200;
     })
     .await;
-    let refused = refusal(
-        server
-            .orders()
-            .create_order(order("early", &[("a", 1)]))
-            .await,
-    );
-    refused.is(Code::Unavailable, "STORE_UNAVAILABLE");
-    assert_eq!(server.health().await, ServingStatus::NotServing);
+    server.waits_for_its_store().await;
     proxy.set(Line::Up);
     server.wait_for_health(ServingStatus::Serving).await;
     stock(&server.client, "a", 1).await;
@@ -342,47 +332,6 @@ async fn an_order_after_a_pause_finds_a_connection_in_the_smallest_pool(store: S
         })
         .await;
     }
-}
-
-async fn a_transaction_takes_no_more_round_trips_than_it_has_statements(store: StoreKind) {
-    /// BEGIN, the levels, the product of one that has no row, ROLLBACK.
-    const STATEMENTS: usize = 4;
-    const HELD: &str = "SELECT query FROM pg_stat_activity \
-        WHERE datname = current_database() AND state = 'idle in transaction'";
-    let home = Home::migrated(store);
-    let proxy = Proxy::before_database_of(&home).await;
-    let config = StoreConfig {
-        url: proxy.url(&home),
-        ..home.store_config()
-    };
-    let store = Store::open(&config, Access::Write).await.unwrap();
-    let keys = [LevelKey {
-        sku: Sku::new("a").unwrap(),
-        location: Location::new("main").unwrap(),
-    }];
-    let lock = async || {
-        let locked = store.transaction(async |tx| {
-            tx.lock_levels(&keys).await?;
-            Ok(Verdict::Leave(()))
-        });
-        locked.await.unwrap();
-    };
-    // On a busy machine a connection may idle for so long that it is tested.
-    eventually("two transactions take as many", async || {
-        lock().await;
-        let mut strike = proxy.arm(2 * STATEMENTS - 1, Place::Before, Action::Hold);
-        lock().await;
-        let look = async {
-            strike.struck().await;
-            let last = home.sql(HELD);
-            strike.release(Action::Delay(Duration::ZERO));
-            last
-        };
-        let ((), last) = tokio::join!(lock(), look);
-        last.contains("JOIN product")
-    })
-    .await;
-    store.close().await;
 }
 
 /// Each request of a new connection in turn is the last that is heard of it.

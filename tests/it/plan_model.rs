@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use stockroom::domain::{
-    LevelKey, Loaded, LoadedLevel, Movement, Order, OrderId, OrderState, RequestId, StockLevel,
+    LevelKey, LoadedLevel, Movement, Order, OrderId, OrderState, RequestId, StockLevel,
     StoredAnswer, StoredRequest, Timestamp, Version,
 };
-use stockroom::engine::plan::{Plan, plan};
+use stockroom::engine::plan::{Events, Plan, Planner};
 use stockroom::engine::{Command, Done, Prepared};
 use stockroom::error::Error;
 
@@ -60,23 +60,27 @@ impl Stored {
         }
     }
 
-    fn load(&self) -> Loaded {
-        let mut loaded = Loaded::default();
+    /// Plans `commands` on what is stored.
+    fn plan(&self, commands: &[&Prepared], now: Timestamp) -> Plan {
+        let mut planner = Planner::new(now, Arc::default(), Events::Off);
         for (sku, location) in (0..SKUS.len()).flat_map(|sku| [(sku, 0), (sku, 1)]) {
-            let key = key(sku, location);
-            let level = self.levels.get(&key).cloned();
+            let level = self.levels.get(&key(sku, location)).cloned();
             let level = level.unwrap_or_else(|| self.none(sku, location));
             let sku_known = SKUS[sku] != "unknown";
-            loaded.levels.insert(key, LoadedLevel { level, sku_known });
+            planner.know(LoadedLevel { level, sku_known });
         }
-        loaded.requests.clone_from(&self.requests);
-        for request in loaded.requests.values_mut() {
+        let mut requests = self.requests.clone();
+        for request in requests.values_mut() {
             if let StoredAnswer::Order(order) = &mut request.answer {
                 *order = Arc::clone(&self.orders[&order.order_id]);
             }
         }
-        loaded.orders = self.orders();
-        loaded
+        planner.know_requests(requests);
+        for order in self.orders() {
+            planner.know_order(order);
+        }
+        let outcomes = commands.iter().map(|it| planner.command(it)).collect();
+        planner.finish(outcomes).0
     }
 
     fn orders(&self) -> Vec<Arc<Order>> {
@@ -261,9 +265,8 @@ proptest! {
                 .iter()
                 .filter_map(|(id, ask)| prepared(numbers.next().unwrap(), *id, ask, &orders))
                 .collect();
-            let loaded = stored.load();
             let commands: Vec<&Prepared> = commands.iter().collect();
-            let plan = plan(&loaded, &commands, Timestamp::from_us(1));
+            let plan = stored.plan(&commands, Timestamp::from_us(1));
             for (prepared, answer) in commands.iter().zip(&plan.outcomes) {
                 let command = &prepared.command;
                 let expected = model.run(command);
@@ -281,11 +284,9 @@ proptest! {
 fn an_order_whose_commit_was_settled_is_not_a_replay_of_itself() {
     let mut stored = Stored::opening(Limits::default());
     let first = prepared(1, 1, &Ask::Order(vec![(0, 0, 2)], None), &[]).unwrap();
-    let loaded = stored.load();
-    stored.store(&plan(&loaded, &[&first], Timestamp::from_us(1)));
+    stored.store(&stored.plan(&[&first], Timestamp::from_us(1)));
     // The answer of its COMMIT was lost, so the same command is planned again.
-    let again = stored.load();
-    let settled = plan(&again, &[&first], Timestamp::from_us(2));
+    let settled = stored.plan(&[&first], Timestamp::from_us(2));
     assert!(settled.writes.requests.is_empty());
     assert!(matches!(
         settled.outcomes[0],

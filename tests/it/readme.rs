@@ -1,4 +1,5 @@
-//! The README's grpcurl lines work: each is run as it stands there.
+//! What the README says to run works as it stands there: its grpcurl lines, its watches and what
+//! it does by hand. Its table of the configuration is what the program prints.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -7,14 +8,24 @@ use std::process::{Command, Stdio};
 use crate::fixture::{Home, StoreKind, not_run, run_on};
 use crate::process::{Server, stockroom};
 
-/// A README with fewer lines than this has lost its examples.
-const LINES_MIN: usize = 5;
+pub(crate) const README: &str = include_str!("../../README.md");
+
+/// The examples of each kind that the README has: with fewer, some are lost or are not found.
+const LINES_MIN: usize = 14;
+const WATCHES_MIN: usize = 4;
+const BY_HAND_MIN: usize = 12;
 
 /// The address that the README tells people to use.
 const ADDRESS: &str = "localhost:50051";
 
 #[test]
 fn every_grpcurl_line_of_the_readme_succeeds() {
+    let commands = grpcurl_commands(README);
+    assert!(
+        commands.len() >= LINES_MIN,
+        "only {} grpcurl lines",
+        commands.len()
+    );
     let Some(grpcurl) = std::env::var_os("STOCKROOM_TEST_GRPCURL").map(PathBuf::from) else {
         return not_run(
             "with grpcurl, the lines of README: STOCKROOM_TEST_GRPCURL is not set; `make test` sets it",
@@ -24,13 +35,6 @@ fn every_grpcurl_line_of_the_readme_succeeds() {
     run_on(StoreKind::Sqlite, async |store| {
         let server = Server::start(Home::new(store)).await;
         let address = server.url.strip_prefix("http://").unwrap();
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        let commands = grpcurl_commands(&std::fs::read_to_string(readme).unwrap());
-        assert!(
-            commands.len() >= LINES_MIN,
-            "only {} grpcurl lines",
-            commands.len()
-        );
         for command in commands {
             assert!(command.contains(ADDRESS), "{command} calls another address");
             let output = Command::new("sh")
@@ -44,16 +48,11 @@ fn every_grpcurl_line_of_the_readme_succeeds() {
     });
 }
 
-/// Examples of `stockroom watch` that the README must have at least.
-const WATCHES_MIN: usize = 4;
-
 #[test]
 fn the_watches_of_the_readme_come_up_to_date() {
     run_on(StoreKind::Sqlite, async |store| {
         let server = Server::start(Home::new(store)).await;
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        let readme = std::fs::read_to_string(readme).unwrap();
-        let watches = readme.lines().filter_map(|line| {
+        let watches = README.lines().filter_map(|line| {
             let command = line.strip_prefix("$ stockroom watch ")?;
             Some(command.split('#').next().unwrap().trim())
         });
@@ -78,9 +77,6 @@ fn the_watches_of_the_readme_come_up_to_date() {
     });
 }
 
-/// Commands by hand that the README must show at least.
-const BY_HAND_MIN: usize = 9;
-
 #[test]
 fn what_the_readme_does_by_hand_succeeds() {
     run_on(StoreKind::Sqlite, async |store| {
@@ -94,10 +90,8 @@ fn what_the_readme_does_by_hand_succeeds() {
 pub(crate) async fn do_by_hand(server: &Server, folder: &Path) {
     const COMMANDS: [&str; 6] = ["adjust", "order", "orders", "movements", "import", "export"];
     crate::api::put(&server.client().await, "85123A", 0).await;
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
     let mut count = 0;
-    for line in readme.lines() {
+    for line in README.lines() {
         let words: Vec<_> = line.split_whitespace().collect();
         let ["$", "stockroom", arguments @ ..] = &words[..] else {
             continue;
@@ -121,10 +115,8 @@ fn the_configuration_table_of_the_readme_is_the_programs() {
         .output()
         .unwrap();
     let table = crate::process::stdout(&printed);
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
     assert!(
-        readme.contains(table.trim()),
+        README.contains(table.trim()),
         "put what `stockroom config --markdown` prints into README.md"
     );
 }

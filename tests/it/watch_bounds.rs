@@ -289,7 +289,7 @@ async fn a_watch_that_has_seen_more_bytes_than_the_server_takes_resumes_all_the_
     store: StoreKind,
 ) {
     let configure = |config: &mut Config| config.server.message_bytes_max = 65_536;
-    resumes_when_refused(store, configure, |error| error.code == "OUT_OF_RANGE").await;
+    resumes_when_refused(store, configure, |error| error.code == Code::OutOfRange).await;
 }
 
 async fn a_watch_that_has_seen_more_levels_than_the_server_takes_resumes_all_the_same(

@@ -13,7 +13,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::client::Client;
-use crate::client::proto::ListStockRequest;
 use crate::config::{Config, StoreConfig};
 use crate::server::{self, Listeners};
 use crate::storage::{Access, Store};
@@ -127,12 +126,14 @@ async fn wait_until_ready(address: SocketAddr) -> anyhow::Result<()> {
     let client = Client::connect(&format!("http://{address}"), 1).await?;
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
-        match client.list_stock(ListStockRequest::default()).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.retryable() && Instant::now() < deadline => {
-                sleep(Duration::from_millis(5)).await;
-            }
+        let is_early = Instant::now() < deadline;
+        match client.serves().await {
+            Ok(true) => return Ok(()),
+            Ok(false) if is_early => {}
+            Ok(false) => anyhow::bail!("the server did not start"),
+            Err(error) if error.retryable() && is_early => {}
             Err(error) => return Err(error).context("the server did not start"),
         }
+        sleep(Duration::from_millis(5)).await;
     }
 }

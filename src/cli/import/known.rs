@@ -12,6 +12,7 @@ use crate::cli::progress::Progress;
 use crate::cli::sheet::bad::{BadRows, Problem};
 use crate::client::proto::{BatchGetStockKey, BatchGetStockRequest, GetProductRequest};
 use crate::client::{ClientError, Retrying};
+use crate::error::Reason;
 
 /// Calls at a time.
 const CALLS: usize = 4;
@@ -94,5 +95,5 @@ async fn unknown(client: &Retrying, lines: Lines) -> anyhow::Result<Lines> {
 }
 
 fn is_unknown(error: &ClientError) -> bool {
-    error.reason == "SKU_NOT_FOUND"
+    error.has_reason(Reason::SkuNotFound)
 }

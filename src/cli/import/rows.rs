@@ -140,8 +140,8 @@ impl<'r> Cells<'r> {
     fn adjustment(&mut self) -> Option<AdjustStockRequest> {
         let max = Adjustment::DELTA_MAX;
         let delta = self.number("delta", None, -max..=max);
-        if delta == Some(0) {
-            self.refuse("delta", format!("must be -{max} to {max} and not 0, is 0"));
+        if let Some(Err(why)) = delta.map(Adjustment::check_delta) {
+            self.refuse("delta", why.to_string());
         }
         let kind = self.kind();
         self.change(kind.unwrap_or_default(), delta.map(Change::Delta))
@@ -178,16 +178,14 @@ impl<'r> Cells<'r> {
     fn kind(&mut self) -> Option<MovementKind> {
         let text = self.text("kind").to_ascii_uppercase();
         let kind = MovementKind::from_str_name(&format!("MOVEMENT_KIND_{text}"));
-        let fits = |kind: &MovementKind| {
-            let kind = domain::MovementKind::from_number(i32::from(*kind));
-            kind.is_some_and(domain::MovementKind::is_adjustment)
-        };
-        let kind = kind.filter(fits);
-        if kind.is_none() {
-            let why = "must be RECEIVED, RETURNED, DAMAGED, COUNT or CORRECTION";
-            self.refuse("kind", why.to_owned());
+        let kind = kind.unwrap_or_default();
+        match domain::MovementKind::of_adjustment(kind.into()) {
+            Ok(_) => Some(kind),
+            Err(why) => {
+                self.refuse("kind", why.to_string());
+                None
+            }
         }
-        kind
     }
 
     /// The text of a cell; empty where there is none, or where it is no UTF-8, which has
@@ -200,7 +198,7 @@ impl<'r> Cells<'r> {
     fn limited(&mut self, name: &str, bytes_max: usize) -> String {
         let text = self.text(name);
         if let Err(why) = check_text(text, bytes_max) {
-            self.refuse(name, why);
+            self.refuse(name, why.to_string());
         }
         text.to_owned()
     }

@@ -22,6 +22,7 @@ use crate::client::proto::{
     AdjustStockRequest, BatchAdjustStockRequest, Product, PutProductsRequest, StockAdjustment,
 };
 use crate::client::{ClientError, Retrying};
+use crate::error::Reason;
 
 /// What became of a piece.
 #[derive(Default)]
@@ -140,7 +141,7 @@ async fn row_by_row(client: &Retrying, changes: &[Numbered]) -> anyhow::Result<O
     for (place, (line, change)) in changes.iter().enumerate() {
         match client.adjust_stock(change).await {
             Ok(answer) => outcome.count(1, answer.replayed),
-            Err(error) if place == 0 && error.reason == "REQUEST_ID_REUSED" => {
+            Err(error) if place == 0 && error.has_reason(Reason::RequestIdReused) => {
                 // Somebody has written the piece whole: another run, just now; or one
                 // before, and then it is answered as its repeat unless a row has changed.
                 if let Some(outcome) = whole(client, changes).await? {

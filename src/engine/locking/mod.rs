@@ -1,5 +1,6 @@
-//! Guards: how a batch makes sure that nobody else has sold its units meanwhile. A guard decides how levels are loaded and what is written first;
-//! the rest of a commit is the same for all of them (`engine/commit.rs`).
+//! Guards: how a batch makes sure that nobody else has sold its units meanwhile. A guard
+//! decides how levels are loaded and what is written first; the rest of a commit is the
+//! same for all of them (`engine/commit.rs`).
 //!
 //! The version of every level is checked under each of them, so instances with
 //! different guards may share a database.
@@ -11,12 +12,10 @@ mod redis_lock;
 
 use self::optimistic::Escalation;
 use self::redis_lock::RedisLock;
-use super::plan::{Accepted, Plan, Planner};
-use super::queue::Queued;
-use super::{Done, Prepared};
+use super::Prepared;
+use super::plan::Plan;
 use crate::config::{Config, LockingStrategy};
-use crate::domain::{LevelKey, RequestId};
-use crate::error::Error;
+use crate::domain::LevelKey;
 use crate::redis_link::Held;
 use crate::storage::{Guard, StorageError, Store, WriteTx};
 use crate::telemetry::Counters;
@@ -99,49 +98,6 @@ impl Guarding {
             Self::Atomic => atomic::commit(store, commands, plan).await,
             Self::Pessimistic => unreachable!("a pessimistic guard makes no plan ahead"),
         }
-    }
-}
-
-/// A plan of which some outcomes are in doubt: of the commands that would be refused,
-/// and of those that met a conflict, it must be read whether they have been answered
-/// before. An answer that is stored wins.
-pub(super) struct Draft {
-    planner: Planner,
-    outcomes: Vec<Option<Result<Done, Error>>>,
-}
-
-impl Draft {
-    pub(super) fn of(batch: &[Queued], mut planner: Planner) -> Self {
-        // An error leaves the planner as it was, so it can be asked again.
-        let outcomes = batch.iter().map(|queued| {
-            let sure = (!queued.conflicted).then(|| planner.command(&queued.prepared));
-            sure.filter(Result::is_ok)
-        });
-        let outcomes = outcomes.collect();
-        Self { planner, outcomes }
-    }
-
-    /// The requests to look up.
-    pub(super) fn in_doubt<'a>(&self, batch: &'a [Queued]) -> Vec<&'a RequestId> {
-        let outcomes = batch.iter().zip(&self.outcomes);
-        let doubtful = outcomes.filter(|(_, outcome)| outcome.is_none());
-        doubtful
-            .filter_map(|(queued, _)| queued.prepared.command.request_id())
-            .collect()
-    }
-
-    /// The plan, given those that were found.
-    pub(super) fn settle(self, batch: &[Queued], stored: Accepted) -> Plan {
-        let Self {
-            mut planner,
-            outcomes,
-        } = self;
-        planner.know_requests(stored);
-        let outcomes = batch.iter().zip(outcomes);
-        let outcomes = outcomes
-            .map(|(queued, sure)| sure.unwrap_or_else(|| planner.command(&queued.prepared)));
-        let outcomes = outcomes.collect();
-        planner.finish(outcomes).0
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! **How.** Levels are remembered from the last commit or read without a lock. Every
 //! level is written `WHERE version = expected`, in one statement with everything else.
-//! A level that has moved on undoes the whole batch; its orders wait a random moment,
-//! are read and planned again, a bounded number of times, and are at last answered
-//! `STOCK_CONTENTION`.
+//! A level that has moved on undoes the whole batch; the orders for it are read and
+//! planned again, once at once and then, still in conflict, after a random wait, a
+//! bounded number of times, and are at last answered `STOCK_CONTENTION`.
 //!
 //! **What it costs.** One round trip a batch, and locks for the flush alone. A conflict
 //! costs a batch's work, which happens only when another instance sells the same level

@@ -11,10 +11,10 @@
 
 use std::sync::Arc;
 
-use super::{Draft, write};
+use super::write;
 use crate::domain::{LevelKey, Timestamp};
 use crate::engine::commit::orders_of;
-use crate::engine::plan::{Events, Planner};
+use crate::engine::plan::{Events, PlanInDoubt, Planner};
 use crate::engine::queue::Queued;
 use crate::engine::reclaim::{Attempted, asked};
 use crate::storage::{Guard, StorageError, Store, Verdict};
@@ -36,9 +36,9 @@ pub(in crate::engine) async fn commit(
             for level in tx.lock_levels(keys).await? {
                 planner.know(level);
             }
-            let draft = Draft::of(batch, planner);
-            let stored = tx.load_requests(&draft.in_doubt(batch)).await?;
-            let plan = draft.settle(batch, stored);
+            let planned = PlanInDoubt::of(batch, planner);
+            let stored = tx.load_requests(&planned.in_doubt(batch)).await?;
+            let plan = planned.settle(batch, stored);
             let over = match asked(&plan, batch) {
                 None => Vec::new(),
                 Some(held) => tx.expired_holds(&held).await?,

@@ -3,10 +3,10 @@
 //!
 //! Pure: no I/O, no clock, nothing async. The result equals carrying out the
 //! commands one after the other in the order of the queue; a property test holds
-//! it against a naive model. A command that does not fit is refused alone. [`plan`]
-//! takes a batch at once, the planner behind it a command at a time.
+//! it against a naive model. A command that does not fit is refused alone.
 
 mod changes;
+mod doubt;
 mod known;
 mod orders;
 mod repeats;
@@ -15,11 +15,12 @@ mod stock;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+pub(super) use self::doubt::PlanInDoubt;
 use self::known::{Delta, Known};
 pub(super) use self::stock::{plan_deletion, plan_thresholds};
 use super::{Command, Done, Prepared};
 use crate::domain::{
-    LevelKey, Loaded, LoadedLevel, Movement, MovementKind, Order, OrderId, OrderWrite, RequestId,
+    LevelKey, LoadedLevel, Movement, MovementKind, Order, OrderId, OrderWrite, RequestId,
     RequestWrite, Sku, StockLevel, StoredAnswer, StoredRequest, Timestamp, Trace, Writes,
 };
 use crate::error::{Error, Shortfall};
@@ -40,23 +41,8 @@ pub struct Plan {
     pub is_made_anew: bool,
 }
 
-/// Plans `commands` on `loaded`, which has every level that they name. `now` is
-/// the time that everything written gets.
-pub fn plan(loaded: &Loaded, commands: &[&Prepared], now: Timestamp) -> Plan {
-    let mut planner = Planner::new(now, Arc::default(), Events::Off);
-    for level in loaded.levels.values() {
-        planner.know(level.clone());
-    }
-    planner.stored.clone_from(&loaded.requests);
-    for order in &loaded.orders {
-        planner.know_order(Arc::clone(order));
-    }
-    let outcomes = commands.iter().map(|c| planner.command(c)).collect();
-    planner.finish(outcomes).0
-}
-
-/// Requests and what they made.
-pub type Accepted = HashMap<RequestId, StoredRequest>;
+/// Requests and what they are answered with when they come again.
+pub type Answered = HashMap<RequestId, StoredRequest>;
 
 /// Whether what is planned tells other systems of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,20 +59,22 @@ impl Events {
     }
 }
 
-/// The levels and requests as the commands planned so far have left them.
+/// The levels and requests as the commands planned so far have left them. Public for the test and
+/// the bench that plan without an engine.
+#[doc(hidden)]
 #[derive(Debug)]
-pub(super) struct Planner {
+pub struct Planner {
     now: Timestamp,
     levels: HashMap<LevelKey, Known>,
     /// Orders that commands change: as they were known, and as they are left.
     orders: HashMap<OrderId, OrderWrite>,
     held: BTreeSet<LevelKey>,
     /// Answered before this batch, as the store has it.
-    stored: Accepted,
+    stored: Answered,
     /// Made by the batch that is being committed while this one is planned.
-    earlier: Arc<Accepted>,
+    earlier: Arc<Answered>,
     /// What the commands accepted so far have made.
-    accepted: Accepted,
+    accepted: Answered,
     writes: Writes,
     /// The events of `writes`; those of levels come last.
     draft: Option<Draft>,
@@ -95,7 +83,7 @@ pub(super) struct Planner {
 impl Planner {
     /// Knows no level yet. `earlier` is what the batch before this one makes, if it is
     /// still under way.
-    pub(super) fn new(now: Timestamp, earlier: Arc<Accepted>, events: Events) -> Self {
+    pub fn new(now: Timestamp, earlier: Arc<Answered>, events: Events) -> Self {
         Self {
             now,
             levels: HashMap::new(),
@@ -117,7 +105,7 @@ impl Planner {
     }
 
     /// Takes a level to plan on.
-    pub(super) fn know(&mut self, loaded: LoadedLevel) {
+    pub fn know(&mut self, loaded: LoadedLevel) {
         let known = Known::new(loaded.level, loaded.sku_known);
         self.levels.insert(known.level.key.clone(), known);
     }
@@ -127,7 +115,7 @@ impl Planner {
     }
 
     /// Takes an order to plan on, as it stands.
-    pub(super) fn know_order(&mut self, order: Arc<Order>) {
+    pub fn know_order(&mut self, order: Arc<Order>) {
         let known = OrderWrite {
             before: Arc::clone(&order),
             after: order,
@@ -136,13 +124,13 @@ impl Planner {
     }
 
     /// Takes requests that have been answered before.
-    pub(super) fn know_requests(&mut self, stored: Accepted) {
+    pub fn know_requests(&mut self, stored: Answered) {
         self.stored.extend(stored);
     }
 
     /// Plans one command more. It knows every level that the command names, and the
     /// order. An error leaves everything as it was.
-    pub(super) fn command(&mut self, prepared: &Prepared) -> Result<Done, Error> {
+    pub fn command(&mut self, prepared: &Prepared) -> Result<Done, Error> {
         let request_id = prepared.command.request_id();
         if let Some(stored) = request_id.and_then(|id| self.answered(id)) {
             return self.repeat(prepared, stored);
@@ -224,7 +212,7 @@ impl Planner {
 
     /// The plan whose commands are answered like this: the changed levels and orders each
     /// guarded by the version that it was known at. And the requests that it answers.
-    pub(super) fn finish(mut self, outcomes: Vec<Result<Done, Error>>) -> (Plan, Accepted) {
+    pub fn finish(mut self, outcomes: Vec<Result<Done, Error>>) -> (Plan, Answered) {
         let known = self.levels.into_values();
         let changed = known.filter(|known| known.level.version > known.expected);
         let mut changed: Vec<Known> = changed.collect();

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 
 use crate::domain::{LevelKey, Version};
-use crate::storage::HistoryPage;
+use crate::storage::ChangesPage;
 
 /// A level's ledger does not go on where it must.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Cursor {
     pub(super) fn advance(
         &mut self,
         asked: Vec<(LevelKey, Version)>,
-        page: &HistoryPage,
+        page: &ChangesPage,
     ) -> Result<(), Gap> {
         for level in &page.levels {
             let last = self.last.entry(level.key.clone()).or_default();
@@ -155,9 +155,9 @@ mod tests {
     use super::*;
     use crate::samples::{key, level};
 
-    fn page(rows: &[(&str, i64)], cut: bool) -> HistoryPage {
+    fn page(rows: &[(&str, i64)], cut: bool) -> ChangesPage {
         let levels = rows.iter().map(|&(sku, version)| level(sku, version, 0));
-        HistoryPage {
+        ChangesPage {
             levels: levels.collect(),
             cut,
         }

@@ -18,7 +18,7 @@ use super::snapshot::Snapshot;
 use super::turns::{Turns, unattended};
 use crate::domain::{LevelKey, StockLevel, Version};
 use crate::feed::Watch;
-use crate::storage::{HistoryPage, StorageError, Store};
+use crate::storage::{ChangesPage, StorageError, Store};
 
 /// Levels that one statement asks about, and movements that it returns at most: a
 /// message of about 100 KB.
@@ -52,7 +52,7 @@ pub(super) enum Broken {
 }
 
 type Asked = Vec<(LevelKey, Version)>;
-type Read = (Asked, Result<HistoryPage, StorageError>);
+type Read = (Asked, Result<ChangesPage, StorageError>);
 
 /// How far a stream has come.
 pub(super) struct History {
@@ -205,7 +205,7 @@ impl History {
         let (store, turns) = (self.store.clone(), self.turns.clone());
         unattended(async move {
             let _turn = turns.take().await;
-            let page = store.read_history(&asked, PAGE_ROWS).await;
+            let page = store.read_changes_after(&asked, PAGE_ROWS).await;
             (asked, page)
         })
     }

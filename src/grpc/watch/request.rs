@@ -11,7 +11,11 @@ use crate::feed::Targets;
 use crate::proto::stock_selector::Selector;
 use crate::proto::{WatchDelivery, WatchStockRequest};
 
+/// Each that is no level is a list that the snapshot reads, and the feed again with every
+/// re-read.
 const SELECTORS_MAX: usize = 10_000;
+
+/// As many as fit into a request of the default `server.message_bytes_max`, at 42 bytes each.
 const SEEN_LEVELS_MAX: usize = 100_000;
 
 /// A validated request.

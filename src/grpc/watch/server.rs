@@ -14,12 +14,13 @@ use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codec::{Codec as _, Streaming};
-use tonic::metadata::{GRPC_CONTENT_TYPE, MetadataValue};
+use tonic::metadata::GRPC_CONTENT_TYPE;
 use tonic::server::NamedService;
 use tonic::transport::server::TcpConnectInfo;
 use tonic_prost::ProstCodec;
 use tower::Service;
 
+use super::super::status::{request_compressed, request_late, request_missing};
 use super::super::stock::Inventory;
 use super::Watching;
 use super::session::Session;
@@ -78,8 +79,7 @@ impl Service<http::Request<Body>> for InventoryServer {
         Box::pin(async move {
             // Of this alone: to begin a watch of very many levels may take its time.
             let message = timeout(patience, message_of(request, bytes_max)).await;
-            let late = || Status::deadline_exceeded("the request has not come in time");
-            let session = match message.unwrap_or_else(|_| Err(late())) {
+            let session = match message.unwrap_or_else(|_| Err(request_late())) {
                 Ok((message, peer)) => watching.begin(message, peer).await.map_err(Status::from),
                 Err(status) => Err(status),
             };
@@ -97,19 +97,14 @@ async fn message_of(
     if let Some(encoding) = parts.headers.get("grpc-encoding")
         && encoding != "identity"
     {
-        let mut status = Status::unimplemented("requests are taken uncompressed");
-        let accepted = MetadataValue::from_static("identity");
-        status
-            .metadata_mut()
-            .insert("grpc-accept-encoding", accepted);
-        return Err(status);
+        return Err(request_compressed());
     }
     let peer = parts.extensions.get::<TcpConnectInfo>();
     let peer = peer.and_then(TcpConnectInfo::remote_addr);
     let decoder = ProstCodec::<WatchStockResponse, WatchStockRequest>::default().decoder();
     let mut messages = pin!(Streaming::new_request(decoder, body, None, Some(bytes_max)));
     let message = messages.message().await?;
-    let message = message.ok_or_else(|| Status::internal("Missing request message."))?;
+    let message = message.ok_or_else(request_missing)?;
     // To its end, or the transport would think that the request was given up.
     messages.trailers().await?;
     Ok((message, peer))

@@ -92,11 +92,9 @@ impl Store {
     ) -> Result<HashMap<RequestId, StoredRequest>, StorageError> {
         stored_requests(self.readers.rows(LOAD_REQUESTS, &[ids(requests)]).await?)
     }
-}
 
-impl Store {
-    /// Those of `requests` that have been answered, by what they made. Reads the primary,
-    /// beside the commits.
+    /// The ids of those of `requests` that have been answered. Reads the primary, beside the
+    /// commits.
     ///
     /// # Errors
     /// The database failed.

@@ -15,7 +15,7 @@ use sea_orm::sqlx::{Arguments as _, AssertSqlSafe, Encode, SqliteConnection, Typ
 use serde_json::Value;
 
 use super::super::error::StorageError;
-use super::super::raw::hex;
+use super::super::raw::{RawValue, hex};
 use super::super::{orders, stock};
 use super::holds::{self, Deadline};
 use super::{Writes, sorted_movements, sorted_requests, split_levels};
@@ -327,11 +327,9 @@ pub(super) async fn read_levels(
     connection: &mut SqliteConnection,
     keys: &[LevelKey],
 ) -> Result<Vec<LoadedLevel>, StorageError> {
-    let rows = query(stock::READ_LEVELS_SQLITE)
-        .bind(stock::keys_json(keys))
-        .fetch_all(connection)
-        .await?;
-    stock::loaded_levels(keys, rows.into_iter().map(Into::into))
+    let asked = [RawValue::Levels(keys)];
+    let rows = stock::READ_LEVELS.on_sqlite(connection, &asked).await?;
+    stock::loaded_levels(keys, rows)
 }
 
 #[cfg(test)]

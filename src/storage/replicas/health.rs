@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use super::super::Store;
 use super::super::own::OwnConnection;
-use super::lag::{Position, Track};
+use super::lag::{Position, Track, primary_stands, replica_shows};
 use super::{Replica, Replicas};
 use crate::lock::lock;
 
@@ -34,15 +34,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// before its lag counts as a whole interval. Streaming takes a millisecond or two.
 const HEARING: Duration = Duration::from_millis(20);
 
-/// The primary's position and the store's id. Written, not flushed: on its way to the
-/// replicas.
-const PRIMARY: &str =
-    "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint, (SELECT store_id FROM store)";
+/// The primary's position and the store's id.
+const PRIMARY: &str = concat!(primary_stands!(), ", (SELECT store_id FROM store)");
 
-/// The same of a replica, and whether it is one. What is not streamed has no position.
-const REPLICA: &str = "\
-SELECT coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0), \
-       (SELECT store_id FROM store), pg_is_in_recovery()";
+/// The same of a replica, and whether it is one.
+const REPLICA: &str = concat!(
+    replica_shows!(),
+    ", (SELECT store_id FROM store), pg_is_in_recovery()"
+);
 
 /// What PostgreSQL's views call the connection.
 const NAME: &str = "stockroom replica check";

@@ -14,6 +14,22 @@ use tokio::time::Instant;
 /// A place in the primary's log, in bytes since it began.
 pub(super) type Position = i64;
 
+/// Asks the primary for its position: written, not flushed, so on its way to the replicas.
+macro_rules! primary_stands {
+    () => {
+        "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint"
+    };
+}
+
+/// Asks a replica for its. What is not streamed has none.
+macro_rules! replica_shows {
+    () => {
+        "SELECT coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)"
+    };
+}
+
+pub(super) use {primary_stands, replica_shows};
+
 /// Notes kept at most: 24 KB. When there are more, every other one goes, which makes
 /// large lags look larger by a note, and never smaller.
 const NOTES_MAX: usize = 1_024;

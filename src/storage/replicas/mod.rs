@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sea_orm::sqlx::postgres::PgConnectOptions;
-use sea_orm::{ConnectOptions, DatabaseConnection, DbErr};
+use sea_orm::{ConnectOptions, DatabaseConnection};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -241,8 +241,8 @@ impl Replica {
     fn is_of_the_moment(&self, error: &StorageError) -> bool {
         match error {
             StorageError::Conflict { .. } => true,
-            StorageError::Unavailable(DbErr::ConnectionAcquire(_)) => {
-                // The read that failed is counted no more.
+            // The read that failed is counted no more.
+            StorageError::Unavailable(_) if error.is_without_connection() => {
                 self.pool.working() >= self.pool_max
             }
             StorageError::Unavailable(_)

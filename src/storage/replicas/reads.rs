@@ -9,13 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::super::level_list::list_levels;
 use super::super::stock::read_levels;
 use super::super::{LevelFilter, StockPage, StorageError, Store};
-use super::lag::Position;
+use super::lag::{Position, primary_stands, replica_shows};
 use super::{Replica, Replicas, count};
 use crate::domain::{KeyToRead, LevelKey, LoadedLevel, ServedFrom};
-
-const PRIMARY_STANDS: &str = "SELECT (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint";
-const REPLICA_SHOWS: &str =
-    "SELECT coalesce((pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0)";
 
 /// How long after it was asked in vain a replica is asked again whether it has come to a
 /// moment.
@@ -92,7 +88,7 @@ impl Store {
             Some((at, position)) if at >= now => Moment(position),
             _ => {
                 let at = Instant::now();
-                let read = async { position(&self.readers(), PRIMARY_STANDS).await };
+                let read = async { position(&self.readers(), primary_stands!()).await };
                 let position = self.readers.bounded(read).await.ok();
                 // A failure, too, is everybody's who waits: each would wait as long again.
                 *asked = Some((at, position));
@@ -174,7 +170,7 @@ impl Replica {
         };
         let deadline = Instant::now() + patience;
         while self.replayed.load(Ordering::Relaxed) < moment {
-            let shows = async |connection| position(&connection, REPLICA_SHOWS).await;
+            let shows = async |connection| position(&connection, replica_shows!()).await;
             let Some(shows) = self.read(shows).await else {
                 return false;
             };

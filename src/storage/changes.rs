@@ -1,8 +1,8 @@
 //! Reading the ledger onwards from versions that somebody has seen.
 
-use sea_orm::{ConnectionTrait, DbBackend, QueryResult, Statement};
+use sea_orm::QueryResult;
 
-use super::rows::Rows;
+use super::raw::{RawStatement, RawValue};
 use super::{StorageError, Store};
 use crate::domain::{LevelKey, StockLevel, Timestamp, Version};
 
@@ -10,7 +10,10 @@ use crate::domain::{LevelKey, StockLevel, Timestamp, Version};
 /// piece of the primary key, in order, and no more of them than a page takes: the
 /// statement costs what it returns, however much lies behind it. There is no ORDER BY
 /// over all of them, which would read everything first and sort it.
-const POSTGRES: &str = "\
+///
+/// CROSS JOIN tells SQLite to join in this order, and so to stop at the limit.
+const CHANGES_AFTER: RawStatement = RawStatement {
+    postgres: "\
 SELECT k.place, m.version, m.on_hand, m.reserved, m.time_us, l.low_stock_threshold, l.backorder_limit
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) AS k (place, sku, location, after)
 JOIN stock_level AS l ON l.sku = k.sku AND l.location = k.location
@@ -20,19 +23,18 @@ CROSS JOIN LATERAL (
     ORDER BY version
     LIMIT $5
 ) AS m
-LIMIT $5";
-
-/// CROSS JOIN tells SQLite to join in this order, and so to stop at the limit.
-const SQLITE: &str = "\
+LIMIT $5",
+    sqlite: "\
 SELECT k.key, m.version, m.on_hand, m.reserved, m.time_us, l.low_stock_threshold, l.backorder_limit
 FROM json_each($1) AS k
 CROSS JOIN stock_level AS l ON l.sku = k.value ->> 0 AND l.location = k.value ->> 1
 CROSS JOIN movement AS m ON m.sku = l.sku AND m.location = l.location AND m.version > k.value ->> 2
-LIMIT $2";
+LIMIT $2",
+};
 
-/// A piece of the histories of some levels.
+/// A piece of what became of some levels.
 #[derive(Debug, PartialEq, Eq)]
-pub struct HistoryPage {
+pub struct ChangesPage {
     /// Levels as movements left them, grouped by level, versions rising. Threshold
     /// and limit are not in the ledger: they are the present ones.
     pub levels: Vec<StockLevel>,
@@ -47,57 +49,25 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn read_history(
+    pub async fn read_changes_after(
         &self,
         after: &[(LevelKey, Version)],
         limit: usize,
-    ) -> Result<HistoryPage, StorageError> {
-        let read = async { read_history(&self.readers(), after, limit).await };
-        self.readers.bounded(read).await
-    }
-}
-
-async fn read_history(
-    connection: &impl ConnectionTrait,
-    after: &[(LevelKey, Version)],
-    limit: usize,
-) -> Result<HistoryPage, StorageError> {
-    if after.is_empty() {
-        let (levels, cut) = (Vec::new(), false);
-        return Ok(HistoryPage { levels, cut });
-    }
-    let backend = connection.get_database_backend();
-    let rows_max = limit as i64;
-    let statement = match backend {
-        DbBackend::Postgres => Rows::default()
-            .int(0..after.len() as i64)
-            .text(after.iter().map(|(key, _)| key.sku.as_str()))
-            .text(after.iter().map(|(key, _)| key.location.as_str()))
-            .int(after.iter().map(|(_, version)| version.number()))
-            .statement_with(backend, POSTGRES, [rows_max.into()]),
-        _ => {
-            let values = [after_json(after).into(), rows_max.into()];
-            Statement::from_sql_and_values(backend, SQLITE, values)
+    ) -> Result<ChangesPage, StorageError> {
+        if after.is_empty() {
+            let (levels, cut) = (Vec::new(), false);
+            return Ok(ChangesPage { levels, cut });
         }
-    };
-    let rows = connection.query_all_raw(statement).await?;
-    let cut = rows.len() >= limit;
-    let mut levels = Vec::with_capacity(rows.len());
-    for row in rows {
-        levels.push(level(after, &row)?);
+        let asked = [RawValue::Versions(after), RawValue::Number(limit as i64)];
+        let rows = self.readers.rows(CHANGES_AFTER, &asked).await?;
+        let cut = rows.len() >= limit;
+        let levels = rows.iter().map(|row| level(after, row));
+        let mut levels: Vec<_> = levels.collect::<Result<_, _>>()?;
+        // As a rule they come so.
+        levels.sort_by_key(|(place, level)| (*place, level.version));
+        let levels = levels.into_iter().map(|(_, level)| level).collect();
+        Ok(ChangesPage { levels, cut })
     }
-    // As a rule they come so.
-    levels.sort_by_key(|(place, level)| (*place, level.version));
-    let levels = levels.into_iter().map(|(_, level)| level).collect();
-    Ok(HistoryPage { levels, cut })
-}
-
-/// Levels and versions for SQLite.
-pub(super) fn after_json(after: &[(LevelKey, Version)]) -> String {
-    let rows = after.iter().map(|(key, version)| {
-        serde_json::json!([key.sku.as_str(), key.location.as_str(), version.number()])
-    });
-    serde_json::Value::from_iter(rows).to_string()
 }
 
 fn level(
